@@ -1,0 +1,39 @@
+//! The command line: arguments in, exit status out.
+//!
+//! `roomd` alone is `roomd serve`. Each subcommand has a module with its arguments and a
+//! `run(args) -> Result<ExitCode, String>`; the `Err` is a sentence for standard error, printed as
+//! `roomd: SENTENCE`, and the exit status is then 1. Wrong usage is exit status 2, by `clap`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod serve;
+
+/// A chat-room daemon: netcat, browsers and JSON bots in the same rooms, on one readiness loop.
+#[derive(Debug, Parser)]
+#[command(name = "roomd", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon (what `roomd` alone does)
+    Serve(serve::Args),
+}
+
+/// Parses the command line and runs what it asks for.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => serve::run(&args),
+    };
+    outcome.unwrap_or_else(|sentence| {
+        eprintln!("roomd: {sentence}");
+        ExitCode::FAILURE
+    })
+}
