@@ -4,3 +4,5 @@ pub mod cli;
 pub mod clock;
 pub mod reactor;
 pub mod room;
+pub mod server;
+pub mod wire;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod serve;
+mod values;
 
 /// A chat-room daemon: netcat, browsers and JSON bots in the same rooms, on one readiness loop.
 #[derive(Debug, Parser)]
@@ -23,13 +24,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon (what `roomd` alone does)
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
 }
 
 /// Parses the command line and runs what it asks for.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+    let outcome = match cli.command.unwrap_or(Command::Serve(Box::new(cli.serve))) {
         Command::Serve(args) => serve::run(&args),
     };
     outcome.unwrap_or_else(|sentence| {

@@ -26,7 +26,7 @@ pub mod turn;
 
 pub use acceptor::Refusal;
 pub use feed::FeedId;
-pub use net::{Counters, Limits, Net};
+pub use net::{Counters, Limits, Net, TURN_TIME_BOUNDS_US};
 pub use platform::{Event, Peer, Platform, Socket};
 pub use turn::Reactor;
 

@@ -92,8 +92,29 @@ pub struct Counters {
     pub lost_broken: u64,
     /// Times that producers were held for a reader that was behind.
     pub holds: u64,
-    /// Turns of the loop.
+    /// Times that a peer's input was put off for its rate.
+    pub pauses: u64,
+    /// Turns of the loop that are over.
     pub turns: u64,
+    /// What they took, without waiting, in microseconds.
+    pub busy_us: u64,
+    /// How many took at most as long as each of [`TURN_TIME_BOUNDS_US`], and longer than the one before.
+    pub turn_times: [u64; TURN_TIME_BOUNDS_US.len()],
+}
+
+/// Upper bounds of the histogram of turn times, in microseconds.
+pub const TURN_TIME_BOUNDS_US: [u64; 10] =
+    [50, 100, 250, 500, 1_000, 2_500, 10_000, 50_000, 250_000, 1_000_000];
+
+impl Counters {
+    pub(super) fn count_turn(&mut self, busy: Duration) {
+        let busy_us = busy.as_micros() as u64;
+        self.turns += 1;
+        self.busy_us += busy_us;
+        if let Some(bucket) = TURN_TIME_BOUNDS_US.iter().position(|&bound| busy_us <= bound) {
+            self.turn_times[bucket] += 1;
+        }
+    }
 }
 
 /// See the [module documentation](self).

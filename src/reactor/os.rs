@@ -64,6 +64,8 @@ pub struct Os {
     signals: Signals,
     listeners: Vec<Listener>,
     started: Instant,
+    /// When the last wait returned.
+    woke_at: Instant,
 }
 
 #[derive(Debug)]
@@ -96,6 +98,7 @@ impl Os {
             signals,
             listeners: Vec::new(),
             started: Instant::now(),
+            woke_at: Instant::now(),
         })
     }
 
@@ -162,8 +165,14 @@ impl Platform for Os {
         Now { monotonic: Millis(0).after(self.started.elapsed()), unix_ms: Millis(0).after(unix).0 }
     }
 
+    fn busy(&mut self) -> Duration {
+        self.woke_at.elapsed()
+    }
+
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        match self.poll.poll(&mut self.batch, timeout) {
+        let outcome = self.poll.poll(&mut self.batch, timeout);
+        self.woke_at = Instant::now();
+        match outcome {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             outcome => outcome?,
         }

@@ -70,6 +70,9 @@ pub trait Platform {
     /// Both clocks.
     fn now(&mut self) -> Now;
 
+    /// How long it is since the last [`Platform::wait`] returned.
+    fn busy(&mut self) -> Duration;
+
     /// Waits for events, at most `timeout` (none: for ever), and appends them to `events`.
     /// An interrupted wait is an empty batch, not an error.
     ///

@@ -126,10 +126,10 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             Millis::NEVER => None,
             at => Some(at.since(self.platform.now().monotonic)),
         };
+        self.net.counters.count_turn(self.platform.busy());
         self.events.clear();
         self.platform.wait(timeout, &mut self.events)?;
         self.net.now = self.platform.now();
-        self.net.counters.turns += 1;
         Ok(())
     }
 
@@ -300,7 +300,10 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             Then::Read if has_ended => self.end(id),
             Then::Read => {}
             Then::Yield => self.net.note_ready(id),
-            Then::Pause(_) => self.net.arm(id),
+            Then::Pause(_) => {
+                self.net.counters.pauses += 1;
+                self.net.arm(id);
+            }
         }
     }
 

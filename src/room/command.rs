@@ -23,6 +23,15 @@ pub enum Command {
     },
     /// Be called something else.
     Nick(Name),
+    /// Be called so, and be there: both parts of a program's introduction.
+    Hello {
+        /// The name.
+        name: Name,
+        /// The room; where one is already if there is none.
+        room: Option<RoomName>,
+        /// The welcome lists at most so many names.
+        names_max: usize,
+    },
     /// Go to another room, which is made if it is not there.
     Join {
         /// Where to.
@@ -38,7 +47,8 @@ pub enum Command {
     Ping,
     /// What can I say?
     Help,
-    /// Leave.
+    /// Leave. The caller says good-bye and calls [`Chat::leave`](super::Chat::leave); the chat itself
+    /// ignores it.
     Quit,
 }
 

@@ -151,7 +151,7 @@ pub enum Reply {
     Help,
     /// Your request was refused; nothing else was lost.
     Refused(Refusal),
-    /// Good-bye: the last thing you hear.
+    /// Good-bye: the last thing you hear. Said by the caller, never by the chat.
     Bye(Bye),
 }
 
@@ -269,10 +269,5 @@ pub enum Output {
         reply: Reply,
         /// The mark on the request this answers.
         reference: Reference,
-    },
-    /// This member is gone by its own wish: close its connection.
-    Gone {
-        /// Who.
-        tag: u64,
     },
 }

@@ -144,17 +144,22 @@ impl Chat {
         self.names.remove(key, &member.name);
     }
 
-    /// Carries out a command, or answers why not. Returns whether the member is still one.
-    pub fn command(&mut self, id: MemberId, command: Command, reference: Reference, now: Now) -> bool {
+    /// Carries out a command, or answers why not.
+    pub fn command(&mut self, id: MemberId, command: Command, reference: Reference, now: Now) {
         let MemberId(key) = id;
         let outcome = match command {
             Command::Say(body) => self.speak(key, body, false, &reference, now),
             Command::Act(body) => self.speak(key, body, true, &reference, now),
             Command::Tell { to, body } => self.tell(key, &to, body, &reference, now),
             Command::Nick(name) => self.rename(key, name, &reference, now),
+            Command::Hello { name, room, names_max } => {
+                let room = room.unwrap_or_else(|| self.room_of(key).name.clone());
+                self.rename(key, name, &None, now)
+                    .and_then(|()| self.go(key, room, names_max, &reference, now))
+            }
             Command::Join { room, names_max } => self.go(key, room, names_max, &reference, now),
             Command::Who { names_max } => {
-                let room = &self.rooms[self.members[key as usize].room as usize];
+                let room = self.room_of(key);
                 let (users, total) = (self.users(room, None, names_max), room.members.len());
                 let reply = Reply::Users { room: room.name.clone(), users, total };
                 self.reply(key, reply, &reference, now);
@@ -168,7 +173,7 @@ impl Chat {
                 Ok(())
             }
             Command::History(query) => {
-                let room = &self.rooms[self.members[key as usize].room as usize];
+                let room = self.room_of(key);
                 let (messages, has_more) = room.history.get(query);
                 let reply = Reply::History { room: room.name.clone(), messages, has_more };
                 self.reply(key, reply, &reference, now);
@@ -182,17 +187,11 @@ impl Chat {
                 self.reply(key, Reply::Help, &reference, now);
                 Ok(())
             }
-            Command::Quit => {
-                self.reply(key, Reply::Bye(Bye::Quit), &reference, now);
-                self.outbox.push_back(Output::Gone { tag: self.members[key as usize].tag });
-                self.leave(id, None, now);
-                return false;
-            }
+            Command::Quit => Ok(()),
         };
         if let Err(refusal) = outcome {
             self.refuse(id, refusal, reference, now);
         }
-        true
     }
 
     /// Answers a request that could not even be understood.
@@ -334,6 +333,10 @@ impl Chat {
     }
 
     // ---- the parts they are made of
+
+    fn room_of(&self, key: u32) -> &Room {
+        &self.rooms[self.members[key as usize].room as usize]
+    }
 
     fn refuse_taken(&self, name: &Name, except: Option<u32>) -> Result<(), Refusal> {
         let holder = self.names.find_alike(name, |key| self.members[key as usize].name.clone());
