@@ -1,3 +1,6 @@
 //! roomd is a chat-room daemon on one readiness loop.
 
 pub mod cli;
+pub mod clock;
+pub mod reactor;
+pub mod room;
