@@ -56,11 +56,11 @@ fn two_browsers_and_a_netcat_talk() {
     assert_eq!(alice.eval("document.querySelector('.own .body').textContent"), "hello from a browser");
 
     // Who looks elsewhere finds the number of unread messages in the title, until they look again.
-    alice.focused(false);
+    alice.look(false);
     carol.say("one");
     carol.say("two");
     alice.until("document.title.startsWith('(2) #lobby')");
-    alice.focused(true);
+    alice.look(true);
     alice.until("document.title.startsWith('#lobby')");
 
     drop(carol);
@@ -364,7 +364,7 @@ fn everything_can_be_done_from_the_keyboard() {
     page.until("document.activeElement.id === 'entry'");
 
     // What a screen reader finds: names for all controls, a log, and a live region that speaks.
-    let nameless = "[...document.querySelectorAll('button, input, textarea')].filter(e => !(e.innerText.trim() || e.ariaLabel || e.labels?.length)).map(e => e.outerHTML)";
+    let nameless = "[...document.querySelectorAll('button, input, textarea')].filter(e => !e.hidden && !(e.innerText.trim() || e.ariaLabel || e.labels?.length)).map(e => e.outerHTML)";
     assert_eq!(page.eval(nameless), json!([]));
     assert_eq!(page.eval("document.getElementById('log').getAttribute('role')"), "log");
     let mut carol = Netcat::enter(daemon.port, "carol");
@@ -387,7 +387,7 @@ fn a_name_in_use_is_asked_for_again_and_a_good_one_is_remembered() {
     page.press("Enter");
     page.until(IS_IN);
 
-    page.call("Page.reload", &json!({}));
+    page.reload();
     page.until(IS_IN);
     assert_eq!(page.eval("document.getElementById('me-name').textContent"), "alice");
     assert_eq!(page.eval("document.getElementById('name-dialog').open"), false, "not asked again");
@@ -490,7 +490,7 @@ fn screenshots() {
     shoot(&mut page, "name.png");
     let mut bob = Netcat::enter(daemon.port, "bob");
     let mut carol = Netcat::enter(daemon.port, "carol");
-    let mut mira = Netcat::enter(daemon.port, "mira");
+    let mut dana = Netcat::enter(daemon.port, "dana");
     log_in(&mut page, "alice");
     shoot(&mut page, "empty.png");
 
@@ -503,11 +503,11 @@ fn screenshots() {
         &mut carol,
         "Reading. The part about slow readers is good: nobody waits for a peer that does not read, and yet nothing is thrown away for one that does.",
     );
-    hear(&mut page, &mut mira, "I am here with plain netcat, by the way. Works.");
+    hear(&mut page, &mut dana, "I am here with plain netcat, by the way. Works.");
     carol.say("/me pours everybody another coffee");
     page.sees("another coffee");
-    tell(&mut page, "Welcome, mira! So that makes two terminals and a browser in one room.");
-    hear(&mut page, &mut mira, "And <b>markup</b> stays what it is: text.");
+    tell(&mut page, "Welcome, dana! So that makes two terminals and a browser in one room.");
+    hear(&mut page, &mut dana, "And <b>markup</b> stays what it is: text.");
     let _dave = Netcat::enter(daemon.port, "dave");
     page.sees("dave joined");
     tell(&mut page, "Just as it should.");

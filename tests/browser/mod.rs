@@ -92,14 +92,12 @@ impl Browser {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_nodelay(true).expect("an option");
         let (socket, _) = tungstenite::client(socket, stream).expect("a DevTools connection");
-        let mut page = Page { socket, last_id: 0, problems: Vec::new() };
+        let mut page = Page { socket, last_id: 0, loads: 0, problems: Vec::new() };
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
             page.call(domain, &json!({}));
         }
-        page.focused(true);
         page.size(1280, 800);
-        page.call("Page.navigate", &json!({ "url": url }));
-        page.until("location.href !== 'about:blank' && document.readyState === 'complete'");
+        page.load("Page.navigate", &json!({ "url": url }));
         page
     }
 }
@@ -123,6 +121,8 @@ impl Drop for Browser {
 pub(crate) struct Page {
     socket: WebSocket<TcpStream>,
     last_id: u64,
+    /// How many documents were loaded.
+    loads: u32,
     /// Uncaught exceptions, console errors, and whatever the browser itself complains about, CSP violations included.
     problems: Vec<String>,
 }
@@ -142,13 +142,14 @@ impl Page {
                 assert!(message["error"].is_null(), "{method}: {}", message["error"]);
                 return message["result"].take();
             }
-            self.note_problem(&message);
+            self.note(&message);
         }
     }
 
-    fn note_problem(&mut self, event: &Value) {
+    fn note(&mut self, event: &Value) {
         let params = &event["params"];
         match event["method"].as_str() {
+            Some("Page.loadEventFired") => self.loads += 1,
             Some("Runtime.exceptionThrown") => self.problems.push(params["exceptionDetails"].to_string()),
             Some("Runtime.consoleAPICalled") if params["type"] == "error" => {
                 self.problems.push(params["args"].to_string());
@@ -172,17 +173,16 @@ impl Page {
         answer["result"]["value"].take()
     }
 
-    /// Waits until the expression is true.
+    /// Waits until the expression is true. One that throws, because its element is not there yet, is not.
     pub(crate) fn until(&mut self, expression: &str) {
+        let attempt =
+            format!("(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()");
         let deadline = Instant::now() + PATIENCE;
-        while self.eval(&format!("Boolean({expression})")) != true {
+        while self.eval(&attempt) != true {
             if Instant::now() > deadline {
                 let text = self.eval("document.body.innerText");
-                panic!(
-                    "never true: {expression}\nproblems: {:?}\nthe page reads:\n{}",
-                    self.problems,
-                    text.as_str().unwrap_or_default()
-                );
+                let text = text.as_str().unwrap_or_default();
+                panic!("never true: {expression}\nproblems: {:?}\nthe page reads:\n{text}", self.problems);
             }
             // One frame of the page, so that waiting costs it nothing.
             self.eval("new Promise(done => setTimeout(done, 16))");
@@ -250,9 +250,29 @@ impl Page {
             .expect("a number")
     }
 
-    /// The window gets or loses the keyboard's attention.
-    pub(crate) fn focused(&mut self, focused: bool) {
-        self.call("Emulation.setFocusEmulationEnabled", &json!({ "enabled": focused }));
+    /// The person looks at this window or at another one.
+    pub(crate) fn look(&mut self, here: bool) {
+        // A headless window has the focus always, so the page is told otherwise.
+        self.eval(&format!(
+            "document.hasFocus = () => {here}; dispatchEvent(new Event({here} ? 'focus' : 'blur'))"
+        ));
+    }
+
+    /// Loads the page anew, as with F5.
+    pub(crate) fn reload(&mut self) {
+        self.load("Page.reload", &json!({}));
+    }
+
+    /// Calls a method that loads a document, and waits until it is there.
+    fn load(&mut self, method: &str, params: &Value) {
+        let loads = self.loads;
+        self.call(method, params);
+        while self.loads == loads {
+            let message = self.socket.read().unwrap_or_else(|error| panic!("{method}: {error}"));
+            if let Message::Text(text) = message {
+                self.note(&serde_json::from_str(&text).expect("JSON"));
+            }
+        }
     }
 
     pub(crate) fn size(&mut self, width: u32, height: u32) {
