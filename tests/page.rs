@@ -235,7 +235,7 @@ fn private_talks_reach_nobody_else() {
     drop(bob);
     alice.say("still there?");
     alice.until("document.querySelector('.own[data-state=failed]')");
-    alice.sees("nobody of this name is here");
+    alice.sees("nobody here is called bob");
     alice.click(".remedy button", "Edit");
     alice.until("document.getElementById('entry').value === 'still there?'");
 
@@ -278,7 +278,7 @@ fn commands_work_and_a_mistyped_one_is_never_sent() {
     bob.hears("alice is now alicia");
     page.until("document.getElementById('me-name').textContent === 'alicia'");
     page.say("/nick bob");
-    page.sees("This name is in use");
+    page.sees("bob is in use");
 
     page.say("/join dev");
     page.until("document.getElementById('title').textContent === '#dev'");
@@ -322,7 +322,7 @@ fn everything_can_be_done_from_the_keyboard() {
         assert_eq!(page.eval("!document.hasFocus() || document.activeElement === document.body || Boolean(document.activeElement.closest('#name-dialog'))"), true);
     }
     page.press("Escape");
-    page.until("!document.getElementById('name-dialog').open");
+    page.until("!document.getElementById('name-dialog').open && document.activeElement.id === 'entry'");
     page.press("Enter"); // an empty line says nothing
     page.write("let me in");
     page.press("Enter"); // and without a name one is asked for it
@@ -382,7 +382,7 @@ fn a_name_in_use_is_asked_for_again_and_a_good_one_is_remembered() {
     let browser = Browser::start("en");
     let mut page = browser.open(&daemon.url());
     log_in_refused(&mut page, "bob", "in use");
-    log_in_refused(&mut page, "no spaces allowed", "cannot be a name");
+    log_in_refused(&mut page, "no spaces allowed", "1 to 32 characters");
     page.write("alice"); // the bad name is selected, so typing replaces it
     page.press("Enter");
     page.until(IS_IN);
