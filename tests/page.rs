@@ -394,6 +394,26 @@ fn a_name_in_use_is_asked_for_again_and_a_good_one_is_remembered() {
     page.assert_clean();
 }
 
+#[test]
+#[ignore = "needs chromium"]
+fn a_name_that_a_dead_connection_still_holds_is_taken_back() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let mut cable = Cable::to(daemon.port);
+    let browser = Browser::start("en");
+    let mut page = browser.open(&cable.url());
+    log_in(&mut page, "alice");
+
+    cable.strand();
+    page.until("document.getElementById('banner').innerText.includes('still holds your name')");
+    assert_eq!(page.eval("document.getElementById('name-dialog').open"), false, "not asked, for now");
+    cable.notice();
+    page.until(IS_IN);
+    assert_eq!(page.eval("document.getElementById('me-name').textContent"), "alice");
+    assert_eq!(page.eval("document.getElementById('name-dialog').open"), false);
+    page.assert_clean();
+}
+
 fn log_in_refused(page: &mut Page, name: &str, why: &str) {
     page.until("document.getElementById('name-dialog').open");
     page.write(name);

@@ -96,6 +96,8 @@ impl Browser {
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
             page.call(domain, &json!({}));
         }
+        // So that the focus is drawn although nobody sees the window.
+        page.call("Emulation.setFocusEmulationEnabled", &json!({ "enabled": true }));
         page.size(1280, 800);
         page.load("Page.navigate", &json!({ "url": url }));
         page
