@@ -359,7 +359,11 @@ impl Run {
         // Now everybody is awake and nothing fails any more.
         self.step = usize::MAX;
         self.machine.world_mut().fault_percent = 0;
-        self.settle(300);
+        let mut written = u64::MAX;
+        while written != self.server.net().counters().bytes_out {
+            written = self.server.net().counters().bytes_out;
+            self.settle(100);
+        }
     }
 
     /// The bodies of all messages of a room, by id, as its observer was told.
