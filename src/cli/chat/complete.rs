@@ -17,9 +17,7 @@ pub enum Completion {
 
 /// Completes the word that ends at the end of `line` (which is what stands before the cursor).
 pub fn complete(line: &str, names: &BTreeSet<String>) -> Completion {
-    let start = line.rfind(char::is_whitespace).map_or(0, |at| {
-        at + line[at..].chars().next().map_or(0, char::len_utf8)
-    });
+    let start = word_start(line);
     let word = &line[start..];
     if word.is_empty() {
         return Completion::Nothing;
@@ -47,6 +45,12 @@ pub fn complete(line: &str, names: &BTreeSet<String>) -> Completion {
         " "
     };
     choose(word, at, found.cloned().collect(), addressed)
+}
+
+/// Where the word that ends at the end of `line` begins.
+pub fn word_start(line: &str) -> usize {
+    let space = line.char_indices().rfind(|(_, c)| c.is_whitespace());
+    space.map_or(0, |(at, c)| at + c.len_utf8())
 }
 
 /// The only one of `found`, or as much as they have in common, or the list of them.

@@ -16,7 +16,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use rustix::termios::{self, OptionalActions};
+use rustix::termios::{self, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use rustyline::completion::Completer;
 use rustyline::config::{Builder, ColorMode};
 use rustyline::error::ReadlineError;
@@ -25,14 +25,14 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{
-    Cmd, ConditionalEventHandler, Editor, Event, EventContext, EventHandler, ExternalPrinter,
-    KeyEvent, Movement, RepeatCount, Word,
+    Cmd, ConditionalEventHandler, Context, Editor, Event, EventContext, EventHandler,
+    ExternalPrinter, KeyEvent, Movement, RepeatCount,
 };
-use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::address::Address;
-use super::complete::{Completion, complete};
+use super::complete::{Completion, complete, word_start};
 use super::drive::{Drive, Face, Message, Outcome, wall_clock};
 use super::line::Line;
 use super::paint::Painter;
@@ -97,7 +97,8 @@ pub fn run(
         names: BTreeSet::new(),
         painter,
     }));
-    restore_on_signals(&shared)?;
+    let modes = Modes::take().map_err(|error| error.to_string())?;
+    restore_on_signals(&shared, &modes).map_err(|error| error.to_string())?;
     let mut editor = editor(&shared).map_err(|error| error.to_string())?;
     let waker = editor
         .create_external_printer()
@@ -106,11 +107,19 @@ pub fn run(
     let (typed, editors) = (inbox.clone(), Arc::clone(&shared));
     thread::spawn(move || edit(&mut editor, &editors, &turn, &typed));
     let mut face = Terminal {
-        shared,
+        shared: Arc::clone(&shared),
         waker,
         turns,
     };
-    Drive::new(session, address, inbox).run(messages, &mut face)
+    let outcome = Drive::new(session, address, inbox).run(messages, &mut face);
+    let mut shared = lock(&shared);
+    if shared.owner != Owner::Program {
+        // Somebody was typing. What is left to say is said below that.
+        let text = shared.screen.draw();
+        let _ = write_now(&format!("{PASTE_OFF}{text}"));
+    }
+    drop(modes);
+    outcome
 }
 
 /// The face of the session on a terminal.
@@ -303,10 +312,8 @@ impl ConditionalEventHandler for Helper {
             return None;
         }
         match complete(&line.line()[..line.pos()], &shared.names) {
-            Completion::Word(word) => Some(Cmd::Replace(
-                Movement::BackwardWord(1, Word::Big),
-                Some(word),
-            )),
+            // Asks our completer, whose only candidate is taken without further keys.
+            Completion::Word(_) => Some(Cmd::Complete),
             Completion::Choices(choices) => {
                 let answer = Line::Answer(choices.join("  "));
                 let text = shared.painter.paint(&answer, wall_clock());
@@ -320,6 +327,19 @@ impl ConditionalEventHandler for Helper {
 
 impl Completer for Helper {
     type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        pos: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        let before = &line[..pos];
+        Ok(match complete(before, &lock(&self.shared).names) {
+            Completion::Word(word) => (word_start(before), vec![word]),
+            Completion::Choices(_) | Completion::Nothing => (pos, Vec::new()),
+        })
+    }
 }
 
 impl Hinter for Helper {
@@ -328,11 +348,37 @@ impl Hinter for Helper {
 
 impl rustyline::Helper for Helper {}
 
-/// On SIGTERM and SIGHUP gives the terminal back as it was, then ends the program.
-fn restore_on_signals(shared: &Handle) -> Result<(), String> {
-    let before = termios::tcgetattr(io::stdin()).map_err(|error| error.to_string())?;
-    let mut signals = Signals::new([SIGTERM, SIGHUP]).map_err(|error| error.to_string())?;
-    let shared = Arc::clone(shared);
+/// The terminal's modes as they were before; given back when this is dropped.
+struct Modes(Termios);
+
+impl Modes {
+    /// Turns off the terminal's own line editing for the whole session, so that keys pressed
+    /// while the editor is not looking are neither echoed nor changed.
+    fn take() -> io::Result<Modes> {
+        let before = termios::tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        quiet
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ICANON);
+        quiet.input_modes.remove(InputModes::ICRNL);
+        quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
+        quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
+        termios::tcsetattr(io::stdin(), OptionalActions::Drain, &quiet)?;
+        Ok(Modes(before))
+    }
+}
+
+impl Drop for Modes {
+    fn drop(&mut self) {
+        // The terminal may be gone.
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
+    }
+}
+
+/// When a signal ends the program, gives the terminal back as it was first.
+fn restore_on_signals(shared: &Handle, modes: &Modes) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let (shared, modes) = (Arc::clone(shared), Modes(modes.0.clone()));
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             // Nobody may write any more, so the lock is never given back.
@@ -340,7 +386,7 @@ fn restore_on_signals(shared: &Handle) -> Result<(), String> {
             if shared.owner != Owner::Program {
                 let _ = write_now(PASTE_OFF);
             }
-            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &before);
+            drop(modes);
             std::process::exit(128 + signal);
         }
     });

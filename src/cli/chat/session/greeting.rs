@@ -117,11 +117,10 @@ impl Session {
                     self.judge(&[], false);
                 }
                 self.seen = Seen::up_to(id);
-                let users = users.iter().cloned().collect();
-                self.answer(format!(
-                    "you are {name} in #{room}, {}",
-                    here(&users, total)
-                ));
+                if self.mode == Mode::Person {
+                    let here = here(&users.iter().cloned().collect(), total);
+                    self.answer(format!("you are {name} in #{room}, {here}"));
+                }
                 Why::Entered
             }
         };
