@@ -37,12 +37,7 @@ fn a_break_between_write_and_ack_neither_loses_nor_doubles() {
         peer.confirm(&request, id, "alice");
     }
     let rows = terminal.wait_row("alice  typed while away");
-    for text in [
-        "bob  missed",
-        "alice  arrived",
-        "alice  did not",
-        "missed 1 message",
-    ] {
+    for text in ["bob  missed", "alice  arrived", "alice  did not", "missed 1 message"] {
         assert_eq!(count(&rows, text), 1, "{text}: {rows:#?}");
     }
     terminal.enter("/quit");
@@ -84,15 +79,11 @@ fn the_own_name_is_taken_back_from_the_broken_connection() {
         let mut peer = fake.accept();
         let hello = peer.expect("hello");
         assert_eq!(hello["name"], "alice");
-        peer.send(
-            &json!({"type": "error", "code": "name-taken", "text": "in use",
-            "ref": hello["ref"]}),
-        );
+        peer.send(&json!({"type": "error", "code": "name-taken", "text": "in use",
+            "ref": hello["ref"]}));
     }
     let _peer = fake.welcome(0, 1);
-    terminal.wait("that we are back", |rows| {
-        count(rows, "back as alice in #lobby") == 1
-    });
+    terminal.wait("that we are back", |rows| count(rows, "back as alice in #lobby") == 1);
 }
 
 #[test]

@@ -49,9 +49,7 @@ impl Peer {
     }
 
     pub(crate) fn write(&mut self, line: &str) {
-        self.stream
-            .write_all(format!("{line}\n").as_bytes())
-            .unwrap();
+        self.stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// The next request, `None` if the client has gone.
@@ -70,10 +68,8 @@ impl Peer {
 
     pub(crate) fn hello(&mut self, hello: &Value, newest: u64, epoch: u64) {
         let name = &hello["name"];
-        self.send(
-            &json!({"type": "hello", "name": name, "room": "lobby", "id": newest,
-            "users": [name, "bob"], "total": 2, "epoch": epoch, "ref": hello["ref"]}),
-        );
+        self.send(&json!({"type": "hello", "name": name, "room": "lobby", "id": newest,
+            "users": [name, "bob"], "total": 2, "epoch": epoch, "ref": hello["ref"]}));
     }
 
     pub(crate) fn said(&mut self, id: u64, from: &str, body: &str) {
@@ -88,10 +84,8 @@ impl Peer {
 
     /// Answers a request for history.
     pub(crate) fn history(&mut self, request: &Value, events: &[Value]) {
-        self.send(
-            &json!({"type": "history", "room": "lobby", "events": events, "more": false,
-            "ref": request["ref"]}),
-        );
+        self.send(&json!({"type": "history", "room": "lobby", "events": events, "more": false,
+            "ref": request["ref"]}));
     }
 
     /// The client says good-bye.

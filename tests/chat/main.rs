@@ -7,6 +7,8 @@
 //!
 //! No test sleeps: each waits for a condition with a deadline. Ports are given by the kernel.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;

@@ -14,17 +14,9 @@ use crate::{ROOMD, chat};
 fn filter(input: &str, arguments: &[&str], server: impl FnOnce(Fake) + Send + 'static) -> Output {
     let fake = Fake::new();
     let mut command = chat(&fake.address, arguments);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let server = thread::spawn(move || server(fake));
     let output = child.wait_with_output().unwrap();
     server.join().unwrap();
@@ -37,29 +29,22 @@ fn text(bytes: &[u8]) -> &str {
 
 #[test]
 fn what_is_piped_in_is_sent_and_confirmed() {
-    let output = filter(
-        "hi\n\n/me waves\nlast, no newline",
-        &["--name", "bot"],
-        |fake| {
-            let mut peer = fake.welcome(3, 1);
-            let request = peer.expect("public");
-            assert_eq!(request["body"], "hi");
-            peer.said(4, "bob", "hello bot");
-            peer.confirm(&request, 5, "bot");
-            let request = peer.expect("action");
-            peer.send(&json!({"type": "ack", "ref": request["ref"], "ts": 1, "id": 6}));
-            let request = peer.expect("public");
-            assert_eq!(request["body"], "last, no newline");
-            peer.confirm(&request, 7, "bot");
-            peer.farewell();
-        },
-    );
+    let output = filter("hi\n\n/me waves\nlast, no newline", &["--name", "bot"], |fake| {
+        let mut peer = fake.welcome(3, 1);
+        let request = peer.expect("public");
+        assert_eq!(request["body"], "hi");
+        peer.said(4, "bob", "hello bot");
+        peer.confirm(&request, 5, "bot");
+        let request = peer.expect("action");
+        peer.send(&json!({"type": "ack", "ref": request["ref"], "ts": 1, "id": 6}));
+        let request = peer.expect("public");
+        assert_eq!(request["body"], "last, no newline");
+        peer.confirm(&request, 7, "bot");
+        peer.farewell();
+    });
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(text(&output.stderr), "");
-    assert_eq!(
-        text(&output.stdout),
-        "2026-01-02T03:04:05Z bob: hello bot\n"
-    );
+    assert_eq!(text(&output.stdout), "2026-01-02T03:04:05Z bob: hello bot\n");
 }
 
 #[test]
@@ -67,17 +52,12 @@ fn a_refused_line_is_exit_status_1() {
     let output = filter("/msg nobody hi\n", &["--name", "bot"], |fake| {
         let mut peer = fake.welcome(0, 1);
         let request = peer.expect("private");
-        peer.send(
-            &json!({"type": "error", "code": "no-such-user", "text": "nobody is not here",
-            "ref": request["ref"]}),
-        );
+        peer.send(&json!({"type": "error", "code": "no-such-user", "text": "nobody is not here",
+            "ref": request["ref"]}));
         peer.farewell();
     });
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        text(&output.stderr),
-        "roomd: nobody is not here – not done: /msg nobody hi\n"
-    );
+    assert_eq!(text(&output.stderr), "roomd: nobody is not here – not done: /msg nobody hi\n");
 }
 
 #[test]
@@ -140,10 +120,7 @@ fn a_receiver_prints_what_it_hears_until_the_good_bye() {
          2026-01-02T03:04:05Z * al joined\n\
          2026-01-02T03:04:05Z @al: psst\n"
     );
-    assert_eq!(
-        text(&output.stderr),
-        "roomd: the server says good-bye: server is shutting down\n"
-    );
+    assert_eq!(text(&output.stderr), "roomd: the server says good-bye: server is shutting down\n");
 }
 
 #[test]
@@ -155,14 +132,9 @@ fn json_prints_events_as_they_come() {
         peer.write("{\"type\":\"later\",\"text\":\"a\u{202e}b\"}");
         peer.farewell();
     });
-    let events: Vec<Value> = text(&output.stdout)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let kinds: Vec<_> = events
-        .iter()
-        .map(|event| event["type"].as_str().unwrap())
-        .collect();
+    let events: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["hello", "public", "ack", "later", "bye"]);
     assert_eq!(events[3]["text"], "a\u{202e}b");
     assert!(!text(&output.stdout).contains('\u{202e}'), "it is escaped");
@@ -172,20 +144,13 @@ fn json_prints_events_as_they_come() {
 fn a_closed_pipe_ends_it_quietly() {
     let fake = Fake::new();
     let mut command = chat(&fake.address, &["--name", "log", "--receive"]);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut peer = fake.welcome(0, 1);
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     peer.said(1, "bob", "first");
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
-    assert!(
-        line.ends_with("bob: first\n"),
-        "lines are flushed one by one"
-    );
+    assert!(line.ends_with("bob: first\n"), "lines are flushed one by one");
     drop(stdout);
     peer.said(2, "bob", "second");
     let output = child.wait_with_output().unwrap();
@@ -197,9 +162,7 @@ fn a_shell_pipeline() {
     let fake = Fake::new();
     let script = r#"seq 3 | "$0" chat "$1" --name bot --json | grep -c '"type":"ack"'"#;
     let mut command = Command::new("sh");
-    command
-        .args(["-c", script, ROOMD, &fake.address])
-        .stdout(Stdio::piped());
+    command.args(["-c", script, ROOMD, &fake.address]).stdout(Stdio::piped());
     let child = command.spawn().unwrap();
     let mut peer = fake.welcome(0, 1);
     for id in 1..=3 {
@@ -215,21 +178,11 @@ fn errors_are_sentences() {
     let refused = |output: &Output, sentence: &str| {
         assert_eq!(output.status.code(), Some(1));
         let stderr = text(&output.stderr);
-        assert!(
-            stderr.starts_with("roomd: ") && stderr.contains(sentence),
-            "{stderr}"
-        );
+        assert!(stderr.starts_with("roomd: ") && stderr.contains(sentence), "{stderr}");
     };
 
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
-    let output = chat(&nobody, &["--name", "bot"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let output = chat(&nobody, &["--name", "bot"]).stdin(Stdio::null()).output().unwrap();
     refused(&output, &format!("nothing is listening on {nobody}"));
 
     let output = filter("hi\n", &["--name", "bot"], |fake| {
@@ -245,18 +198,12 @@ fn errors_are_sentences() {
     refused(&output, "is not a roomd: it answered “SSH-2.0-OpenSSH_9.6”");
 
     let output = filter("hi\n", &["--name", "bot"], |fake| {
-        fake.accept()
-            .write("! full: 10000 connections are the most I take");
+        fake.accept().write("! full: 10000 connections are the most I take");
     });
     refused(&output, "does not let you in: full");
 
-    let output = chat("no-such-host.invalid:1", &["--name", "bot"])
-        .stdin(Stdio::null())
-        .output();
-    refused(
-        &output.unwrap(),
-        "the address of no-such-host.invalid cannot be found",
-    );
+    let output = chat("no-such-host.invalid:1", &["--name", "bot"]).stdin(Stdio::null()).output();
+    refused(&output.unwrap(), "the address of no-such-host.invalid cannot be found");
 
     let output = chat(&nobody, &[]).stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

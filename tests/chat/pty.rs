@@ -42,12 +42,7 @@ impl Terminal {
         state: &Path,
     ) -> Terminal {
         let (rows, cols) = (ROWS, COLUMNS);
-        let size = PtySize {
-            rows,
-            cols,
-            pixel_width: 0,
-            pixel_height: 0,
-        };
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(ROOMD);
         command.args(["chat", address]);
@@ -68,12 +63,7 @@ impl Terminal {
         let shown = Arc::clone(&output);
         thread::spawn(move || watch(reader, &shown));
         let writer = pair.master.take_writer().unwrap();
-        Terminal {
-            child,
-            writer,
-            master: pair.master,
-            output,
-        }
+        Terminal { child, writer, master: pair.master, output }
     }
 
     /// Presses keys.
@@ -91,21 +81,8 @@ impl Terminal {
     /// Makes the terminal another size.
     pub(crate) fn resize(&mut self, rows: u16, cols: u16) {
         let size = |n| NonZero::new(n).unwrap();
-        self.output
-            .0
-            .lock()
-            .unwrap()
-            .parser
-            .screen_mut()
-            .set_size(size(rows), size(cols));
-        self.master
-            .resize(PtySize {
-                rows,
-                cols,
-                pixel_width: 0,
-                pixel_height: 0,
-            })
-            .unwrap();
+        self.output.0.lock().unwrap().parser.screen_mut().set_size(size(rows), size(cols));
+        self.master.resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
     }
 
     /// Waits until the screen is as wanted, and returns its rows.
@@ -115,35 +92,23 @@ impl Terminal {
 
     /// Waits until a row begins with the time and goes on with this text, or is this text.
     pub(crate) fn wait_row(&self, text: &str) -> Vec<String> {
-        self.wait(text, |rows| {
-            rows.iter().any(|row| without_time(row) == text)
-        })
+        self.wait(text, |rows| rows.iter().any(|row| without_time(row) == text))
     }
 
     /// Waits until the row with the prompt, the last one, is this.
     pub(crate) fn wait_prompt(&self, row: &str) -> Vec<String> {
-        self.wait(row, |rows| {
-            rows.last().is_some_and(|last| last == row.trim_end())
-        })
+        self.wait(row, |rows| rows.last().is_some_and(|last| last == row.trim_end()))
     }
 
     /// As [`wait`](Self::wait), with colours.
-    pub(crate) fn wait_screen(
-        &self,
-        what: &str,
-        wanted: impl Fn(&vt100::Screen) -> bool,
-    ) -> Vec<String> {
+    pub(crate) fn wait_screen(&self, what: &str, wanted: impl Fn(&vt100::Screen) -> bool) -> Vec<String> {
         let until = Instant::now() + DEADLINE;
         let (output, changed) = &*self.output;
         let mut output = output.lock().unwrap();
         while !wanted(output.parser.screen()) {
             let left = until.saturating_duration_since(Instant::now());
             let contents = || output.parser.screen().contents();
-            assert!(
-                !left.is_zero(),
-                "waited for {what:?}; the screen is\n{}",
-                contents()
-            );
+            assert!(!left.is_zero(), "waited for {what:?}; the screen is\n{}", contents());
             output = changed.wait_timeout(output, left).unwrap().0;
         }
         rows(output.parser.screen())
@@ -152,11 +117,7 @@ impl Terminal {
     /// How often these bytes were written so far.
     pub(crate) fn written(&self, bytes: &[u8]) -> usize {
         let output = self.output.0.lock().unwrap();
-        output
-            .bytes
-            .windows(bytes.len())
-            .filter(|window| window == &bytes)
-            .count()
+        output.bytes.windows(bytes.len()).filter(|window| window == &bytes).count()
     }
 
     /// The process.

@@ -12,8 +12,7 @@ use crate::pty::{Terminal, without_time};
 
 #[test]
 fn typing_while_messages_arrive_does_not_tear_the_line() {
-    const TEXT: &str =
-        "the quick brown 狐 jumps over the lazy 犬 again and again and then some more";
+    const TEXT: &str = "the quick brown 狐 jumps over the lazy 犬 again and again and then some more";
     let fake = Fake::new();
     let mut terminal = Terminal::start(&fake.address, &["--name", "alice"]);
     let mut peer = fake.welcome(0, 1);
@@ -50,18 +49,10 @@ fn an_own_message_is_grey_until_it_is_confirmed_and_then_shown_once() {
     terminal.wait_row("…  hello");
     peer.said(1, "bob", "in between");
     let rows = terminal.wait_row("bob  in between");
-    assert_eq!(
-        rows.iter().filter(|row| row.contains("hello")).count(),
-        1,
-        "{rows:?}"
-    );
+    assert_eq!(rows.iter().filter(|row| row.contains("hello")).count(), 1, "{rows:?}");
     peer.confirm(&request, 2, "alice");
     let rows = terminal.wait_row("alice  hello");
-    assert_eq!(
-        rows.iter().filter(|row| row.contains("hello")).count(),
-        1,
-        "{rows:?}"
-    );
+    assert_eq!(rows.iter().filter(|row| row.contains("hello")).count(), 1, "{rows:?}");
     assert_eq!(rows.last().unwrap(), ">");
 }
 
@@ -82,11 +73,7 @@ fn a_long_line_is_replaced_by_its_message_whole() {
         });
     }
     let rows = terminal.wait_prompt("> ");
-    assert!(
-        rows.iter()
-            .all(|row| !row.starts_with("> x") && !row.starts_with("xx")),
-        "{rows:?}"
-    );
+    assert!(rows.iter().all(|row| !row.starts_with("> x") && !row.starts_with("xx")), "{rows:?}");
 }
 
 #[test]
@@ -97,8 +84,7 @@ fn names_in_cjk_and_emoji_stand_in_columns() {
     peer.said(1, "ユキ", "🎉 party 🎉");
     peer.said(2, "bob", "🎉 yes");
     terminal.wait_screen("two parties in one column", |screen| {
-        let column =
-            |row| (0..80).find(|&c| screen.cell(row, c).is_some_and(|c| c.contents() == "🎉"));
+        let column = |row| (0..80).find(|&c| screen.cell(row, c).is_some_and(|c| c.contents() == "🎉"));
         let columns: Vec<_> = (0..24).filter_map(column).collect();
         columns == [20, 20]
     });
@@ -113,9 +99,7 @@ fn colour_of(terminal: &Terminal, name: &str) -> vt100::Color {
             let end = column + name.len() as u16;
             screen.contents_between(row, column, row, end) == name
         });
-        let found = starts
-            .next()
-            .and_then(|(row, column)| screen.cell(row, column));
+        let found = starts.next().and_then(|(row, column)| screen.cell(row, column));
         colour.set(found.map(vt100::Cell::fgcolor));
         colour.get().is_some()
     });
@@ -145,19 +129,9 @@ fn nothing_the_server_sends_drives_the_terminal() {
     let fake = Fake::new();
     let terminal = Terminal::start(&fake.address, &["--name", "alice"]);
     let mut peer = fake.welcome(0, 1);
-    peer.said(
-        1,
-        "b\u{1b}[2Job",
-        "red \u{1b}]0;title\u{7}\u{9b}31m\u{202e}back",
-    );
-    let rows = terminal.wait("the message", |rows| {
-        rows.iter().any(|row| row.contains("red"))
-    });
-    assert!(
-        rows.iter()
-            .any(|row| row.ends_with("b[2Job  red ]0;title31mback")),
-        "{rows:?}"
-    );
+    peer.said(1, "b\u{1b}[2Job", "red \u{1b}]0;title\u{7}\u{9b}31m\u{202e}back");
+    let rows = terminal.wait("the message", |rows| rows.iter().any(|row| row.contains("red")));
+    assert!(rows.iter().any(|row| row.ends_with("b[2Job  red ]0;title31mback")), "{rows:?}");
     assert_eq!(terminal.written(b"\x07"), 0);
 }
 
@@ -188,10 +162,7 @@ fn commands_and_names_are_completed() {
     terminal.wait_prompt("> /msg ユキ psst");
     terminal.press("\r");
     let request = peer.expect("private");
-    assert_eq!(
-        (&request["to"], &request["body"]),
-        (&json!("ユキ"), &json!("psst"))
-    );
+    assert_eq!((&request["to"], &request["body"]), (&json!("ユキ"), &json!("psst")));
 }
 
 #[test]
@@ -236,11 +207,7 @@ fn what_was_typed_is_remembered_across_sessions() {
     terminal.wait_prompt("> ");
     terminal.press("\x1b[A\x1b[A");
     terminal.wait_prompt("> remember me");
-    assert!(
-        fs::read_to_string(state.join("roomd/chat_history"))
-            .unwrap()
-            .contains("remember me")
-    );
+    assert!(fs::read_to_string(state.join("roomd/chat_history")).unwrap().contains("remember me"));
 }
 
 #[test]
@@ -250,9 +217,7 @@ fn an_unknown_command_is_not_sent() {
     let mut peer = fake.welcome(0, 1);
     terminal.wait_prompt("> ");
     terminal.enter("/mgs bob secret");
-    terminal.wait("a refusal", |rows| {
-        rows.iter().any(|row| row.contains("unknown command /mgs"))
-    });
+    terminal.wait("a refusal", |rows| rows.iter().any(|row| row.contains("unknown command /mgs")));
     terminal.enter("//mgs is no command");
     assert_eq!(peer.expect("public")["body"], "/mgs is no command");
 }
@@ -265,17 +230,14 @@ fn a_taken_name_is_asked_for_again() {
     terminal.enter("bob");
     let mut peer = fake.accept();
     let hello = peer.expect("hello");
-    peer.send(
-        &json!({"type": "error", "code": "name-taken", "text": "bob is in use",
-        "ref": hello["ref"]}),
-    );
+    peer.send(&json!({"type": "error", "code": "name-taken", "text": "bob is in use",
+        "ref": hello["ref"]}));
     terminal.wait_row("!  the name bob is taken");
     terminal.wait_prompt("your name?");
     terminal.enter("alice");
     let _peer = fake.welcome(0, 1);
     terminal.wait("a welcome", |rows| {
-        rows.iter()
-            .any(|row| row.ends_with("you are alice in #lobby, 2 here: alice, bob"))
+        rows.iter().any(|row| row.ends_with("you are alice in #lobby, 2 here: alice, bob"))
     });
     terminal.wait_prompt("> ");
 }
@@ -312,10 +274,7 @@ fn a_resized_terminal_keeps_the_line() {
     terminal.wait_prompt("> half a line");
     terminal.press(&" and more".repeat(9));
     terminal.press("\r");
-    assert_eq!(
-        peer.expect("public")["body"],
-        format!("half a line{}", " and more".repeat(9))
-    );
+    assert_eq!(peer.expect("public")["body"], format!("half a line{}", " and more".repeat(9)));
 }
 
 #[test]
@@ -325,13 +284,7 @@ fn a_signal_gives_the_terminal_back() {
     let _peer = fake.welcome(0, 1);
     terminal.wait_prompt("> ");
     let pid = terminal.pid().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     terminal.wait_screen("bracketed paste off", |screen| !screen.bracketed_paste());
     assert_eq!(terminal.end(), 128 + 15);
 }

@@ -42,9 +42,7 @@ impl FromStr for Address {
         let is_ipv6 = |host: &str| host.matches(':').count() > 1;
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if host.ends_with(']') || !is_ipv6(text) => {
-                let port = port
-                    .parse()
-                    .map_err(|_| format!("{port:?} is not a port"))?;
+                let port = port.parse().map_err(|_| format!("{port:?} is not a port"))?;
                 (bare(host), port)
             }
             _ => (bare(text), DEFAULT_PORT),
@@ -74,9 +72,9 @@ impl Address {
     pub fn connect(&self) -> Result<Socket, String> {
         match self {
             Address::Tcp(host, port) => self.connect_tcp(host, *port),
-            Address::Unix(path) => UnixStream::connect(path)
-                .map(Socket::Unix)
-                .map_err(|error| self.sentence(&error)),
+            Address::Unix(path) => {
+                UnixStream::connect(path).map(Socket::Unix).map_err(|error| self.sentence(&error))
+            }
         }
     }
 

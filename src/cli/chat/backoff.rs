@@ -20,10 +20,7 @@ pub struct Backoff {
 impl Backoff {
     /// A fresh one; clients with different seeds wait differently.
     pub fn new(seed: u64) -> Backoff {
-        Backoff {
-            attempt: 0,
-            chance: seed,
-        }
+        Backoff { attempt: 0, chance: seed }
     }
 
     /// The wait before the next attempt.

@@ -60,28 +60,16 @@ pub fn parse(line: &str) -> Result<Option<Command>, String> {
             }
         }
         "/who" => Request::Users,
-        "/nick" => Request::Nick {
-            name: one_word(name, rest)?,
-        },
-        "/me" => Request::Action {
-            body: given(name, rest)?,
-        },
-        "/join" => Request::Join {
-            room: one_word(name, rest)?.trim_start_matches('#').to_owned(),
-        },
+        "/nick" => Request::Nick { name: one_word(name, rest)? },
+        "/me" => Request::Action { body: given(name, rest)? },
+        "/join" => Request::Join { room: one_word(name, rest)?.trim_start_matches('#').to_owned() },
         "/rooms" => Request::Rooms,
-        "/history" => Request::History {
-            limit: number_of_lines(name, rest)?,
-            before: None,
-            after: None,
-        },
+        "/history" => Request::History { limit: number_of_lines(name, rest)?, before: None, after: None },
         "/ping" => Request::Ping,
         "/help" => return Ok(Some(Command::Help)),
         "/quit" => return Ok(Some(Command::Quit)),
         _ => {
-            return Err(format!(
-                "unknown command {name}: nothing was sent (/help lists them, //… says it)"
-            ));
+            return Err(format!("unknown command {name}: nothing was sent (/help lists them, //… says it)"));
         }
     };
     Ok(Some(Command::Ask(request)))
@@ -119,10 +107,8 @@ fn number_of_lines(command: &str, argument: &str) -> Result<u32, String> {
 }
 
 fn usage(command: &str) -> String {
-    let (_, takes, does) = COMMANDS
-        .iter()
-        .find(|(name, ..)| *name == command)
-        .expect("only listed commands are parsed");
+    let (_, takes, does) =
+        COMMANDS.iter().find(|(name, ..)| *name == command).expect("only listed commands are parsed");
     format!("usage: {command} {takes} – {does}")
 }
 
@@ -141,10 +127,7 @@ mod tests {
     fn every_listed_command_is_known() {
         for (name, ..) in COMMANDS {
             let outcome = parse(&format!("{name} 1 x"));
-            assert!(
-                !matches!(&outcome, Err(text) if text.starts_with("unknown")),
-                "{outcome:?}"
-            );
+            assert!(!matches!(&outcome, Err(text) if text.starts_with("unknown")), "{outcome:?}");
         }
     }
 
@@ -162,21 +145,11 @@ mod tests {
 
     #[test]
     fn arguments_are_checked_before_anything_is_sent() {
-        for line in [
-            "/msg",
-            "/msg bob",
-            "/nick",
-            "/nick a b",
-            "/history 0",
-            "/history x",
-        ] {
+        for line in ["/msg", "/msg bob", "/nick", "/nick a b", "/history 0", "/history x"] {
             assert!(parse(line).unwrap_err().starts_with("usage: "), "{line}");
         }
         let (to, body) = ("bob".to_owned(), "hi there".to_owned());
-        assert_eq!(
-            request("/msg @bob  hi there"),
-            Request::Private { to, body }
-        );
+        assert_eq!(request("/msg @bob  hi there"), Request::Private { to, body });
         let room = "dev".to_owned();
         assert_eq!(request("/join #dev"), Request::Join { room });
     }

@@ -24,26 +24,15 @@ pub fn complete(line: &str, names: &BTreeSet<String>) -> Completion {
     }
     if start == 0 && word.starts_with('/') {
         let commands = COMMANDS.iter().map(|(name, ..)| (*name).to_owned());
-        return choose(
-            word,
-            "",
-            commands.filter(|name| name.starts_with(word)).collect(),
-            " ",
-        );
+        return choose(word, "", commands.filter(|name| name.starts_with(word)).collect(), " ");
     }
     let (at, begun) = match word.strip_prefix('@') {
         Some(begun) => ("@", begun),
         None => ("", word),
     };
     let lower = begun.to_lowercase();
-    let found = names
-        .iter()
-        .filter(|name| name.to_lowercase().starts_with(&lower));
-    let addressed = if start == 0 && at.is_empty() {
-        ": "
-    } else {
-        " "
-    };
+    let found = names.iter().filter(|name| name.to_lowercase().starts_with(&lower));
+    let addressed = if start == 0 && at.is_empty() { ": " } else { " " };
     choose(word, at, found.cloned().collect(), addressed)
 }
 
@@ -73,18 +62,10 @@ fn choose(word: &str, at: &str, found: Vec<String>, then: &str) -> Completion {
 fn common_start(words: &[String]) -> String {
     let first = &words[0];
     let common = |length: usize| {
-        let start: String = first
-            .chars()
-            .take(length)
-            .collect::<String>()
-            .to_lowercase();
-        words
-            .iter()
-            .all(|word| word.to_lowercase().starts_with(&start))
+        let start: String = first.chars().take(length).collect::<String>().to_lowercase();
+        words.iter().all(|word| word.to_lowercase().starts_with(&start))
     };
-    let longest = (0..=first.chars().count())
-        .rev()
-        .find(|&length| common(length));
+    let longest = (0..=first.chars().count()).rev().find(|&length| common(length));
     first.chars().take(longest.unwrap_or(0)).collect()
 }
 
@@ -118,10 +99,7 @@ mod tests {
     #[test]
     fn as_much_as_is_certain_then_the_choices() {
         assert_eq!(completed("a"), word("Al"));
-        assert_eq!(
-            completed("al"),
-            Completion::Choices(vec!["Albert".into(), "alice".into()])
-        );
+        assert_eq!(completed("al"), Completion::Choices(vec!["Albert".into(), "alice".into()]));
         assert_eq!(completed("hi "), Completion::Nothing);
     }
 }

@@ -29,10 +29,7 @@ impl Connection {
         thread::spawn(move || {
             // The inbox is gone when the program is leaving: nobody to tell.
             let tell = |input| inbox.send(Message::Wire(number, input)).is_ok();
-            let socket = match address
-                .connect()
-                .and_then(|s| split(s).map_err(|e| e.to_string()))
-            {
+            let socket = match address.connect().and_then(|s| split(s).map_err(|e| e.to_string())) {
                 Ok(halves) => halves,
                 Err(sentence) => {
                     tell(Input::Failed(sentence));
@@ -76,11 +73,7 @@ fn read_lines(socket: Socket, tell: impl Fn(Input) -> bool) -> String {
     let mut line = Vec::new();
     loop {
         line.clear();
-        match reader
-            .by_ref()
-            .take(LINE_BYTES_MAX)
-            .read_until(b'\n', &mut line)
-        {
+        match reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
             Ok(0) => return "the server closed it".into(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return error.to_string(),

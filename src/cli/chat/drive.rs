@@ -63,14 +63,7 @@ pub struct Drive {
 impl Drive {
     /// `inbox` is the other end of what [`run`](Self::run) reads.
     pub fn new(session: Session, address: Address, inbox: Sender<Message>) -> Drive {
-        Drive {
-            session,
-            address,
-            inbox,
-            connection: None,
-            number: 0,
-            prompt: None,
-        }
+        Drive { session, address, inbox, connection: None, number: 0, prompt: None }
     }
 
     /// Runs the session to its end.
@@ -88,11 +81,7 @@ impl Drive {
     }
 
     /// Shows where things stand, waits, handles what has come.
-    fn turn(
-        &mut self,
-        messages: &Receiver<Message>,
-        face: &mut impl Face,
-    ) -> io::Result<Option<Outcome>> {
+    fn turn(&mut self, messages: &Receiver<Message>, face: &mut impl Face) -> io::Result<Option<Outcome>> {
         face.settle(&self.session, self.prompt.take())?;
         let Some(first) = self.wait(messages) else {
             return self.handle(Input::Tick, face);
@@ -158,8 +147,6 @@ impl Drive {
 
 /// Unix milliseconds.
 pub fn wall_clock() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -32,14 +32,7 @@ pub fn run(
         let typed = inbox.clone();
         thread::spawn(move || read_lines(&credit, &typed));
     }
-    let mut face = Filter {
-        mode,
-        json,
-        painter,
-        credits,
-        given: 0,
-        taken: 0,
-    };
+    let mut face = Filter { mode, json, painter, credits, given: 0, taken: 0 };
     Drive::new(session, address, inbox).run(messages, &mut face)
 }
 

@@ -86,10 +86,7 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
     // The offset can be read while there is one thread only.
     let painter = painter(UtcOffset::current_local_offset());
     let (inbox, messages) = mpsc::channel();
-    let room = args
-        .room
-        .as_ref()
-        .map(|room| room.trim_start_matches('#').to_owned());
+    let room = args.room.as_ref().map(|room| room.trim_start_matches('#').to_owned());
     let session = Session::new(
         mode,
         args.address.to_string(),
@@ -101,15 +98,9 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
     let (address, channel) = (args.address.clone(), (inbox, &messages));
     let fine = match mode {
         Mode::Person => terminal::run(session, address, painter, channel),
-        Mode::Sender | Mode::Receiver => {
-            filter::run(session, address, (mode, args.json, painter), channel)
-        }
+        Mode::Sender | Mode::Receiver => filter::run(session, address, (mode, args.json, painter), channel),
     }?;
-    Ok(if fine {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn mode(args: &Args) -> Mode {

@@ -44,10 +44,7 @@ pub struct Entry {
 impl Entry {
     /// True if the room hears it: such a message has an id and is found in the history.
     fn is_message(&self) -> bool {
-        matches!(
-            self.request,
-            Request::Public { .. } | Request::Action { .. }
-        )
+        matches!(self.request, Request::Public { .. } | Request::Action { .. })
     }
 
     /// True if nothing may be sent behind it until it is answered, because it changes who speaks
@@ -154,10 +151,7 @@ impl Outbox {
         let arrived = self.forget_heard();
         let mut doubtful: VecDeque<Entry> = self.entries.drain(..self.sent).collect();
         self.sent = 0;
-        let mut verdict = Verdict {
-            arrived,
-            unknown: Vec::new(),
-        };
+        let mut verdict = Verdict { arrived, unknown: Vec::new() };
         for message in said {
             if let Some(index) = doubtful.iter().position(|entry| entry.says(message)) {
                 verdict.arrived.extend(doubtful.drain(..=index));
@@ -223,10 +217,7 @@ mod tests {
 
     fn tell(body: &str) -> Request {
         let to = "bob".into();
-        Request::Private {
-            to,
-            body: body.into(),
-        }
+        Request::Private { to, body: body.into() }
     }
 
     /// An outbox whose `sent` are on their way and whose `waiting` are not.
@@ -300,16 +291,10 @@ mod tests {
     fn nothing_overtakes_a_change_of_name_or_room() {
         let join = Request::Join { room: "dev".into() };
         let mut outbox = outbox(&[say("1")], &[join, say("2")]);
-        assert!(
-            outbox.send_next(Instant::now()).is_none(),
-            "1 is unanswered"
-        );
+        assert!(outbox.send_next(Instant::now()).is_none(), "1 is unanswered");
         outbox.answered("c1").unwrap();
         assert_eq!(outbox.send_next(Instant::now()).unwrap().reference, "c2");
-        assert!(
-            outbox.send_next(Instant::now()).is_none(),
-            "the join is unanswered"
-        );
+        assert!(outbox.send_next(Instant::now()).is_none(), "the join is unanswered");
         outbox.answered("c2").unwrap();
         assert_eq!(outbox.send_next(Instant::now()).unwrap().request, say("2"));
     }

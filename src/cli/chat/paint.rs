@@ -38,22 +38,12 @@ pub struct Painter {
 impl Painter {
     /// For somebody who reads along, with times at this offset from UTC.
     pub fn terminal(colours: bool, offset: UtcOffset) -> Painter {
-        Painter {
-            terminal: true,
-            colours,
-            offset,
-            day: None,
-        }
+        Painter { terminal: true, colours, offset, day: None }
     }
 
     /// For a file or the next program.
     pub fn log() -> Painter {
-        Painter {
-            terminal: false,
-            colours: false,
-            offset: UtcOffset::UTC,
-            day: None,
-        }
+        Painter { terminal: false, colours: false, offset: UtcOffset::UTC, day: None }
     }
 
     /// The line as text ending in a newline. `now` (Unix milliseconds) is the time of what has none.
@@ -84,23 +74,13 @@ impl Painter {
 
     /// A prompt; dimmed it says that nobody is listening.
     pub fn prompt(&self, prompt: &str, connected: bool) -> String {
-        if connected {
-            prompt.to_owned()
-        } else {
-            self.wrap(GREY, prompt)
-        }
+        if connected { prompt.to_owned() } else { self.wrap(GREY, prompt) }
     }
 
     fn columns(&self, line: &Line, at: OffsetDateTime) -> String {
         let time = format!("{:02}:{:02}", at.hour(), at.minute());
         match line {
-            Line::Said {
-                message,
-                action,
-                own,
-                mention,
-                old,
-            } => {
+            Line::Said { message, action, own, mention, old } => {
                 let (name, body) = (message.from.as_str(), message.body.as_str());
                 let style = name_style(name);
                 let named = self.wrap(&style, name);
@@ -124,25 +104,11 @@ impl Painter {
                     return format!("{bell}{time} {}  {named} {body}", column("*"));
                 }
                 let padding = padding(name);
-                let named = if *own {
-                    self.wrap(&format!("\x1b[1m{style}"), name)
-                } else {
-                    named
-                };
+                let named = if *own { self.wrap(&format!("\x1b[1m{style}"), name) } else { named };
                 format!("{bell}{time} {padding}{named}  {body}")
             }
-            Line::Private {
-                from,
-                to,
-                body,
-                own,
-                ..
-            } => {
-                let who = if *own {
-                    format!("you → {to}")
-                } else {
-                    format!("{from} → you")
-                };
+            Line::Private { from, to, body, own, .. } => {
+                let who = if *own { format!("you → {to}") } else { format!("{from} → you") };
                 let bell = if *own { "" } else { BELL };
                 let text = self.wrap(MAGENTA, &format!("{}  {body}", column(&who)));
                 format!("{bell}{} {text}", self.wrap(DIM, &time))
@@ -161,39 +127,17 @@ impl Painter {
     }
 
     fn wrap(&self, style: &str, text: &str) -> String {
-        if self.colours {
-            format!("{style}{text}{RESET}")
-        } else {
-            text.to_owned()
-        }
+        if self.colours { format!("{style}{text}{RESET}") } else { text.to_owned() }
     }
 }
 
 /// The line as the text dialect writes it.
 fn plain(line: &Line) -> String {
     match line {
-        Line::Said {
-            message,
-            action: false,
-            ..
-        } => format!("{}: {}", message.from, message.body),
-        Line::Said {
-            message,
-            action: true,
-            ..
-        } => format!("* {} {}", message.from, message.body),
-        Line::Private {
-            from,
-            body,
-            own: false,
-            ..
-        } => format!("@{from}: {body}"),
-        Line::Private {
-            to,
-            body,
-            own: true,
-            ..
-        } => format!("→{to}: {body}"),
+        Line::Said { message, action: false, .. } => format!("{}: {}", message.from, message.body),
+        Line::Said { message, action: true, .. } => format!("* {} {}", message.from, message.body),
+        Line::Private { from, body, own: false, .. } => format!("@{from}: {body}"),
+        Line::Private { to, body, own: true, .. } => format!("→{to}: {body}"),
         Line::Happened { text, .. } | Line::Answer(text) | Line::Status(text) => {
             format!("* {text}")
         }
@@ -207,9 +151,7 @@ fn name_style(name: &str) -> String {
     let hash = name
         .to_lowercase()
         .bytes()
-        .fold(0x811C_9DC5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
+        .fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let colour = NAME_COLOURS[hash as usize % NAME_COLOURS.len()];
     format!("\x1b[38;5;{colour}m")
 }
@@ -245,13 +187,7 @@ fn moment(ts: i64, offset: UtcOffset) -> OffsetDateTime {
 }
 
 fn full_time(at: OffsetDateTime) -> String {
-    format!(
-        "{}T{:02}:{:02}:{:02}Z",
-        at.date(),
-        at.hour(),
-        at.minute(),
-        at.second()
-    )
+    format!("{}T{:02}:{:02}:{:02}Z", at.date(), at.hour(), at.minute(), at.second())
 }
 
 #[cfg(test)]
@@ -264,19 +200,8 @@ mod tests {
 
     fn said(from: &str, body: &str) -> Line {
         let (from, body) = (from.to_owned(), body.to_owned());
-        let message = Message {
-            id: 1,
-            ts: NOW,
-            from,
-            body,
-        };
-        Line::Said {
-            message,
-            action: false,
-            own: false,
-            mention: false,
-            old: false,
-        }
+        let message = Message { id: 1, ts: NOW, from, body };
+        Line::Said { message, action: false, own: false, mention: false, old: false }
     }
 
     fn colourless() -> Painter {
@@ -296,13 +221,8 @@ mod tests {
     #[test]
     fn without_colours_there_is_no_escape_sequence() {
         let mut painter = colourless();
-        let private = Line::Private {
-            ts: NOW,
-            from: "bob".into(),
-            to: "al".into(),
-            body: "psst".into(),
-            own: true,
-        };
+        let private =
+            Line::Private { ts: NOW, from: "bob".into(), to: "al".into(), body: "psst".into(), own: true };
         for line in [said("bob", "hi"), private, Line::Trouble("no".into())] {
             assert!(!painter.paint(&line, NOW).contains('\x1b'));
         }
@@ -325,21 +245,10 @@ mod tests {
     fn a_new_day_is_announced() {
         let mut painter = colourless();
         painter.paint(&said("bob", "hi"), NOW);
-        let Line::Said { mut message, .. } = said("bob", "hi") else {
-            unreachable!()
-        };
+        let Line::Said { mut message, .. } = said("bob", "hi") else { unreachable!() };
         message.ts += 24 * 3600 * 1000;
         let (action, own, mention, old) = (false, false, false, false);
-        let text = painter.paint(
-            &Line::Said {
-                message,
-                action,
-                own,
-                mention,
-                old,
-            },
-            NOW,
-        );
+        let text = painter.paint(&Line::Said { message, action, own, mention, old }, NOW);
         assert!(text.starts_with("      -- 2026-01-03 --\n03:04"), "{text}");
     }
 

@@ -79,10 +79,7 @@ impl Request {
             #[serde(rename = "ref")]
             reference: &'a str,
         }
-        let line = Line {
-            request: self,
-            reference,
-        };
+        let line = Line { request: self, reference };
         let mut text = serde_json::to_string(&line).expect("strings and numbers always serialize");
         text.push('\n');
         text
@@ -265,37 +262,21 @@ mod tests {
 
     #[test]
     fn a_request_is_one_line_with_its_ref() {
-        let request = Request::Public {
-            body: "two\nlines".into(),
-        };
-        assert_eq!(
-            request.to_line("c1"),
-            "{\"type\":\"public\",\"body\":\"two\\nlines\",\"ref\":\"c1\"}\n"
-        );
-        assert_eq!(
-            Request::Ping.to_line("k"),
-            "{\"type\":\"ping\",\"ref\":\"k\"}\n"
-        );
+        let request = Request::Public { body: "two\nlines".into() };
+        assert_eq!(request.to_line("c1"), "{\"type\":\"public\",\"body\":\"two\\nlines\",\"ref\":\"c1\"}\n");
+        assert_eq!(Request::Ping.to_line("k"), "{\"type\":\"ping\",\"ref\":\"k\"}\n");
     }
 
     #[test]
     fn an_event_is_cleaned_as_it_is_read() {
         let line = r#"{"type":"public","id":3,"ts":5,"room":"lobby","from":"b\u001bob","body":"\u202ehi"}"#;
-        let message = Message {
-            id: 3,
-            ts: 5,
-            from: "bob".into(),
-            body: "hi".into(),
-        };
+        let message = Message { id: 3, ts: 5, from: "bob".into(), body: "hi".into() };
         assert_eq!(Event::parse(line), Some(Event::Public(message)));
     }
 
     #[test]
     fn what_is_new_is_unknown_and_what_is_foreign_is_nothing() {
-        assert_eq!(
-            Event::parse(r#"{"type":"topic","text":"x"}"#),
-            Some(Event::Unknown)
-        );
+        assert_eq!(Event::parse(r#"{"type":"topic","text":"x"}"#), Some(Event::Unknown));
         assert_eq!(Event::parse("SSH-2.0-OpenSSH_9.6"), None);
         assert_eq!(Event::parse(r#"{"jsonrpc":"2.0"}"#), None);
     }

@@ -61,10 +61,8 @@ mod tests {
         let raw = "{\"body\":\"a\u{202e}b\u{85}\"}";
         let escaped = escape_json(raw);
         assert_eq!(escaped, r#"{"body":"a\u202eb\u0085"}"#);
-        let (a, b): (serde_json::Value, serde_json::Value) = (
-            serde_json::from_str(raw).unwrap(),
-            serde_json::from_str(&escaped).unwrap(),
-        );
+        let (a, b): (serde_json::Value, serde_json::Value) =
+            (serde_json::from_str(raw).unwrap(), serde_json::from_str(&escaped).unwrap());
         assert_eq!(a, b);
     }
 }

@@ -108,10 +108,7 @@ mod tests {
         fn new() -> Shown {
             let size = |n| NonZero::new(n).unwrap();
             let parser = vt100::Parser::new(size(12), size(20), 0);
-            Shown {
-                parser,
-                screen: Screen::default(),
-            }
+            Shown { parser, screen: Screen::default() }
         }
 
         /// What a line editor does: clear its row, draw, paint prompt and line again.

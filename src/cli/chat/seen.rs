@@ -15,10 +15,7 @@ pub struct Seen {
 impl Seen {
     /// Everything up to and including `last` counts as seen.
     pub fn up_to(last: u64) -> Seen {
-        Seen {
-            last,
-            ahead: BTreeSet::new(),
-        }
+        Seen { last, ahead: BTreeSet::new() }
     }
 
     /// The id up to which everything was seen.

@@ -25,8 +25,8 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{
-    Cmd, ConditionalEventHandler, Context, Editor, Event, EventContext, EventHandler,
-    ExternalPrinter, KeyEvent, Movement, RepeatCount,
+    Cmd, ConditionalEventHandler, Context, Editor, Event, EventContext, EventHandler, ExternalPrinter,
+    KeyEvent, Movement, RepeatCount,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -100,17 +100,11 @@ pub fn run(
     let modes = Modes::take().map_err(|error| error.to_string())?;
     restore_on_signals(&shared, &modes).map_err(|error| error.to_string())?;
     let mut editor = editor(&shared).map_err(|error| error.to_string())?;
-    let waker = editor
-        .create_external_printer()
-        .map_err(|error| error.to_string())?;
+    let waker = editor.create_external_printer().map_err(|error| error.to_string())?;
     let (turns, turn) = mpsc::channel();
     let (typed, editors) = (inbox.clone(), Arc::clone(&shared));
     thread::spawn(move || edit(&mut editor, &editors, &turn, &typed));
-    let mut face = Terminal {
-        shared: Arc::clone(&shared),
-        waker,
-        turns,
-    };
+    let mut face = Terminal { shared: Arc::clone(&shared), waker, turns };
     let outcome = Drive::new(session, address, inbox).run(messages, &mut face);
     let mut shared = lock(&shared);
     if shared.owner != Owner::Program {
@@ -237,11 +231,7 @@ fn history_file() -> Option<PathBuf> {
     let state = set("XDG_STATE_HOME").map(PathBuf::from);
     let state = state.or_else(|| Some(PathBuf::from(set("HOME")?).join(".local/state")))?;
     let directory = state.join("roomd");
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory)
-        .ok()?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).ok()?;
     Some(directory.join("chat_history"))
 }
 
@@ -253,9 +243,7 @@ fn editor(shared: &Handle) -> rustyline::Result<Editor<Helper, FileHistory>> {
         .color_mode(ColorMode::Forced)
         .build();
     let mut editor = Editor::with_config(config)?;
-    let helper = || Helper {
-        shared: Arc::clone(shared),
-    };
+    let helper = || Helper { shared: Arc::clone(shared) };
     editor.set_helper(Some(helper()));
     let clear = Cmd::Kill(Movement::WholeLine);
     editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Simple(clear));
@@ -273,11 +261,7 @@ struct Helper {
 impl Highlighter for Helper {
     /// Called whenever the prompt is painted, with the cursor at its beginning: here everything
     /// else is painted, too.
-    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
-        &'s self,
-        prompt: &'p str,
-        _default: bool,
-    ) -> Cow<'b, str> {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _default: bool) -> Cow<'b, str> {
         let mut shared = lock(&self.shared);
         shared.owner = Owner::Typing;
         shared.woken = false;
@@ -297,13 +281,7 @@ impl Validator for Helper {
 
 impl ConditionalEventHandler for Helper {
     /// Ctrl-D and Tab.
-    fn handle(
-        &self,
-        event: &Event,
-        _: RepeatCount,
-        _: bool,
-        line: &EventContext<'_>,
-    ) -> Option<Cmd> {
+    fn handle(&self, event: &Event, _: RepeatCount, _: bool, line: &EventContext<'_>) -> Option<Cmd> {
         let mut shared = lock(&self.shared);
         if event.get(0) == Some(&KeyEvent::ctrl('D')) {
             if line.line().is_empty() {
@@ -328,12 +306,7 @@ impl ConditionalEventHandler for Helper {
 impl Completer for Helper {
     type Candidate = String;
 
-    fn complete(
-        &self,
-        line: &str,
-        pos: usize,
-        _: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<String>)> {
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let before = &line[..pos];
         Ok(match complete(before, &lock(&self.shared).names) {
             Completion::Word(word) => (word_start(before), vec![word]),
@@ -357,9 +330,7 @@ impl Modes {
     fn take() -> io::Result<Modes> {
         let before = termios::tcgetattr(io::stdin())?;
         let mut quiet = before.clone();
-        quiet
-            .local_modes
-            .remove(LocalModes::ECHO | LocalModes::ICANON);
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
         quiet.input_modes.remove(InputModes::ICRNL);
         quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
         quiet.special_codes[SpecialCodeIndex::VTIME] = 0;

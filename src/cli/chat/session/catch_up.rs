@@ -10,20 +10,13 @@ impl Session {
     /// Fetches what there is to fetch.
     pub(super) fn catch_up(&mut self, now: Instant, why: Why, newest: u64) {
         let request = match why {
-            Why::Entered if newest > 0 && self.mode == Mode::Person => Some(Request::History {
-                limit: OLD_LINES,
-                before: Some(newest + 1),
-                after: None,
-            }),
+            Why::Entered if newest > 0 && self.mode == Mode::Person => {
+                Some(Request::History { limit: OLD_LINES, before: Some(newest + 1), after: None })
+            }
             Why::Missed { after, .. } if newest > after => Some(page_after(after)),
             _ => None,
         };
-        let catch_up = CatchUp {
-            why,
-            newest,
-            fetched: Vec::new(),
-            held: Vec::new(),
-        };
+        let catch_up = CatchUp { why, newest, fetched: Vec::new(), held: Vec::new() };
         match request {
             Some(request) => {
                 self.phase = Phase::CatchingUp(catch_up);
@@ -38,9 +31,7 @@ impl Session {
         let Phase::CatchingUp(catch_up) = &mut self.phase else {
             return;
         };
-        catch_up
-            .fetched
-            .extend(events.into_iter().filter_map(message_of));
+        catch_up.fetched.extend(events.into_iter().filter_map(message_of));
         let last = catch_up.fetched.last().map_or(0, |(message, _)| message.id);
         let missed = matches!(catch_up.why, Why::Missed { .. });
         if missed && more && last < catch_up.newest && last > 0 {
@@ -56,12 +47,7 @@ impl Session {
     /// Shows what was fetched, decides about what was in doubt, then goes on where we stopped.
     pub(super) fn caught_up(&mut self, now: Instant, catch_up: CatchUp) {
         self.phase = Phase::Here;
-        let CatchUp {
-            why,
-            newest,
-            fetched,
-            held,
-        } = catch_up;
+        let CatchUp { why, newest, fetched, held } = catch_up;
         match why {
             Why::Entered => {
                 for (message, action) in fetched {
@@ -87,12 +73,8 @@ impl Session {
     ) {
         let gone = missed.saturating_sub(fetched.len() as u64);
         fetched.retain(|(message, _)| self.seen.note(message.id));
-        let ours = fetched
-            .iter()
-            .filter(|(message, _)| message.from == lost.name);
-        let said: Vec<Request> = ours
-            .map(|(message, action)| as_request(message, *action))
-            .collect();
+        let ours = fetched.iter().filter(|(message, _)| message.from == lost.name);
+        let said: Vec<Request> = ours.map(|(message, action)| as_request(message, *action)).collect();
         let away = now.saturating_duration_since(lost.at).as_secs_f64();
         let others = messages(fetched.len() - said.len());
         let kept = match gone {
@@ -117,17 +99,11 @@ impl Session {
         for entry in verdict.unknown {
             self.failed = true;
             let typed = as_typed(&entry.request);
-            self.trouble(format!(
-                "the connection broke, this may not have arrived: {typed}"
-            ));
+            self.trouble(format!("the connection broke, this may not have arrived: {typed}"));
         }
     }
 }
 
 fn page_after(id: u64) -> Request {
-    Request::History {
-        limit: PAGE,
-        before: None,
-        after: Some(id),
-    }
+    Request::History { limit: PAGE, before: None, after: Some(id) }
 }

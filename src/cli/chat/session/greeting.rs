@@ -38,8 +38,7 @@ impl Session {
         };
         if self.welcomed {
             self.output(Output::Disconnect);
-            self.outputs
-                .push_back(Output::Show(Line::Trouble(sentence)));
+            self.outputs.push_back(Output::Show(Line::Trouble(sentence)));
             self.phase = Phase::Waiting(self.heard_at + self.backoff.next_wait());
         } else {
             self.leave(Err(sentence));
@@ -78,17 +77,7 @@ impl Session {
 
     /// We are in a room: for the first time, again, or in another one.
     pub(super) fn welcome(&mut self, now: Instant, event: Event) {
-        let Event::Hello {
-            name,
-            room,
-            id,
-            users,
-            total,
-            epoch,
-            reference,
-            ..
-        } = event
-        else {
+        let Event::Hello { name, room, id, users, total, epoch, reference, .. } = event else {
             return;
         };
         if let Some(reference) = reference {
@@ -98,19 +87,12 @@ impl Session {
         let anew = self.epoch != epoch || id < self.seen.last();
         let why = match self.lost.take() {
             Some(lost) if same_room => {
-                let again = if anew {
-                    ", the server was restarted"
-                } else {
-                    ""
-                };
+                let again = if anew { ", the server was restarted" } else { "" };
                 self.status(format!("back as {name} in #{room}{again}"));
                 if anew {
                     self.seen = Seen::default();
                 }
-                Why::Missed {
-                    lost,
-                    after: self.seen.last(),
-                }
+                Why::Missed { lost, after: self.seen.last() }
             }
             lost => {
                 if lost.is_some() {

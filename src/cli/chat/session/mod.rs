@@ -249,10 +249,7 @@ impl Session {
             Phase::Nameless | Phase::Connecting | Phase::Left => None,
         };
         let patience = self.patience_ends();
-        [phase, patience, self.ending_by]
-            .into_iter()
-            .flatten()
-            .min()
+        [phase, patience, self.ending_by].into_iter().flatten().min()
     }
 
     /// Who is in the room, as far as known.
@@ -268,10 +265,7 @@ impl Session {
 
     /// True while what is typed is sent at once.
     pub fn is_here(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Here | Phase::CatchingUp(_) | Phase::Leaving(_) | Phase::Left
-        )
+        matches!(self.phase, Phase::Here | Phase::CatchingUp(_) | Phase::Leaving(_) | Phase::Left)
     }
 
     /// How many lines were typed so far.
@@ -323,9 +317,7 @@ impl Session {
             Phase::Nameless | Phase::Waiting(_) | Phase::Left => {}
             _ if !self.welcomed => {
                 let address = &self.address;
-                self.leave(Err(format!(
-                    "{address} does not answer like a roomd: {why}"
-                )));
+                self.leave(Err(format!("{address} does not answer like a roomd: {why}")));
             }
             _ => self.wait(now, why),
         }
@@ -365,10 +357,7 @@ impl Session {
             Phase::Waiting(at) if at <= now => self.connect(),
             Phase::Greeting(at) if at <= now => {
                 self.output(Output::Disconnect);
-                self.lost(
-                    now,
-                    &format!("nothing came within {} s", GREETING_WAIT.as_secs()),
-                );
+                self.lost(now, &format!("nothing came within {} s", GREETING_WAIT.as_secs()));
             }
             Phase::Leaving(at) if at <= now => self.leave_with_status(),
             Phase::CatchingUp(_) | Phase::Here => self.check_alive(now),
@@ -380,9 +369,7 @@ impl Session {
                 0 => "anything".to_owned(),
                 count => lines(count),
             };
-            self.leave(Err(format!(
-                "{address} has not confirmed {waited_for} within {seconds} s"
-            )));
+            self.leave(Err(format!("{address} has not confirmed {waited_for} within {seconds} s")));
         }
         if self.ending_by.is_some_and(|at| at <= now) {
             self.leave_with_status();
@@ -471,13 +458,7 @@ impl Session {
         if !old {
             self.names.insert(message.from.clone());
         }
-        self.show(Line::Said {
-            message,
-            action,
-            own,
-            mention,
-            old,
-        });
+        self.show(Line::Said { message, action, own, mention, old });
     }
 
     fn happened(&mut self, ts: i64, text: String) {

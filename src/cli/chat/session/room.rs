@@ -45,35 +45,18 @@ impl Session {
                 self.happened(ts, format!("{name} left{why}"));
             }
             Event::Nick { ts, from, name } => self.renamed(ts, &from, name),
-            Event::Presence {
-                ts,
-                joined,
-                left,
-                total,
-            } => {
+            Event::Presence { ts, joined, left, total } => {
                 self.happened(ts, format!("{joined} joined, {left} left, {total} here"));
             }
             Event::Ack { reference, ts, id } => self.acked(now, &reference, ts, id),
-            Event::Error {
-                code,
-                text,
-                reference,
-            } => {
+            Event::Error { code, text, reference } => {
                 self.refused(now, &code, &text, reference.as_deref());
             }
-            Event::History {
-                events,
-                more,
-                reference,
-            } => match reference.as_deref() {
+            Event::History { events, more, reference } => match reference.as_deref() {
                 Some(OWN_REF) => self.fetched(now, events, more),
                 reference => self.older(now, events, reference),
             },
-            Event::Users {
-                users,
-                total,
-                reference,
-            } => {
+            Event::Users { users, total, reference } => {
                 self.names.extend(users.iter().cloned());
                 let names = users.into_iter().collect();
                 self.answered(now, reference.as_deref());
@@ -121,13 +104,7 @@ impl Session {
             }
             self.outbox.heard(&said);
         }
-        self.show(Line::Private {
-            ts,
-            from,
-            to,
-            body,
-            own,
-        });
+        self.show(Line::Private { ts, from, to, body, own });
     }
 
     pub(super) fn renamed(&mut self, ts: i64, from: &str, name: String) {
@@ -154,36 +131,19 @@ impl Session {
         };
         let action = matches!(entry.request, Request::Action { .. });
         match (entry.request, id) {
-            (Request::Public { body } | Request::Action { body }, Some(id))
-                if self.seen.note(id) =>
-            {
+            (Request::Public { body } | Request::Action { body }, Some(id)) if self.seen.note(id) => {
                 self.show_said(Message { id, ts, from, body }, action, false);
             }
             (Request::Private { to, body }, _) => {
-                let echo = Request::Private {
-                    to: to.clone(),
-                    body: body.clone(),
-                };
+                let echo = Request::Private { to: to.clone(), body: body.clone() };
                 self.echoes.push(echo);
-                self.show(Line::Private {
-                    ts,
-                    from,
-                    to,
-                    body,
-                    own: true,
-                });
+                self.show(Line::Private { ts, from, to, body, own: true });
             }
             _ => {}
         }
     }
 
-    pub(super) fn refused(
-        &mut self,
-        now: Instant,
-        code: &str,
-        text: &str,
-        reference: Option<&str>,
-    ) {
+    pub(super) fn refused(&mut self, now: Instant, code: &str, text: &str, reference: Option<&str>) {
         let entry = match reference {
             Some(OWN_REF) => {
                 // No history, then. What was in doubt stays undecided.

@@ -77,10 +77,8 @@ impl Script {
     }
 
     fn hello(&mut self, newest: u64, epoch: u64) {
-        self.server(
-            json!({"type": "hello", "name": "alice", "room": "lobby", "id": newest,
-            "users": ["alice", "bob"], "total": 2, "epoch": epoch, "ref": OWN_REF}),
-        );
+        self.server(json!({"type": "hello", "name": "alice", "room": "lobby", "id": newest,
+            "users": ["alice", "bob"], "total": 2, "epoch": epoch, "ref": OWN_REF}));
     }
 
     fn said(&mut self, id: u64, from: &str, body: &str) {
@@ -126,10 +124,9 @@ impl Script {
     /// Everything else that was shown.
     fn notes(&self) -> String {
         let notes = self.shown.iter().filter_map(|line| match line {
-            Line::Happened { text, .. }
-            | Line::Answer(text)
-            | Line::Status(text)
-            | Line::Trouble(text) => Some(text.as_str()),
+            Line::Happened { text, .. } | Line::Answer(text) | Line::Status(text) | Line::Trouble(text) => {
+                Some(text.as_str())
+            }
             _ => None,
         });
         notes.collect::<Vec<_>>().join("\n")
@@ -155,10 +152,7 @@ fn ack(reference: &Value, id: Option<u64>) -> Value {
 #[test]
 fn a_newcomer_is_asked_for_a_name_until_one_is_free() {
     let mut script = Script::new(Mode::Person, None);
-    assert_eq!(
-        (script.prompts.as_slice(), script.connects),
-        (&[Prompt::Name][..], 0)
-    );
+    assert_eq!((script.prompts.as_slice(), script.connects), (&[Prompt::Name][..], 0));
     script.typed("  ");
     script.typed("bob");
     script.input(Input::Connected);
@@ -184,26 +178,11 @@ fn a_filter_whose_name_is_taken_fails() {
 #[test]
 fn what_is_not_a_roomd_is_named() {
     for (input, expected) in [
-        (
-            Input::Received("SSH-2.0-OpenSSH_9.6".into()),
-            "host:1 is not a roomd: it answered “SSH-2.0",
-        ),
-        (
-            Input::Received("HTTP/1.1 400 Bad Request".into()),
-            "it answered “HTTP/1.1 400 Bad",
-        ),
-        (
-            Input::Lost("the server closed it".into()),
-            "host:1 does not answer like a roomd",
-        ),
-        (
-            Input::Failed("nothing is listening".into()),
-            "nothing is listening",
-        ),
-        (
-            Input::Received("! full: 10000 are here".into()),
-            "does not let you in: full: 10000",
-        ),
+        (Input::Received("SSH-2.0-OpenSSH_9.6".into()), "host:1 is not a roomd: it answered “SSH-2.0"),
+        (Input::Received("HTTP/1.1 400 Bad Request".into()), "it answered “HTTP/1.1 400 Bad"),
+        (Input::Lost("the server closed it".into()), "host:1 does not answer like a roomd"),
+        (Input::Failed("nothing is listening".into()), "nothing is listening"),
+        (Input::Received("! full: 10000 are here".into()), "does not let you in: full: 10000"),
     ] {
         let mut script = Script::new(Mode::Person, Some("alice"));
         script.input(Input::Connected);
@@ -215,13 +194,7 @@ fn what_is_not_a_roomd_is_named() {
     script.input(Input::Connected);
     script.now += GREETING_WAIT;
     script.input(Input::Tick);
-    assert!(
-        script
-            .left
-            .unwrap()
-            .unwrap_err()
-            .contains("nothing came within 10 s")
-    );
+    assert!(script.left.unwrap().unwrap_err().contains("nothing came within 10 s"));
 }
 
 #[test]
@@ -231,11 +204,7 @@ fn the_text_greeting_of_a_slow_line_is_overheard() {
     script.input(Input::Received("* roomd 0.1.0 - your name?".into()));
     script.hello(0, 1);
     assert_eq!(script.left, None);
-    assert!(
-        script
-            .notes()
-            .contains("you are alice in #lobby, 2 here: alice, bob")
-    );
+    assert!(script.notes().contains("you are alice in #lobby, 2 here: alice, bob"));
 }
 
 #[test]
@@ -245,15 +214,9 @@ fn older_lines_come_first_and_what_arrives_meanwhile_after_them() {
     script.sent();
     script.hello(2, 1);
     let request = script.sent();
-    assert_eq!(
-        (&request["before"], &request["limit"]),
-        (&json!(3), &json!(10))
-    );
+    assert_eq!((&request["before"], &request["limit"]), (&json!(3), &json!(10)));
     script.said(3, "bob", "live");
-    script.server(page(
-        &[message(1, "bob", "old"), message(2, "bob", "older")],
-        false,
-    ));
+    script.server(page(&[message(1, "bob", "old"), message(2, "bob", "older")], false));
     assert_eq!(script.heard(), ["bob: old", "bob: older", "bob: live"]);
     assert!(matches!(script.shown[1], Line::Said { old: true, .. }));
     assert!(matches!(script.shown[3], Line::Said { old: false, .. }));
@@ -288,11 +251,7 @@ fn an_own_private_message_is_shown_once_whether_ack_or_copy_comes_first() {
         let mut script = Script::alice(Mode::Person, 0);
         script.typed("/msg bob psst");
         let ack = ack(&script.sent()["ref"], None);
-        let (one, two) = if ack_first {
-            (ack, copy.clone())
-        } else {
-            (copy.clone(), ack)
-        };
+        let (one, two) = if ack_first { (ack, copy.clone()) } else { (copy.clone(), ack) };
         script.server(one);
         script.server(two);
         assert_eq!(script.heard(), ["alice>bob: psst"]);
@@ -306,50 +265,21 @@ fn what_was_missed_is_fetched_by_id_and_counted() {
     script.said(5, "bob", "before");
     script.reconnect(8, 1);
     let request = script.sent();
-    assert_eq!(
-        (&request["after"], &request["limit"]),
-        (&json!(5), &json!(1000))
-    );
+    assert_eq!((&request["after"], &request["limit"]), (&json!(5), &json!(1000)));
     script.said(9, "bob", "live");
-    script.server(page(
-        &[message(6, "bob", "six"), message(7, "bob", "seven")],
-        true,
-    ));
+    script.server(page(&[message(6, "bob", "six"), message(7, "bob", "seven")], true));
     assert_eq!(script.sent()["after"], 7);
-    script.server(page(
-        &[message(8, "bob", "eight"), message(9, "bob", "live")],
-        false,
-    ));
-    assert_eq!(
-        script.heard(),
-        [
-            "bob: before",
-            "bob: six",
-            "bob: seven",
-            "bob: eight",
-            "bob: live"
-        ]
-    );
-    assert!(
-        script.notes().contains("missed 4 messages"),
-        "{}",
-        script.notes()
-    );
+    script.server(page(&[message(8, "bob", "eight"), message(9, "bob", "live")], false));
+    assert_eq!(script.heard(), ["bob: before", "bob: six", "bob: seven", "bob: eight", "bob: live"]);
+    assert!(script.notes().contains("missed 4 messages"), "{}", script.notes());
 }
 
 #[test]
 fn what_the_room_no_longer_keeps_is_said() {
     let mut script = Script::alice(Mode::Person, 4);
     script.reconnect(10, 1);
-    script.server(page(
-        &[message(9, "bob", "nine"), message(10, "bob", "ten")],
-        false,
-    ));
-    assert!(
-        script
-            .notes()
-            .contains("missed 2 messages (4 more are no longer kept)")
-    );
+    script.server(page(&[message(9, "bob", "nine"), message(10, "bob", "ten")], false));
+    assert!(script.notes().contains("missed 2 messages (4 more are no longer kept)"));
 }
 
 #[test]
@@ -366,10 +296,7 @@ fn what_was_typed_while_away_is_sent_once_there_is_a_connection() {
     script.input(Input::Connected);
     script.sent();
     script.hello(4, 1);
-    assert_eq!(
-        (script.sent()["body"].clone(), script.sent()["body"].clone()),
-        (json!("one"), json!("two"))
-    );
+    assert_eq!((script.sent()["body"].clone(), script.sent()["body"].clone()), (json!("one"), json!("two")));
     assert_eq!(script.notes().matches("connection lost").count(), 1);
 }
 
@@ -382,10 +309,7 @@ fn a_message_whose_ack_was_lost_is_not_sent_again() {
     script.sent();
     script.reconnect(6, 1);
     assert_eq!(script.sent()["after"], 4);
-    script.server(page(
-        &[message(5, "alice", "arrived"), message(6, "bob", "x")],
-        false,
-    ));
+    script.server(page(&[message(5, "alice", "arrived"), message(6, "bob", "x")], false));
     assert_eq!(script.sent()["body"], "did not");
     assert!(script.sent.is_empty());
     assert_eq!(script.heard(), ["alice: arrived", "bob: x"]);
@@ -425,10 +349,7 @@ fn after_a_restart_ids_count_anew_and_the_new_record_decides() {
     assert_eq!(script.sent()["body"], "nowhere");
     assert!(script.notes().contains("the server was restarted"));
     script.said(3, "bob", "live");
-    assert_eq!(
-        script.heard(),
-        ["bob: anew", "alice: in the new record", "bob: live"]
-    );
+    assert_eq!(script.heard(), ["bob: anew", "alice: in the new record", "bob: live"]);
 }
 
 #[test]
@@ -438,11 +359,7 @@ fn a_private_message_in_doubt_is_told_and_not_repeated() {
     script.sent();
     script.reconnect(0, 1);
     assert!(script.sent.is_empty());
-    assert!(
-        script
-            .notes()
-            .contains("this may not have arrived: /msg bob psst")
-    );
+    assert!(script.notes().contains("this may not have arrived: /msg bob psst"));
 }
 
 #[test]
@@ -483,11 +400,7 @@ fn who_lost_the_name_for_good_takes_another() {
         script.server(json!({"type": "error", "code": "name-taken", "text": ""}));
     }
     assert_eq!(script.session.deadline(), None);
-    assert!(
-        script
-            .notes()
-            .ends_with("the name alice is taken; /nick NAME takes another")
-    );
+    assert!(script.notes().ends_with("the name alice is taken; /nick NAME takes another"));
     script.typed("/nick carol");
     script.input(Input::Connected);
     assert_eq!(script.sent()["name"], "carol");
@@ -538,11 +451,7 @@ fn a_sender_says_so_if_a_line_was_refused() {
     script.input(Input::EndOfInput);
     script.input(Input::Lost("closed".into()));
     assert_eq!(script.left, Some(Ok(false)));
-    assert!(
-        script
-            .notes()
-            .contains("nobody is not here – not done: /msg nobody hi")
-    );
+    assert!(script.notes().contains("nobody is not here – not done: /msg nobody hi"));
     assert!(script.notes().contains("unknown command /xyz"));
 }
 
@@ -602,10 +511,8 @@ fn another_room_has_its_own_ids() {
     script.typed("hi dev");
     let join = script.sent();
     assert!(script.sent.is_empty(), "nothing overtakes a join");
-    script.server(
-        json!({"type": "hello", "name": "alice", "room": "dev", "id": 1,
-        "users": ["alice"], "total": 1, "epoch": 1, "ref": join["ref"]}),
-    );
+    script.server(json!({"type": "hello", "name": "alice", "room": "dev", "id": 1,
+        "users": ["alice"], "total": 1, "epoch": 1, "ref": join["ref"]}));
     assert_eq!(script.sent()["before"], 2);
     script.server(page(&[message(1, "bob", "old")], false));
     assert_eq!(script.sent()["body"], "hi dev");
@@ -631,10 +538,8 @@ fn comings_and_goings_keep_the_names() {
     let mut script = Script::alice(Mode::Person, 0);
     script.server(json!({"type": "join", "ts": 1, "room": "lobby", "name": "carol", "total": 3}));
     script.server(json!({"type": "nick", "ts": 1, "room": "lobby", "from": "bob", "name": "rob"}));
-    script.server(
-        json!({"type": "leave", "ts": 1, "room": "lobby", "name": "carol", "total": 2,
-        "why": "timeout"}),
-    );
+    script.server(json!({"type": "leave", "ts": 1, "room": "lobby", "name": "carol", "total": 2,
+        "why": "timeout"}));
     script.server(json!({"type": "nick", "ts": 1, "room": "lobby", "from": "alice", "name": "al"}));
     let names: Vec<_> = script.session.names().iter().map(String::as_str).collect();
     assert_eq!(names, ["al", "rob"]);

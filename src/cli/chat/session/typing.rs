@@ -30,9 +30,7 @@ impl Session {
             Ok(None) => {}
             Ok(Some(Command::Help)) => self.help(),
             Ok(Some(Command::Quit)) => self.end(now),
-            Ok(Some(Command::Ask(Request::Nick { name })))
-                if matches!(self.phase, Phase::Nameless) =>
-            {
+            Ok(Some(Command::Ask(Request::Nick { name }))) if matches!(self.phase, Phase::Nameless) => {
                 self.name = Some(name);
                 self.connect();
             }
@@ -66,9 +64,7 @@ impl Session {
     pub(super) fn end(&mut self, now: Instant) {
         self.ending = true;
         match self.phase {
-            Phase::Nameless | Phase::Waiting(_) | Phase::Connecting
-                if self.mode == Mode::Person =>
-            {
+            Phase::Nameless | Phase::Waiting(_) | Phase::Connecting if self.mode == Mode::Person => {
                 self.leave_with_status();
             }
             _ if self.mode == Mode::Person => self.ending_by = Some(now + LEAVE_WAIT),

@@ -15,11 +15,7 @@ pub(super) fn message_of(event: Event) -> Option<(Message, bool)> {
 /// The request that made such a message.
 pub(super) fn as_request(message: &Message, action: bool) -> Request {
     let body = message.body.clone();
-    if action {
-        Request::Action { body }
-    } else {
-        Request::Public { body }
-    }
+    if action { Request::Action { body } } else { Request::Public { body } }
 }
 
 /// A request as somebody would type it.
@@ -52,19 +48,11 @@ pub(super) fn here(names: &BTreeSet<String>, total: u64) -> String {
 }
 
 pub(super) fn lines(count: usize) -> String {
-    if count == 1 {
-        "1 line".into()
-    } else {
-        format!("{count} lines")
-    }
+    if count == 1 { "1 line".into() } else { format!("{count} lines") }
 }
 
 pub(super) fn messages(count: usize) -> String {
-    if count == 1 {
-        "1 message".into()
-    } else {
-        format!("{count} messages")
-    }
+    if count == 1 { "1 message".into() } else { format!("{count} messages") }
 }
 
 pub(super) fn shortened(text: &str) -> String {
@@ -81,8 +69,7 @@ pub(super) fn mentions(body: &str, name: &str) -> bool {
     let inside = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '-');
     !name.is_empty()
         && body.match_indices(&name).any(|(at, _)| {
-            !inside(body[..at].chars().next_back())
-                && !inside(body[at + name.len()..].chars().next())
+            !inside(body[..at].chars().next_back()) && !inside(body[at + name.len()..].chars().next())
         })
 }
 
