@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 mod broken;
+mod daemon;
 mod fake;
 mod pipes;
 mod pty;

@@ -111,7 +111,7 @@ fn a_receiver_prints_what_it_hears_until_the_good_bye() {
         let ts = 1_767_323_045_000_u64;
         peer.send(&json!({"type": "join", "ts": ts, "room": "lobby", "name": "al", "total": 3}));
         peer.send(&json!({"type": "private", "ts": ts, "from": "al", "to": "log", "body": "psst"}));
-        peer.send(&json!({"type": "bye", "why": "server is shutting down"}));
+        peer.send(&json!({"type": "bye", "why": "shutdown"}));
     });
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
@@ -120,7 +120,7 @@ fn a_receiver_prints_what_it_hears_until_the_good_bye() {
          2026-01-02T03:04:05Z * al joined\n\
          2026-01-02T03:04:05Z @al: psst\n"
     );
-    assert_eq!(text(&output.stderr), "roomd: the server says good-bye: server is shutting down\n");
+    assert_eq!(text(&output.stderr), "roomd: the server is shutting down\n");
 }
 
 #[test]
