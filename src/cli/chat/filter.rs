@@ -77,7 +77,7 @@ impl Face for Filter {
             }
             _ if self.json => return Ok(()),
             // Whoever piped it in knows it.
-            Line::Said { own: true, .. } | Line::Private { own: true, .. } => return Ok(()),
+            Line::Said { own: true, old: false, .. } | Line::Private { own: true, .. } => return Ok(()),
             // A one-way pipe is not told who comes and goes.
             Line::Happened { .. } if self.mode == Mode::Sender => return Ok(()),
             _ => {}

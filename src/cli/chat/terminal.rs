@@ -65,8 +65,8 @@ enum Owner {
 struct Shared {
     owner: Owner,
     screen: Screen,
-    /// The editor was woken and has not painted since; once is enough.
-    woken: bool,
+    /// The editor is being woken.
+    waking: bool,
     connected: bool,
     names: BTreeSet<String>,
     painter: Painter,
@@ -92,7 +92,7 @@ pub fn run(
     let shared = Arc::new(Mutex::new(Shared {
         owner: Owner::Program,
         screen: Screen::default(),
-        woken: false,
+        waking: false,
         connected: true,
         names: BTreeSet::new(),
         painter,
@@ -101,30 +101,49 @@ pub fn run(
     restore_on_signals(&shared, &modes).map_err(|error| error.to_string())?;
     let mut editor = editor(&shared).map_err(|error| error.to_string())?;
     let waker = editor.create_external_printer().map_err(|error| error.to_string())?;
+    let (wakes, wake) = mpsc::channel();
+    let (ticks, waking) = (inbox.clone(), Arc::clone(&shared));
+    thread::spawn(move || wake_editor(waker, &waking, &wake, &ticks));
     let (turns, turn) = mpsc::channel();
-    let (typed, editors) = (inbox.clone(), Arc::clone(&shared));
-    thread::spawn(move || edit(&mut editor, &editors, &turn, &typed));
-    let mut face = Terminal { shared: Arc::clone(&shared), waker, turns };
+    let (typed, editing) = (inbox.clone(), Arc::clone(&shared));
+    thread::spawn(move || edit(&mut editor, &editing, &turn, &typed));
+    let mut face = Terminal { shared: Arc::clone(&shared), wakes, turns };
     let outcome = Drive::new(session, address, inbox).run(messages, &mut face);
     let mut shared = lock(&shared);
-    if shared.owner != Owner::Program {
-        // Somebody was typing. What is left to say is said below that.
-        let text = shared.screen.draw();
-        let _ = write_now(&format!("{PASTE_OFF}{text}"));
-    }
+    // If somebody is typing, what is left to say is said below that.
+    let below = if shared.owner == Owner::Program { "" } else { PASTE_OFF };
+    let text = shared.screen.draw();
+    let _ = write_now(&format!("{below}{text}"));
     drop(modes);
     outcome
 }
 
+/// Wakes the editor when asked to. A thread of its own, since the printer waits while the editor
+/// has not taken its last message, and the editor may be waiting for [`Shared`].
+fn wake_editor(
+    mut printer: impl ExternalPrinter,
+    shared: &Handle,
+    wake: &Receiver<()>,
+    ticks: &Sender<Message>,
+) {
+    while wake.recv().is_ok() && printer.print(WAKE.into()).is_ok() {
+        lock(shared).waking = false;
+        if ticks.send(Message::Typed(Input::Tick)).is_err() {
+            return;
+        }
+    }
+}
+
 /// The face of the session on a terminal.
-struct Terminal<W: ExternalPrinter> {
+struct Terminal {
     shared: Handle,
-    waker: W,
+    /// Has the editor woken.
+    wakes: Sender<()>,
     /// Gives the editor its turn.
     turns: Sender<Prompt>,
 }
 
-impl<W: ExternalPrinter> Face for Terminal<W> {
+impl Face for Terminal {
     fn show(&mut self, line: &Line) -> io::Result<()> {
         let mut shared = lock(&self.shared);
         let text = shared.painter.paint(line, wall_clock());
@@ -137,7 +156,7 @@ impl<W: ExternalPrinter> Face for Terminal<W> {
         if shared.names != *session.names() {
             shared.names.clone_from(session.names());
         }
-        let dimmed = shared.connected != session.is_here();
+        let changed = shared.connected != session.is_here();
         shared.connected = session.is_here();
         let rows = unconfirmed_rows(&shared.painter, session);
         shared.screen.set_unconfirmed(rows);
@@ -148,13 +167,15 @@ impl<W: ExternalPrinter> Face for Terminal<W> {
             return Ok(());
         }
         match shared.owner {
+            // While it is being woken, a newline may come in between: the end of that is a tick.
+            _ if shared.waking => {}
             Owner::Program => {
                 let text = shared.screen.draw();
                 write_now(&text)?;
             }
-            Owner::Typing if (shared.screen.is_stale() || dimmed) && !shared.woken => {
-                shared.woken = true;
-                self.waker.print(WAKE.into()).map_err(io::Error::other)?;
+            Owner::Typing if shared.screen.is_stale() || changed => {
+                shared.waking = true;
+                let _ = self.wakes.send(());
             }
             // It paints all of it with its next prompt.
             Owner::Typing | Owner::Editor => {}
@@ -264,7 +285,6 @@ impl Highlighter for Helper {
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _default: bool) -> Cow<'b, str> {
         let mut shared = lock(&self.shared);
         shared.owner = Owner::Typing;
-        shared.woken = false;
         let above = shared.screen.draw();
         let prompt = shared.painter.prompt(prompt, shared.connected);
         Cow::Owned(above + &prompt)

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::words::{as_request, as_typed, here, message_of, messages, shortened};
+use super::words::{as_request, as_typed, good_bye, here, message_of, messages, shortened};
 use super::{Mode, OWN_REF, Phase, Session};
 use crate::cli::chat::line::Line;
 use crate::cli::chat::outbox::Entry;
@@ -181,13 +181,13 @@ impl Session {
         if matches!(self.phase, Phase::Leaving(_)) {
             self.leave_with_status();
         } else if self.mode == Mode::Receiver {
-            self.status(format!("the server says good-bye: {why}"));
+            self.status(good_bye(why));
             self.leave_with_status();
         } else {
             if matches!(self.phase, Phase::Here) {
                 self.outbox.ended();
             }
-            self.wait(now, &format!("the server says good-bye: {why}"));
+            self.wait(now, &good_bye(why));
         }
     }
 

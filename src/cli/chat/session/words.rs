@@ -47,6 +47,16 @@ pub(super) fn here(names: &BTreeSet<String>, total: u64) -> String {
     format!("{total} here: {}", list.join(", "))
 }
 
+/// The reason of a `bye` in words.
+pub(super) fn good_bye(why: &str) -> String {
+    match why {
+        "shutdown" => "the server is shutting down".into(),
+        "slow" => "the server says we read too slowly".into(),
+        "timeout" => "the server has not heard from us for too long".into(),
+        why => format!("the server says good-bye: {why}"),
+    }
+}
+
 pub(super) fn lines(count: usize) -> String {
     if count == 1 { "1 line".into() } else { format!("{count} lines") }
 }
