@@ -44,13 +44,6 @@ use paint::Painter;
 use session::{Mode, Session};
 
 /// The flags of `roomd chat`.
-///
-/// On a terminal: a line to type in, at the bottom; /help lists the commands. Times are local.
-/// Ctrl-C clears the line, Ctrl-D leaves, Tab completes commands and names.
-///
-/// Otherwise a filter: what is read from the standard input is sent line by line (commands, too),
-/// what is heard meanwhile is printed, and when everything is confirmed it ends. Times are UTC. The exit
-/// status is 0 if every line was carried out, 1 if not, 2 for wrong usage.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where the daemon is: HOST, HOST:PORT or unix:PATH

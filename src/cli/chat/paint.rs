@@ -46,6 +46,16 @@ impl Painter {
         Painter { terminal: false, colours: false, offset: UtcOffset::UTC, day: None }
     }
 
+    /// Which times are shown, in words.
+    pub fn times(&self) -> String {
+        if self.offset.is_utc() {
+            return "UTC".into();
+        }
+        let (hours, minutes, _) = self.offset.as_hms();
+        let sign = if self.offset.is_negative() { '-' } else { '+' };
+        format!("local (UTC{sign}{:02}:{:02})", hours.abs(), minutes.abs())
+    }
+
     /// The line as text ending in a newline. `now` (Unix milliseconds) is the time of what has none.
     pub fn paint(&mut self, line: &Line, now: i64) -> String {
         let ts = match line {

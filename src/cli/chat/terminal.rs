@@ -2,8 +2,8 @@
 //!
 //! The line editor runs in its own thread. Nobody else writes while it edits: what is to be shown
 //! goes to the [`Screen`], and the editor paints it in front of its prompt the next time it
-//! paints that (see [`Helper`]). Its external printer is used for one thing only, to wake it so
-//! that it does. While the editor waits for its turn the program writes by itself. [`Owner`] says
+//! paints that (see `Helper`). Its external printer is used for one thing only, to wake it so
+//! that it does. While the editor waits for its turn the program writes by itself. `Owner` says
 //! whose turn it is.
 
 use std::borrow::Cow;
@@ -86,12 +86,16 @@ fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
 pub fn run(
     session: Session,
     address: Address,
-    painter: Painter,
+    mut painter: Painter,
     (inbox, messages): (Sender<Message>, &Receiver<Message>),
 ) -> Outcome {
+    let mut screen = Screen::default();
+    let times = painter.times();
+    let hint = Line::Answer(format!("/help lists the commands, times are {times}"));
+    screen.add(&painter.paint(&hint, wall_clock()));
     let shared = Arc::new(Mutex::new(Shared {
         owner: Owner::Program,
-        screen: Screen::default(),
+        screen,
         waking: false,
         connected: true,
         names: BTreeSet::new(),

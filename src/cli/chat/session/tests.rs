@@ -574,3 +574,11 @@ fn pasted_lines_are_several_messages() {
     assert_eq!(script.unconfirmed(), ["one", "two", "three"]);
     assert_eq!(script.prompts.len(), 2, "one prompt each time");
 }
+
+#[test]
+fn nothing_is_sent_after_a_quit() {
+    let mut script = Script::alice(Mode::Sender, 0);
+    script.typed("one\n/quit\ntwo");
+    script.typed("three");
+    assert_eq!(script.unconfirmed(), ["one"]);
+}

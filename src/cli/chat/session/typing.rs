@@ -18,7 +18,10 @@ impl Session {
         }
         self.typed_lines += 1;
         for line in text.lines() {
-            self.line_typed(now, line);
+            // Nothing is sent after a /quit, also if it was pasted or read ahead.
+            if !self.ending {
+                self.line_typed(now, line);
+            }
         }
         if self.mode == Mode::Person && !self.ending {
             self.output(Output::Prompt(Prompt::Chat));
