@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ struct Output {
 
 /// `roomd chat` and its terminal.
 pub(crate) struct Terminal {
-    child: Box<dyn Child + Send + Sync>,
+    child: Option<Box<dyn Child + Send + Sync>>,
     writer: Box<dyn Write + Send>,
     master: Box<dyn MasterPty + Send>,
     output: Arc<(Mutex<Output>, Condvar)>,
@@ -54,7 +54,7 @@ impl Terminal {
         for (name, value) in environment {
             command.env(name, value);
         }
-        let child = pair.slave.spawn_command(command).unwrap();
+        let child = Some(pair.slave.spawn_command(command).unwrap());
         let size = |n| NonZero::new(n).unwrap();
         let parser = vt100::Parser::new(size(ROWS), size(COLUMNS), 1000);
         let bytes = Vec::new();
@@ -122,28 +122,29 @@ impl Terminal {
 
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.process_id().unwrap()
+        self.child.as_ref().unwrap().process_id().unwrap()
     }
 
     /// Waits for the end, and returns the exit status.
     pub(crate) fn end(mut self) -> u32 {
-        let until = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.exit_code();
-            }
-            assert!(Instant::now() < until, "the client does not end");
-            // The end of a process cannot be waited for with a deadline.
-            thread::yield_now();
-        }
+        let mut child = self.child.take().unwrap();
+        let mut killer = child.clone_killer();
+        let (told, ended) = mpsc::channel();
+        thread::spawn(move || told.send(child.wait().unwrap().exit_code()));
+        ended.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+            killer.kill().unwrap();
+            panic!("the client does not end");
+        })
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            // It may have ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub mod complete;
 pub mod connection;
 pub mod drive;
 pub mod filter;
+pub mod fold;
 pub mod line;
 pub mod outbox;
 pub mod paint;
@@ -113,7 +114,9 @@ fn mode(args: &Args) -> Mode {
 fn painter(offset: Result<UtcOffset, time::error::IndeterminateOffset>) -> Painter {
     if io::stdout().is_terminal() {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Painter::terminal(!no_colour, offset.unwrap_or(UtcOffset::UTC))
+        let mut painter = Painter::terminal(!no_colour, offset.unwrap_or(UtcOffset::UTC));
+        painter.set_columns(terminal::columns());
+        painter
     } else {
         Painter::log()
     }

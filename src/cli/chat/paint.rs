@@ -5,9 +5,12 @@
 //! always. Without colours (`NO_COLOR`, a pipe) everything can still be told apart by its text. In a
 //! log a line is that of the text dialect behind its full time in UTC.
 
+use std::borrow::Cow;
+
 use time::{Date, OffsetDateTime, UtcOffset};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use super::fold::fold;
 use super::line::Line;
 
 /// Columns the names are right-aligned in; longer names push the text to the right.
@@ -19,6 +22,7 @@ const NAME_COLOURS: [u8; 12] = [167, 172, 142, 107, 71, 73, 74, 68, 104, 134, 16
 const RESET: &str = "\x1b[0m";
 const DIM: &str = "\x1b[2m";
 const GREY: &str = "\x1b[90m";
+const BOLD: &str = "\x1b[1m";
 const RED: &str = "\x1b[31m";
 const MAGENTA: &str = "\x1b[35m";
 const HIGHLIGHT: &str = "\x1b[1;33m";
@@ -31,6 +35,8 @@ pub struct Painter {
     terminal: bool,
     colours: bool,
     offset: UtcOffset,
+    /// The width of the terminal; 0 breaks no lines.
+    columns: usize,
     /// The day of the line painted last; a new one is announced.
     day: Option<Date>,
 }
@@ -38,12 +44,17 @@ pub struct Painter {
 impl Painter {
     /// For somebody who reads along, with times at this offset from UTC.
     pub fn terminal(colours: bool, offset: UtcOffset) -> Painter {
-        Painter { terminal: true, colours, offset, day: None }
+        Painter { terminal: true, colours, offset, columns: 0, day: None }
     }
 
     /// For a file or the next program.
     pub fn log() -> Painter {
-        Painter { terminal: false, colours: false, offset: UtcOffset::UTC, day: None }
+        Painter { terminal: false, colours: false, offset: UtcOffset::UTC, columns: 0, day: None }
+    }
+
+    /// Breaks long lines for a terminal of this width.
+    pub fn set_columns(&mut self, columns: usize) {
+        self.columns = columns;
     }
 
     /// Which times are shown, in words.
@@ -73,13 +84,13 @@ impl Painter {
             self.day = Some(at.date());
             text = self.wrap(DIM, &format!("      -- {} --", at.date())) + "\n";
         }
-        text + &self.columns(line, at) + "\n"
+        text + &self.row(line, at) + "\n"
     }
 
-    /// What was typed and is not confirmed, cut to one row of a terminal with so many columns.
-    pub fn unconfirmed(&self, typed: &str, columns: usize) -> String {
+    /// What was typed and is not confirmed, cut to one row of the terminal.
+    pub fn unconfirmed(&self, typed: &str) -> String {
         let row = format!("      {:>NAME_COLUMNS$}  {typed}", "…");
-        self.wrap(GREY, &cut(&row, columns.saturating_sub(1)))
+        self.wrap(GREY, &cut(&row, self.columns.saturating_sub(1)))
     }
 
     /// A prompt; dimmed it says that nobody is listening.
@@ -87,57 +98,85 @@ impl Painter {
         if connected { prompt.to_owned() } else { self.wrap(GREY, prompt) }
     }
 
-    fn columns(&self, line: &Line, at: OffsetDateTime) -> String {
+    fn row(&self, line: &Line, at: OffsetDateTime) -> String {
+        let row = Row::new(line);
         let time = format!("{:02}:{:02}", at.hour(), at.minute());
-        match line {
-            Line::Said { message, action, own, mention, old } => {
-                let (name, body) = (message.from.as_str(), message.body.as_str());
-                let style = name_style(name);
-                let named = self.wrap(&style, name);
-                let body = match mention {
-                    true => self.wrap(HIGHLIGHT, body),
-                    false => body.to_owned(),
-                };
-                let bell = if *mention && !*old { BELL } else { "" };
-                if *old {
-                    // Without colours a mark says what dimming says with them.
-                    let mark = if self.colours { " " } else { "~" };
-                    let text = if *action {
-                        format!("{time}{mark}{}  {name} {}", column("*"), message.body)
-                    } else {
-                        format!("{time}{mark}{}  {}", column(name), message.body)
-                    };
-                    return self.wrap(DIM, &text);
-                }
-                let time = self.wrap(DIM, &time);
-                if *action {
-                    return format!("{bell}{time} {}  {named} {body}", column("*"));
-                }
-                let padding = padding(name);
-                let named = if *own { self.wrap(&format!("\x1b[1m{style}"), name) } else { named };
-                format!("{bell}{time} {padding}{named}  {body}")
-            }
-            Line::Private { from, to, body, own, .. } => {
-                let who = if *own { format!("you → {to}") } else { format!("{from} → you") };
-                let bell = if *own { "" } else { BELL };
-                let text = self.wrap(MAGENTA, &format!("{}  {body}", column(&who)));
-                format!("{bell}{} {text}", self.wrap(DIM, &time))
-            }
-            Line::Happened { text, .. } | Line::Status(text) => {
-                self.wrap(DIM, &format!("{time} {}  {text}", column("*")))
-            }
-            Line::Answer(text) => {
-                format!("{} {}  {text}", self.wrap(DIM, &time), column("·"))
-            }
-            Line::Trouble(text) => {
-                let text = self.wrap(RED, &format!("{}  {text}", column("!")));
-                format!("{} {text}", self.wrap(DIM, &time))
-            }
+        // Without colours a mark says what dimming says with them.
+        let mark = if row.old && !self.colours { '~' } else { ' ' };
+        let padding = " ".repeat(NAME_COLUMNS.saturating_sub(row.who.width()));
+        let before = time.len() + 1 + padding.len() + row.who.width() + 2;
+        let body = fold(&format!("{}{}", row.actor, row.body), before, self.columns);
+        let (actor, body) = body.split_at(row.actor.len());
+        if row.dim {
+            return self.wrap(DIM, &format!("{time}{mark}{padding}{}  {actor}{body}", row.who));
         }
+        let (time, who) = (self.wrap(DIM, &time), self.wrap(&row.who_style, &row.who));
+        let (actor, body) = (self.wrap(&row.who_style, actor), self.wrap(row.body_style, body));
+        let bell = if row.bell { BELL } else { "" };
+        format!("{bell}{time}{mark}{padding}{who}  {actor}{body}")
     }
 
     fn wrap(&self, style: &str, text: &str) -> String {
-        if self.colours { format!("{style}{text}{RESET}") } else { text.to_owned() }
+        if self.colours && !style.is_empty() && !text.is_empty() {
+            format!("{style}{text}{RESET}")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// A line for a terminal, in its parts.
+#[derive(Default)]
+struct Row<'a> {
+    /// What stands in the column of names.
+    who: Cow<'a, str>,
+    who_style: String,
+    /// Who does it, at the beginning of the text and in the style of `who`.
+    actor: String,
+    body: &'a str,
+    body_style: &'static str,
+    /// All of it is dimmed.
+    dim: bool,
+    /// From before, or from while we were away.
+    old: bool,
+    bell: bool,
+}
+
+impl<'a> Row<'a> {
+    fn new(line: &'a Line) -> Row<'a> {
+        match line {
+            Line::Said { message, action, own, mention, old } => {
+                let bold = if *own { BOLD } else { "" };
+                let (who, actor) = match action {
+                    true => ("*", format!("{} ", message.from)),
+                    false => (message.from.as_str(), String::new()),
+                };
+                Row {
+                    who: who.into(),
+                    who_style: format!("{bold}{}", name_style(&message.from)),
+                    actor,
+                    body: &message.body,
+                    body_style: if *mention { HIGHLIGHT } else { "" },
+                    dim: *old,
+                    old: *old,
+                    bell: *mention && !*old,
+                }
+            }
+            Line::Private { from, to, body, own, .. } => {
+                let who = if *own { format!("you → {to}") } else { format!("{from} → you") };
+                let style = MAGENTA.to_owned();
+                let (who, bell) = (who.into(), !*own);
+                Row { who, who_style: style, body, body_style: MAGENTA, bell, ..Row::default() }
+            }
+            Line::Happened { text, .. } | Line::Status(text) => {
+                Row { who: "*".into(), body: text, dim: true, ..Row::default() }
+            }
+            Line::Answer(text) => Row { who: "·".into(), body: text, ..Row::default() },
+            Line::Trouble(text) => {
+                let style = RED.to_owned();
+                Row { who: "!".into(), who_style: style, body: text, body_style: RED, ..Row::default() }
+            }
+        }
     }
 }
 
@@ -164,14 +203,6 @@ fn name_style(name: &str) -> String {
         .fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let colour = NAME_COLOURS[hash as usize % NAME_COLOURS.len()];
     format!("\x1b[38;5;{colour}m")
-}
-
-fn padding(name: &str) -> String {
-    " ".repeat(NAME_COLUMNS.saturating_sub(name.width()))
-}
-
-fn column(name: &str) -> String {
-    padding(name) + name
 }
 
 /// The longest start of `text` that fits into so many columns.
@@ -229,6 +260,18 @@ mod tests {
     }
 
     #[test]
+    fn a_long_body_is_indented_below_its_beginning() {
+        let mut painter = colourless();
+        painter.set_columns(60);
+        let text = painter.paint(&said("bob", "the quick brown fox jumps over the lazy dog"), NOW);
+        let indent = " ".repeat(5 + 1 + NAME_COLUMNS + 2);
+        assert_eq!(
+            text,
+            format!("03:04          bob  the quick brown fox jumps over the lazy\n{indent}dog\n")
+        );
+    }
+
+    #[test]
     fn without_colours_there_is_no_escape_sequence() {
         let mut painter = colourless();
         let private =
@@ -236,7 +279,7 @@ mod tests {
         for line in [said("bob", "hi"), private, Line::Trouble("no".into())] {
             assert!(!painter.paint(&line, NOW).contains('\x1b'));
         }
-        assert!(!painter.unconfirmed("hi", 80).contains('\x1b'));
+        assert!(!painter.unconfirmed("hi").contains('\x1b'));
     }
 
     #[test]
@@ -264,7 +307,9 @@ mod tests {
 
     #[test]
     fn an_unconfirmed_line_is_one_row() {
-        let text = colourless().unconfirmed(&"ユ".repeat(100), 40);
+        let mut painter = colourless();
+        painter.set_columns(40);
+        let text = painter.unconfirmed(&"ユ".repeat(100));
         assert!(text.width() < 40 && text.ends_with('…'), "{text}");
     }
 }

@@ -150,6 +150,7 @@ struct Terminal {
 impl Face for Terminal {
     fn show(&mut self, line: &Line) -> io::Result<()> {
         let mut shared = lock(&self.shared);
+        shared.painter.set_columns(columns());
         let text = shared.painter.paint(line, wall_clock());
         shared.screen.add(&text);
         Ok(())
@@ -162,6 +163,7 @@ impl Face for Terminal {
         }
         let changed = shared.connected != session.is_here();
         shared.connected = session.is_here();
+        shared.painter.set_columns(columns());
         let rows = unconfirmed_rows(&shared.painter, session);
         shared.screen.set_unconfirmed(rows);
         if let (Some(prompt), Owner::Program) = (prompt, shared.owner) {
@@ -190,15 +192,11 @@ impl Face for Terminal {
 
 /// The grey rows: the oldest unconfirmed lines and how many more there are.
 fn unconfirmed_rows(painter: &Painter, session: &Session) -> Vec<String> {
-    let columns = columns();
-    let mut rows: Vec<String> = session
-        .unconfirmed()
-        .take(UNCONFIRMED_MAX)
-        .map(|typed| painter.unconfirmed(&typed, columns))
-        .collect();
+    let mut rows: Vec<String> =
+        session.unconfirmed().take(UNCONFIRMED_MAX).map(|typed| painter.unconfirmed(&typed)).collect();
     let more = session.unconfirmed().skip(UNCONFIRMED_MAX).count();
     if more > 0 {
-        rows.push(painter.unconfirmed(&format!("(and {more} more)"), columns));
+        rows.push(painter.unconfirmed(&format!("(and {more} more)")));
     }
     rows
 }
@@ -394,7 +392,8 @@ fn write_now(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-fn columns() -> usize {
+/// The width of the terminal.
+pub fn columns() -> usize {
     match termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 => size.ws_col.into(),
         _ => 80,

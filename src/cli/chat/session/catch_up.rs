@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::words::{as_request, as_typed, message_of, messages};
 use super::{CatchUp, Lost, Mode, OLD_LINES, OWN_REF, PAGE, Phase, Session, Why};
-use crate::cli::chat::protocol::{Event, Message, Request};
+use crate::cli::chat::protocol::{Event, Request};
 
 impl Session {
     /// Fetches what there is to fetch.
@@ -47,15 +47,26 @@ impl Session {
     /// Shows what was fetched, decides about what was in doubt, then goes on where we stopped.
     pub(super) fn caught_up(&mut self, now: Instant, catch_up: CatchUp) {
         self.phase = Phase::Here;
-        let CatchUp { why, newest, fetched, held } = catch_up;
+        let CatchUp { why, newest, mut fetched, held } = catch_up;
         match why {
             Why::Entered => {
                 for (message, action) in fetched {
                     self.show_said(message, action, true);
                 }
             }
-            Why::Missed { lost, after } => {
-                self.show_missed(now, &lost, newest.saturating_sub(after), fetched);
+            Why::Missed { lost, after, anew } => {
+                let kept = fetched.iter().filter(|(message, _)| message.id <= newest).count();
+                let gone = newest.saturating_sub(after).saturating_sub(kept as u64);
+                fetched.retain(|(message, _)| self.seen.note(message.id));
+                let (ours, others): (Vec<_>, Vec<_>) =
+                    fetched.iter().partition(|(message, _)| message.from == lost.name);
+                let said: Vec<_> =
+                    ours.iter().map(|(message, action)| as_request(message, *action)).collect();
+                self.status(self.back(now, &lost, anew, others.len(), gone));
+                for (message, action) in fetched {
+                    self.show_said(message, action, true);
+                }
+                self.judge(&said, gone == 0);
             }
         }
         self.seen.skip_to(newest);
@@ -64,28 +75,20 @@ impl Session {
         }
     }
 
-    pub(super) fn show_missed(
-        &mut self,
-        now: Instant,
-        lost: &Lost,
-        missed: u64,
-        mut fetched: Vec<(Message, bool)>,
-    ) {
-        let gone = missed.saturating_sub(fetched.len() as u64);
-        fetched.retain(|(message, _)| self.seen.note(message.id));
-        let ours = fetched.iter().filter(|(message, _)| message.from == lost.name);
-        let said: Vec<Request> = ours.map(|(message, action)| as_request(message, *action)).collect();
+    /// That we are back, and what we missed, in words.
+    fn back(&self, now: Instant, lost: &Lost, anew: &str, missed: usize, gone: u64) -> String {
+        let name = self.name.as_deref().unwrap_or_default();
+        let room = self.room.as_deref().unwrap_or_default();
         let away = now.saturating_duration_since(lost.at).as_secs_f64();
-        let others = messages(fetched.len() - said.len());
+        let missed = match missed {
+            0 => "nothing".to_owned(),
+            missed => messages(missed),
+        };
         let kept = match gone {
             0 => String::new(),
             gone => format!(" ({gone} more are no longer kept)"),
         };
-        self.status(format!("away for {away:.1} s, missed {others}{kept}"));
-        for (message, action) in fetched {
-            self.show_said(message, action, true);
-        }
-        self.judge(&said, gone == 0);
+        format!("back as {name} in #{room} after {away:.1} s{anew}, missed {missed}{kept}")
     }
 
     /// Decides about what was sent and not answered when the connection broke, see [`Outbox`].

@@ -84,15 +84,19 @@ impl Session {
             self.outbox.answered(&reference);
         }
         let same_room = self.room.as_ref().is_none_or(|r| *r == room);
-        let anew = self.epoch != epoch || id < self.seen.last();
+        let anew = if self.epoch != epoch {
+            ", the server was restarted"
+        } else if id < self.seen.last() {
+            ", the room began anew"
+        } else {
+            ""
+        };
         let why = match self.lost.take() {
             Some(lost) if same_room => {
-                let again = if anew { ", the server was restarted" } else { "" };
-                self.status(format!("back as {name} in #{room}{again}"));
-                if anew {
+                if !anew.is_empty() {
                     self.seen = Seen::default();
                 }
-                Why::Missed { lost, after: self.seen.last() }
+                Why::Missed { lost, after: self.seen.last(), anew }
             }
             lost => {
                 if lost.is_some() {

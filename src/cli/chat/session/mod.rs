@@ -142,8 +142,9 @@ struct CatchUp {
 enum Why {
     /// We entered a room: a few older lines.
     Entered,
-    /// We were away; ids after this one were missed.
-    Missed { lost: Lost, after: u64 },
+    /// We were away; ids after this one were missed. `anew` is empty, or says
+    /// in words why they count from 1 again.
+    Missed { lost: Lost, after: u64, anew: &'static str },
 }
 
 /// A connection that broke.
