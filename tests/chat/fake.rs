@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -9,7 +11,7 @@ use crate::DEADLINE;
 
 /// A listening socket.
 pub(crate) struct Fake {
-    listener: TcpListener,
+    connections: Receiver<TcpStream>,
     pub(crate) address: String,
 }
 
@@ -17,12 +19,16 @@ impl Fake {
     pub(crate) fn new() -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        Fake { listener, address }
+        let (connected, connections) = mpsc::channel();
+        thread::spawn(move || {
+            listener.incoming().map_while(Result::ok).all(|stream| connected.send(stream).is_ok())
+        });
+        Fake { connections, address }
     }
 
     /// Waits for the client to connect.
     pub(crate) fn accept(&self) -> Peer {
-        let (stream, _) = self.listener.accept().unwrap();
+        let stream = self.connections.recv_timeout(DEADLINE).expect("nobody connects");
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
         Peer { stream, reader }

@@ -90,9 +90,12 @@ impl Terminal {
         self.wait_screen(what, |screen| wanted(&rows(screen)))
     }
 
-    /// Waits until a row begins with the time and goes on with this text, or is this text.
+    /// Waits until a row is this behind its time, and the last one is a prompt again.
     pub(crate) fn wait_row(&self, text: &str) -> Vec<String> {
-        self.wait(text, |rows| rows.iter().any(|row| without_time(row) == text))
+        let prompt = |row: &String| row.starts_with('>') || row.starts_with("your name?");
+        self.wait(text, |rows| {
+            rows.iter().any(|row| without_time(row) == text) && rows.last().is_some_and(prompt)
+        })
     }
 
     /// Waits until the row with the prompt, the last one, is this.

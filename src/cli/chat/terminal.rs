@@ -364,7 +364,7 @@ impl Modes {
 impl Drop for Modes {
     fn drop(&mut self) {
         // The terminal may be gone.
-        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
     }
 }
 
