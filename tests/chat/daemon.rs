@@ -150,7 +150,7 @@ fn two_terminals_and_a_netcat_talk() {
     bob.hears("@ユキ: psst");
     yuki.wait_row("you → bob  psst");
     yuki.enter("/me waves");
-    alice.wait_row("*  ユキ waves");
+    alice.wait_row("**  ユキ waves");
     yuki.enter("/nick alice");
     yuki.wait("a refusal", |rows| count(rows, "not done: /nick alice") == 1);
     yuki.enter("/nick yuki");

@@ -148,7 +148,8 @@ impl<'a> Row<'a> {
             Line::Said { message, action, own, mention, old } => {
                 let bold = if *own { BOLD } else { "" };
                 let (who, actor) = match action {
-                    true => ("*", format!("{} ", message.from)),
+                    // Two, so that nobody can fake what the server says happened.
+                    true => ("**", format!("{} ", message.from)),
                     false => (message.from.as_str(), String::new()),
                 };
                 Row {
@@ -184,7 +185,7 @@ impl<'a> Row<'a> {
 fn plain(line: &Line) -> String {
     match line {
         Line::Said { message, action: false, .. } => format!("{}: {}", message.from, message.body),
-        Line::Said { message, action: true, .. } => format!("* {} {}", message.from, message.body),
+        Line::Said { message, action: true, .. } => format!("** {} {}", message.from, message.body),
         Line::Private { from, body, own: false, .. } => format!("@{from}: {body}"),
         Line::Private { to, body, own: true, .. } => format!("→{to}: {body}"),
         Line::Happened { text, .. } | Line::Answer(text) | Line::Status(text) => {
@@ -292,6 +293,17 @@ mod tests {
     fn a_log_has_the_whole_time_in_utc() {
         let text = Painter::log().paint(&said("bob", "hi"), NOW);
         assert_eq!(text, "2026-01-02T03:04:05Z bob: hi\n");
+    }
+
+    #[test]
+    fn nobody_can_fake_what_happens() {
+        let Line::Said { message, .. } = said("bob", "left") else { unreachable!() };
+        let (action, own, mention, old) = (true, false, false, false);
+        let action = Line::Said { message, action, own, mention, old };
+        let happened = Line::Happened { ts: NOW, text: "bob left".into() };
+        for mut painter in [colourless(), Painter::log()] {
+            assert_ne!(painter.paint(&action, NOW), painter.paint(&happened, NOW));
+        }
     }
 
     #[test]
