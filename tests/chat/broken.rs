@@ -66,7 +66,7 @@ fn after_a_restart_the_new_record_decides() {
     peer.confirm(&request, 2, "alice");
     let rows = terminal.wait_row("alice  in doubt");
     assert_eq!(count(&rows, "in doubt"), 1, "{rows:#?}");
-    assert_eq!(count(&rows, "restarted, missed"), 1, "{rows:#?}");
+    assert_eq!(count(&rows, "began anew"), 1, "{rows:#?}");
     assert_eq!(count(&rows, "first in the new room"), 1, "{rows:#?}");
 }
 

@@ -11,8 +11,8 @@
 //! last id it knows; once the name is ours again the server is done with the old connection.
 //!
 //! * A message that is in there under our name arrived, and so did every request before it.
-//! * A message that is not in there did not arrive, and is sent again. After a restart of the daemon the
-//!   new room's record is what counts: a message that is not in it is sent again.
+//! * A message that is not in there did not arrive, and is sent again. If the room
+//!   began anew (a restart), its new record is what counts: a message that is not in it is sent again.
 //! * A private message leaves no record. Unless something sent after it arrived, nobody can tell:
 //!   it is *not* sent again, and the user is told.
 //! * If the room has dropped part of what was missed, the same is true for messages.

@@ -76,10 +76,11 @@ impl Session {
     }
 
     /// That we are back, and what we missed, in words.
-    fn back(&self, now: Instant, lost: &Lost, anew: &str, missed: usize, gone: u64) -> String {
+    fn back(&self, now: Instant, lost: &Lost, anew: bool, missed: usize, gone: u64) -> String {
         let name = self.name.as_deref().unwrap_or_default();
         let room = self.room.as_deref().unwrap_or_default();
         let away = now.saturating_duration_since(lost.at).as_secs_f64();
+        let anew = if anew { ", the room began anew" } else { "" };
         let missed = match missed {
             0 => "nothing".to_owned(),
             missed => messages(missed),

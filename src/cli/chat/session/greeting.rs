@@ -84,16 +84,11 @@ impl Session {
             self.outbox.answered(&reference);
         }
         let same_room = self.room.as_ref().is_none_or(|r| *r == room);
-        let anew = if self.epoch != epoch {
-            ", the server was restarted"
-        } else if id < self.seen.last() {
-            ", the room began anew"
-        } else {
-            ""
-        };
+        // By a restart of the server, or because an empty room was forgotten and made again.
+        let anew = self.epoch != epoch || id < self.seen.last();
         let why = match self.lost.take() {
             Some(lost) if same_room => {
-                if !anew.is_empty() {
+                if anew {
                     self.seen = Seen::default();
                 }
                 Why::Missed { lost, after: self.seen.last(), anew }

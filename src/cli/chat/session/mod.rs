@@ -142,9 +142,8 @@ struct CatchUp {
 enum Why {
     /// We entered a room: a few older lines.
     Entered,
-    /// We were away; ids after this one were missed. `anew` is empty, or says
-    /// in words why they count from 1 again.
-    Missed { lost: Lost, after: u64, anew: &'static str },
+    /// We were away; ids after this one were missed. `anew`: they count from 1 again.
+    Missed { lost: Lost, after: u64, anew: bool },
 }
 
 /// A connection that broke.

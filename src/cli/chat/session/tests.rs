@@ -347,7 +347,7 @@ fn after_a_restart_ids_count_anew_and_the_new_record_decides() {
     let ours = message(2, "alice", "in the new record");
     script.server(page(&[message(1, "bob", "anew"), ours], false));
     assert_eq!(script.sent()["body"], "nowhere");
-    assert!(script.notes().contains("the server was restarted"));
+    assert!(script.notes().contains("the room began anew"));
     script.said(3, "bob", "live");
     assert_eq!(script.heard(), ["bob: anew", "alice: in the new record", "bob: live"]);
 }
