@@ -406,6 +406,20 @@ impl Net {
         }
     }
 
+    /// How many bytes a connection is behind in its feed; the feed counts those who are.
+    pub(super) fn update_lag(&mut self, key: u32) -> u64 {
+        let connection = &mut self.connections[key as usize];
+        let Some(subscription) = &mut connection.subscription else { return 0 };
+        let feed = self.channels.feed_mut(subscription.feed);
+        let lag = feed.log.end() - connection.outbound.cursor();
+        match (std::mem::replace(&mut subscription.is_behind, lag > 0), lag > 0) {
+            (false, true) => feed.behind += 1,
+            (true, false) => feed.one_caught_up(),
+            _ => {}
+        }
+        lag
+    }
+
     /// Bytes held for one connection: what it is behind in its feed, and its own queues.
     pub(super) fn held_for(&self, connection: &Connection) -> usize {
         let lag = connection.subscription.map_or(0, |subscription| {

@@ -53,7 +53,7 @@ impl Server {
                         let refusal =
                             Refusal::new(ErrorCode::TooLong, "a line that does not end is not chat");
                         self.refuse(net, id, refusal, None);
-                        self.close(net, id, &[]);
+                        self.close(net, id, &[], None);
                         Taken::Closed
                     }
                     Found::TooLong(count) => {
@@ -86,7 +86,7 @@ impl Server {
                     }
                     Err(violation) => {
                         log::info!("close {}: {}", who(session), violation.reason);
-                        self.close(net, id, &websocket::close(Some(violation.code), violation.reason));
+                        self.close(net, id, &websocket::close(Some(violation.code), violation.reason), None);
                         Taken::Closed
                     }
                 }
@@ -124,7 +124,7 @@ impl Server {
             Sniffed::Tls => {
                 let who = self.session(id).map_or(Cow::Borrowed("somebody"), |s| who(s));
                 log::info!("close {who}: it speaks TLS, this port does not");
-                self.close(net, id, &[]);
+                self.close(net, id, &[], None);
                 return Taken::Closed;
             }
             Sniffed::Http => Stage::Http,
@@ -149,7 +149,7 @@ impl Server {
             // A web page makes its visitor's browser speak here.
             let text = "an HTTP request is not chat; the connection is closed";
             self.refuse(net, id, Refusal::new(ErrorCode::BadArgument, text), None);
-            return self.close(net, id, &[]);
+            return self.close(net, id, &[], None);
         }
         match std::str::from_utf8(line) {
             Err(_) => self.refuse(net, id, Refusal::new(ErrorCode::BadUtf8, "the line is not UTF-8"), None),
@@ -226,10 +226,10 @@ impl Server {
         match received {
             Received::Pong => {}
             Received::Ping(payload) => net.send_control(id, &websocket::pong(&payload)),
-            Received::Close(code) => self.close(net, id, &websocket::close(code, "")),
+            Received::Close(code) => self.close(net, id, &websocket::close(code, ""), None),
             Received::Binary(_) => {
                 let words = websocket::close(Some(websocket::UNSUPPORTED), "only text messages are taken");
-                self.close(net, id, &words);
+                self.close(net, id, &words, None);
             }
             Received::Text(text) => {
                 self.metrics.lines_in += 1;

@@ -19,15 +19,17 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::clock::{Millis, Now};
-use crate::reactor::{ConnectionId, Consumed, FeedId, Handler, Loss, Net, Peer, Refusal as Refused, Then};
+use crate::reactor::{
+    ConnectionId, Consumed, FeedId, Handler, Limits, Loss, Net, Peer, Refusal as Refused, Then,
+};
 use crate::room::{self, Bye, Chat, ErrorCode, Event, Output, Refusal, Reply, Why};
 use crate::wire::{Dialect, Epoch, text, websocket};
 use metrics::Metrics;
 use session::{Session, Stage};
 use web::Page;
 
-/// As much as one turn publishes before the loop reads somebody else: a turn can then never push a
-/// healthy reader off the tail of its feed.
+/// One turn publishes no more than about so many bytes before the loop reads somebody else, and no more
+/// than a quarter of what a feed keeps: so it can never push a healthy reader off the tail.
 const PUBLISHED_BYTES_PER_TURN: usize = 64 * 1024;
 /// A client that has said nothing for this long is greeted as a person with netcat.
 const GREETING_WAIT: Duration = Duration::from_millis(200);
@@ -89,6 +91,8 @@ pub struct Server {
     epoch: Epoch,
     metrics: Metrics,
     is_stopping: bool,
+    /// See [`PUBLISHED_BYTES_PER_TURN`].
+    turn_bytes_max: usize,
     /// By the slot of their connection.
     sessions: Vec<Option<Session>>,
     /// The channel of each room, by the room's number.
@@ -98,9 +102,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with nobody in it. `started` becomes the [`Epoch`] of its message ids.
+    /// A server with nobody in it, for a loop with these limits. `started` becomes the [`Epoch`] of its
+    /// message ids.
     #[must_use]
-    pub fn new(config: Config, started: Now) -> Self {
+    pub fn new(config: Config, limits: &Limits, started: Now) -> Self {
+        let quarter = limits.feed_bytes_max.map_or(usize::MAX, |max| max as usize / 4);
         Self {
             chat: Chat::new(config.room),
             config,
@@ -108,6 +114,7 @@ impl Server {
             epoch: Epoch(started.unix_ms),
             metrics: Metrics::default(),
             is_stopping: false,
+            turn_bytes_max: PUBLISHED_BYTES_PER_TURN.min(quarter),
             sessions: Vec::new(),
             channels: Vec::new(),
             frame: Vec::new(),
@@ -142,23 +149,19 @@ impl Server {
         }
     }
 
-    /// Closes a connection after what is queued for it and `last_words`.
-    fn close(&mut self, net: &mut Net, id: ConnectionId, last_words: &[u8]) {
-        self.forget(net, id, None);
+    /// Closes a connection after what it was told before and `last_words`; its member leaves the room.
+    fn close(&mut self, net: &mut Net, id: ConnectionId, last_words: &[u8], why: Option<Why>) {
         self.carry_out(net);
         net.send_control(id, last_words);
+        self.forget(net, id, why);
         net.close(id);
     }
 
     /// Says good-bye to a client in its own dialect, and closes its connection.
     fn dismiss(&mut self, net: &mut Net, id: ConnectionId, bye: Bye, why: Option<Why>) {
-        // What it was told before comes first.
-        self.carry_out(net);
         let Some(session) = self.session(id) else { return };
         let words = session.last_words(bye, net.now());
-        net.send_control(id, &words);
-        self.forget(net, id, why);
-        net.close(id);
+        self.close(net, id, &words, why);
     }
 
     /// Sends a refusal to a client that is not a member yet.
@@ -331,7 +334,7 @@ impl Handler for Server {
     }
 
     fn is_full(&self) -> bool {
-        self.chat.outbox_bytes() >= PUBLISHED_BYTES_PER_TURN
+        self.chat.outbox_bytes() >= self.turn_bytes_max
     }
 
     fn deadline(&self) -> Millis {

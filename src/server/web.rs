@@ -87,7 +87,7 @@ impl Server {
         if let Some(session) = self.session(id) {
             log::info!("refuse {}: {}: {}", who(session), refused.status, refused.why);
         }
-        self.close(net, id, &out);
+        self.close(net, id, &out, None);
     }
 
     /// Answers a request; returns whether it has become a WebSocket.
@@ -120,7 +120,7 @@ impl Server {
             }
         };
         Response { status, content_type, fields, body }.write(&mut out, request.is_head);
-        self.close(net, id, &out);
+        self.close(net, id, &out, None);
         Ok(false)
     }
 

@@ -238,6 +238,24 @@ pub fn accept(upgrade: &Upgrade, protocol: Option<&str>) -> Result<Vec<u8>, Refu
     .into_bytes())
 }
 
+/// Makes whoever asks for it a WebSocket, on any path and from any origin: how many bytes the request at
+/// the front of `input` has, and the answer. None if it has not arrived whole.
+///
+/// # Errors
+/// The answer to a request for anything else, after which the connection has to be closed.
+pub fn accept_any(input: &[u8], head_bytes_max: usize) -> Result<Option<(usize, Vec<u8>)>, Vec<u8>> {
+    let accepted = parse(input, head_bytes_max).and_then(|request| {
+        let Some(request) = request else { return Ok(None) };
+        let answer = accept(&request.upgrade.unwrap_or_default(), None)?;
+        Ok(Some((request.bytes, answer)))
+    });
+    accepted.map_err(|refused| {
+        let mut out = Vec::new();
+        refused.write(&mut out);
+        out
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
