@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) mod ws;
 
 /// How long anything may take to happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The greeting of somebody who has said nothing yet.
 pub(crate) const GREETING: &str = concat!("* roomd ", env!("CARGO_PKG_VERSION"), " - your name?");
