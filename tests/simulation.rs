@@ -3,6 +3,8 @@
 //! `ROOMD_SEED=7 cargo test --test simulation` runs one seed; `ROOMD_SEEDS` and `ROOMD_STEPS` change how
 //! many, and how long. A failure prints its seed.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
 mod sim;
 
 use std::collections::BTreeMap;
@@ -325,6 +327,11 @@ impl Run {
             88..92 if !client.is_healthy => {
                 client.asleep_until = self.step + self.rng.below(400);
             }
+            92 if !client.is_healthy => {
+                client.has_ended = true;
+                client.was_reset = true;
+                self.machine.close(pipe);
+            }
             92..95 => {
                 // The last line has no end; the connection's end is its end.
                 if client.dialect == Dialect::Text {
@@ -528,6 +535,24 @@ impl Run {
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Otherwise it stays for the whole time that flushing may take, and a shutdown with it.
+#[test]
+fn a_peer_that_cannot_be_written_to_is_gone_when_it_was_read_to_its_end() {
+    let mut run = Run::new(1);
+    run.machine.world_mut().fault_percent = 0;
+    let quitter = run.connect(Dialect::Text, true);
+    run.settle(5);
+    run.machine.send(run.clients[quitter].pipe, b"/ping\nlast words");
+    run.machine.close(run.clients[quitter].pipe);
+    let before = run.machine.world().now_ms;
+    while run.server.net().connections() > ROOMS.len() {
+        run.settle(1);
+    }
+    assert!(run.machine.world().now_ms - before < 1000, "it stayed");
+    let is_heard = |told: &Told| matches!(told, Told::Said { body, .. } if body == "last words");
+    assert!(run.clients[0].told.iter().any(is_heard), "what it said before it went away is lost");
 }
 
 #[test]

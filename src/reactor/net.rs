@@ -304,6 +304,9 @@ impl Net {
         }
         let until = self.now.monotonic.after(FLUSH_TIME_MAX);
         let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.is_broken {
+            return self.remove(id);
+        }
         connection.phase = Phase::Closing { until };
         self.queued_bytes -= connection.input.capacity();
         connection.input = Vec::new();

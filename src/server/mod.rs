@@ -6,9 +6,11 @@
 //! | what the loop calls, and what the chat wants done | here |
 //! | what the server knows about one connection | [`session`] |
 //! | what a client says, in each dialect | [`input`] |
+//! | which silent connections are a browser's | [`browsers`] |
 //! | HTTP: the page, health, upgrades, who may come in from a browser | [`web`] |
 //! | `/metrics` | [`metrics`] |
 
+mod browsers;
 mod input;
 mod metrics;
 mod session;
@@ -23,7 +25,8 @@ use crate::reactor::{
     ConnectionId, Consumed, FeedId, Handler, Limits, Loss, Net, Peer, Refusal as Refused, Then,
 };
 use crate::room::{self, Bye, Chat, ErrorCode, Event, Output, Refusal, Reply, Why};
-use crate::wire::{Dialect, Epoch, text, websocket};
+use crate::wire::{Dialect, text, websocket};
+use browsers::{Browsers, SPARE_CONNECTION_WAIT};
 use metrics::Metrics;
 use session::{Session, Stage};
 use web::Page;
@@ -88,8 +91,8 @@ pub struct Server {
     config: Config,
     chat: Chat,
     page: Page,
-    epoch: Epoch,
     metrics: Metrics,
+    browsers: Browsers,
     is_stopping: bool,
     /// See [`PUBLISHED_BYTES_PER_TURN`].
     turn_bytes_max: usize,
@@ -102,17 +105,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with nobody in it, for a loop with these limits. `started` becomes the [`Epoch`] of its
-    /// message ids.
+    /// A server with nobody in it, for a loop with these limits.
     #[must_use]
     pub fn new(config: Config, limits: &Limits, started: Now) -> Self {
         let quarter = limits.feed_bytes_max.map_or(usize::MAX, |max| max as usize / 4);
         Self {
-            chat: Chat::new(config.room),
+            chat: Chat::new(config.room, started),
             config,
             page: Page::new(),
-            epoch: Epoch(started.unix_ms),
             metrics: Metrics::default(),
+            browsers: Browsers::default(),
             is_stopping: false,
             turn_bytes_max: PUBLISHED_BYTES_PER_TURN.min(quarter),
             sessions: Vec::new(),
@@ -184,10 +186,9 @@ impl Server {
         reply: &Reply,
         reference: &room::Reference,
     ) {
-        let epoch = self.epoch;
         let Some(dialect) = self.session(id).and_then(|s| s.dialect()) else { return };
         self.frame.clear();
-        dialect.encode_reply(&mut self.frame, epoch, at_ms, reply, reference);
+        dialect.encode_reply(&mut self.frame, at_ms, reply, reference);
         net.send(id, &self.frame);
     }
 
@@ -204,7 +205,7 @@ impl Server {
                 }
                 Output::RoomClosed { room } => net.close_channel(self.channels[room as usize]),
                 Output::Entered { tag, room } => {
-                    self.subscribe(net, id_of(tag), self.channels[room as usize])
+                    self.subscribe(net, id_of(tag), self.channels[room as usize]);
                 }
                 Output::ToRoom { room, name, at_ms, event, author } => {
                     self.publish(net, room, &name, at_ms, &event, author.map(id_of));
@@ -300,10 +301,13 @@ impl Handler for Server {
 
     fn woken(&mut self, net: &mut Net, id: ConnectionId) {
         let now = net.now().monotonic;
-        let Self { config, .. } = self;
+        let Self { config, browsers, .. } = self;
         let Some(session) = self.sessions[id.index as usize].as_mut().filter(|s| s.id == id) else { return };
         match session.due(config, now) {
             session::Due::Nothing => {}
+            session::Due::Greeting if browsers.opened_too(session) => {
+                session.greets_at = session.opened_at.after(SPARE_CONNECTION_WAIT);
+            }
             session::Due::Greeting => {
                 session.was_greeted = true;
                 net.send(id, format!("{}\n", text::GREETING).as_bytes());

@@ -54,6 +54,8 @@ pub struct Pipe {
     pub server_has_ended: bool,
     /// The client is gone without a good-bye.
     is_reset: bool,
+    /// The client has closed its socket, and not only its side.
+    refuses_writes: bool,
     /// The server has dropped its socket.
     pub is_closed: bool,
     id: Option<ConnectionId>,
@@ -164,6 +166,14 @@ impl Machine {
         pipe.has_edge = true;
     }
 
+    /// The client has closed its socket: what it sent can still be read, but writing to it fails.
+    pub fn close(&self, pipe: usize) {
+        let pipe = &mut self.0.borrow_mut().pipes[pipe];
+        pipe.client_has_ended = true;
+        pipe.refuses_writes = true;
+        pipe.has_edge = true;
+    }
+
     /// The client takes up to `max` bytes.
     pub fn receive(&self, pipe: usize, max: usize) -> Vec<u8> {
         let pipe = &mut self.0.borrow_mut().pipes[pipe];
@@ -240,7 +250,7 @@ impl Write for SimSocket {
         let pipe = &mut world.pipes[self.pipe];
         assert!(!pipe.server_has_ended, "a write after shutdown");
         assert!(!bytes.is_empty(), "a write of nothing");
-        if pipe.is_reset {
+        if pipe.is_reset || pipe.refuses_writes {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let mut count = bytes.len().min(pipe.room());
