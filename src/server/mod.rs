@@ -273,6 +273,10 @@ impl Handler for Server {
     fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed {
         if let Some(session) = self.session(id) {
             session.heard_at = net.now().monotonic;
+            if std::mem::take(&mut session.was_pinged) {
+                // The next ping is due earlier than the end that it was waiting for.
+                self.rearm(net, id);
+            }
         }
         let mut bytes = 0;
         loop {
