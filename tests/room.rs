@@ -329,7 +329,7 @@ impl Run {
         };
         Self {
             rng,
-            chat: Chat::new(limits),
+            chat: Chat::new(limits, Now::default()),
             shadow: Shadow::new(limits),
             now: 1,
             next_tag: 0,
@@ -390,7 +390,7 @@ impl Run {
         let (tag, now, text) = (self.next_tag, self.now, name.as_str().to_owned());
         self.next_tag += 1;
         let room_parsed = RoomName::parse(room).expect("a good name");
-        let entered = self.chat.enter(tag, name, room_parsed, 1000, reference.map(Into::into), self.now());
+        let entered = self.chat.enter(tag, name, room_parsed, 1000, &reference.map(Into::into), self.now());
         let room = room_name(room);
         let expected = if self.shadow.is_taken(&text, None) {
             Err("name-taken")
@@ -495,7 +495,7 @@ impl Run {
                 Command::Ping
             }
         };
-        self.chat.command(id, command, reference.map(Into::into), self.now());
+        self.chat.command(id, command, &reference.map(Into::into), self.now());
     }
 
     /// Carries out what the chat wants done, and compares who heard what.
@@ -581,7 +581,7 @@ fn event_line(event: &Event) -> String {
 
 fn reply_line(reply: &Reply, reference: Option<&str>) -> String {
     match reply {
-        Reply::Welcome { name, room, newest_id, users, total, history } => {
+        Reply::Welcome { name, room, newest_id, epoch_ms: _, users, total, history } => {
             assert_eq!(users.len(), *total);
             let (room, users) = (room.as_str(), names(users));
             let kept: Vec<String> = history.iter().map(|message| said(message)).collect();
@@ -638,11 +638,11 @@ fn random_users_hear_what_the_shadow_says_they_must() {
 /// A list of names may be asked to be short; whoever asked is on it.
 #[test]
 fn a_short_list_of_names_has_the_newcomer_on_it() {
-    let mut chat = Chat::new(Limits::default());
+    let mut chat = Chat::new(Limits::default(), Now::default());
     let now = Now { monotonic: Millis(1), unix_ms: 1 };
     for i in 0..30 {
         let name = Name::parse(&format!("user-{i}")).expect("a good name");
-        chat.enter(i, name.clone(), RoomName::lobby(), 5, None, now).expect("there is room");
+        chat.enter(i, name.clone(), RoomName::lobby(), 5, &None, now).expect("there is room");
         let mut is_welcome = false;
         while let Some(output) = chat.poll_output() {
             if let Output::ToMember { reply: Reply::Welcome { users, total, .. }, .. } = output {

@@ -68,7 +68,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         (&["--exempt", "everybody"], "everybody is no address; it takes some, as 127.0.0.0/8,::1, or none"),
         (&["--listen", "8080"], "it takes an address and a port, as 127.0.0.1:8080"),
         (&["--listen", "unix:"], "it takes a path behind unix:"),
-        (&["--max-line-bytes", "100"], "it takes 512 to 65536"),
+        (&["--max-line-bytes", "8"], "it takes 512 to 65536"),
         (&["--max-line-bytes", "1MiB"], "it takes 512 to 65536"),
         (&["--feed-bytes", "8KiB"], "it takes at least 4 times --max-line-bytes, 16384"),
         (&["--ping-after", "2min"], "--ping-after has to be shorter than --dead-after"),
