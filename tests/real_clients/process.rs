@@ -70,7 +70,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         (&["--listen", "unix:"], "it takes a path behind unix:"),
         (&["--max-line-bytes", "8"], "it takes 16 to 65536"),
         (&["--max-line-bytes", "1MiB"], "it takes 16 to 65536"),
-        (&["--feed-bytes", "8KiB"], "it takes at least 4 times --max-line-bytes, 16384"),
+        (&["--feed-bytes", "4KiB"], "at least twice --max-line-bytes, 8192"),
         (&["--ping-after", "2min"], "--ping-after has to be shorter than --dead-after"),
         (&["--allow-origin", "chat.example"], "it takes a scheme and a host, as https://chat.example"),
         (&["--allow-origin", "https://chat.example/"], "it takes a scheme and a host"),
