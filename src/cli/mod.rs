@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod bench;
 pub mod serve;
 
 /// A chat-room daemon: netcat, browsers and JSON bots in the same rooms, on one readiness loop.
@@ -24,6 +25,8 @@ struct Cli {
 enum Command {
     /// Run the daemon (what `roomd` alone does)
     Serve(serve::Args),
+    /// Load a chat server and verify that every member gets every message
+    Bench(bench::Args),
 }
 
 /// Parses the command line and runs what it asks for.
@@ -31,6 +34,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     outcome.unwrap_or_else(|sentence| {
         eprintln!("roomd: {sentence}");
