@@ -196,7 +196,9 @@ impl Driver {
         Ok(())
     }
 
-    /// Sends the next message of `sender`, due at `due_us`, as far as its socket takes it.
+    /// Sends the next message of `sender`, due at `due_us`, as far as its socket takes it: each with a
+    /// write of its own, as a client would. Written together, all messages of a window would stay
+    /// together for ever, and the server and the generator would work in turns.
     pub(super) fn send(&mut self, sender: usize, due_us: u32) {
         let index = self.plan.members + sender;
         let sequence = self.ledger.send(sender, index);
@@ -209,10 +211,11 @@ impl Driver {
         self.plan
             .dialect
             .write_message(client.entry.room, body, &mut client.out);
+        self.flush(index);
     }
 
     /// Hands what client `index` has to say to its socket.
-    pub(super) fn flush(&mut self, index: usize) {
+    fn flush(&mut self, index: usize) {
         if let Err(reason) = self.clients[index].flush() {
             self.lose(index, &reason);
         }

@@ -205,18 +205,11 @@ impl Pace {
 
     /// Sends what is due at `now` and returns when the next message will be, on the driver's clock.
     fn send_due(&mut self, driver: &mut Driver, now: Duration) -> Duration {
-        let members = driver.plan.members;
-        let next = match driver.plan.load {
+        match driver.plan.load {
             Load::RatePerSecond(rate) => self.send_by_rate(driver, now, rate),
             Load::Window(window) => self.send_by_window(driver, now, window),
             Load::Idle => Duration::MAX,
-        };
-        for index in members..driver.clients.len() {
-            if !driver.clients[index].out.is_empty() {
-                driver.flush(index);
-            }
         }
-        next
     }
 
     /// Message number `n` of all is due after `n / rate` seconds; the senders take turns.
