@@ -26,7 +26,7 @@ enum Command {
     /// Run the daemon (what `roomd` alone does)
     Serve(serve::Args),
     /// Load a chat server and verify that every member gets every message
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
 }
 
 /// Parses the command line and runs what it asks for.

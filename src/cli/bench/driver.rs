@@ -403,7 +403,7 @@ impl Driver {
             match frame {
                 Frame::Text(text) => self.unit(index, text, now_us),
                 Frame::Ping(payload) => {
-                    websocket::write_pong(payload, &mut self.clients[index].out)
+                    websocket::write_pong(payload, &mut self.clients[index].out);
                 }
                 Frame::Close(code, reason) => {
                     let reason = String::from_utf8_lossy(reason);

@@ -15,11 +15,12 @@
 //! | [`session`] | one run, and what is measured around its phases |
 //! | [`process`] | CPU time and memory of the server |
 //! | [`report`] | the result |
-//! | [`suite`] | the workloads of the README |
+//! | [`suite`], [`contender`] | the workloads of the README, and the servers compared in them |
 
 use std::process::ExitCode;
 
 mod client;
+mod contender;
 mod dialect;
 mod driver;
 mod ledger;
@@ -34,9 +35,9 @@ mod session;
 mod suite;
 mod websocket;
 
+pub use contender::Against;
 pub use dialect::Dialect;
 pub use plan::Args;
-pub use suite::Against;
 
 /// Runs one workload, or the suite, and prints the result.
 ///

@@ -3,9 +3,9 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use super::contender::Against;
 use super::dialect::Dialect;
 use super::payload::SIZE_MIN;
-use super::suite::Against;
 
 /// The flags of `roomd bench`.
 #[derive(Clone, Debug, clap::Args)]
