@@ -16,7 +16,8 @@ const RETRY: Duration = Duration::from_millis(20);
 /// What a server that chooses its port says before it.
 const ANNOUNCEMENT: &str = "listening on ";
 
-/// A server to measure: `NAME DIALECT ADDR COMMAND ARGUMENTS…`.
+/// A server to measure: `NAME DIALECT ADDR COMMAND ARGUMENTS…`, or with flags for the generator
+/// `NAME DIALECT ADDR --FLAG… -- COMMAND ARGUMENTS…`.
 ///
 /// With port 0 in ADDR the server chooses its port and announces it on standard error, in a line
 /// with `listening on 127.0.0.1:PORT`.
@@ -24,6 +25,8 @@ const ANNOUNCEMENT: &str = "listening on ";
 pub struct Against {
     pub(super) name: String,
     pub(super) dialect: Dialect,
+    /// Flags of `roomd bench` for this server.
+    pub(super) flags: Vec<String>,
     address: SocketAddr,
     command: Vec<String>,
 }
@@ -45,14 +48,21 @@ impl FromStr for Against {
         let address = address
             .parse()
             .map_err(|_| format!("{address} is no address with a port, such as 127.0.0.1:6379"))?;
-        let command = vec![word("COMMAND")?.to_owned()];
-        let command = command
-            .into_iter()
-            .chain(words.map(str::to_owned))
-            .collect();
+        let mut flags = Vec::new();
+        let mut first = word("COMMAND")?;
+        if first.starts_with("--") {
+            while first != "--" {
+                flags.push(first.to_owned());
+                first = word("-- after the flags")?;
+            }
+            first = word("COMMAND")?;
+        }
+        let command = std::iter::once(first).chain(words);
+        let command = command.map(str::to_owned).collect();
         Ok(Self {
             name,
             dialect,
+            flags,
             address,
             command,
         })
@@ -72,6 +82,7 @@ impl Against {
         Self {
             name: name.into(),
             dialect,
+            flags: Vec::new(),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             command: std::iter::once(program).chain(words).collect(),
         }
@@ -214,8 +225,17 @@ mod tests {
         assert_eq!(redis.name, "redis");
         assert_eq!(redis.dialect, Dialect::Redis);
         assert_eq!(redis.command, ["redis-server", "--port", "16379"]);
+        let irc: Against = "ngircd irc 127.0.0.1:6667 --connecting 8 -- ngircd -n"
+            .parse()
+            .unwrap();
+        assert_eq!(irc.flags, ["--connecting", "8"]);
+        assert_eq!(irc.command, ["ngircd", "-n"]);
         for (text, sentence) in [
             ("", "NAME is missing"),
+            (
+                "a irc 127.0.0.1:1 --connecting 8",
+                "-- after the flags is missing",
+            ),
             ("a smtp", "there is no dialect smtp"),
             ("a irc here", "here is no address"),
             ("a irc 127.0.0.1:1", "COMMAND is missing"),

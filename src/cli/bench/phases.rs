@@ -10,8 +10,6 @@ use super::plan::Load;
 use super::progress::Progress;
 use super::random::Random;
 
-/// So many connections are being opened at a time: fewer than any server's backlog.
-const CONNECTING_MAX: usize = 100;
 /// No client gets anywhere for so long: the server does not let them in.
 const CONNECT_STALL: Duration = Duration::from_secs(10);
 /// Everybody is in the room when nothing was heard for so long: roomd sums up arrivals in a crowd
@@ -41,7 +39,8 @@ pub(super) fn connect(driver: &mut Driver) -> Result<Duration, String> {
     while driver.joined + driver.closed < total {
         let begun = driver.opened as usize;
         let under_way = begun - driver.joined - driver.closed;
-        for index in begun..total.min(begun + CONNECTING_MAX.saturating_sub(under_way)) {
+        for index in begun..total.min(begun + driver.plan.connecting_max.saturating_sub(under_way))
+        {
             driver.open(index)?;
         }
         driver.turn(TURN_MAX)?;

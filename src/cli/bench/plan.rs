@@ -76,6 +76,13 @@ pub struct Args {
     #[arg(long, value_name = "R/s", default_value = "0", value_parser = parse_per_second)]
     pub churn: f64,
 
+    /// Let in so many clients at a time
+    ///
+    /// More than the server's backlog means that the kernel drops attempts and repeats them after
+    /// seconds: ngircd, with a backlog of 10, wants 8.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub connecting: usize,
+
     /// Decides which members are slow and which are churned
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -107,6 +114,7 @@ pub struct Args {
     ///
     /// SPEC is "NAME DIALECT ADDR COMMAND ARGUMENTS…", separated by blanks, for instance "redis
     /// redis 127.0.0.1:16379 redis-server --port 16379". The command must stay in the foreground.
+    /// Flags for the generator go before it: "… 127.0.0.1:6667 --connecting 8 -- ngircd -n".
     /// benches/peers.sh does it for ngircd, InspIRCd, Redis and NATS.
     #[arg(long, value_name = "SPEC", requires = "suite")]
     pub against: Vec<Against>,
@@ -143,6 +151,7 @@ pub(super) struct Plan {
     pub(super) duration: Duration,
     pub(super) slow_members: usize,
     pub(super) churn_per_second: f64,
+    pub(super) connecting_max: usize,
     pub(super) seed: u64,
     pub(super) pid: Option<u32>,
 }
@@ -181,6 +190,7 @@ impl Plan {
             duration: args.duration,
             slow_members: (args.members as f64 * args.slow).round() as usize,
             churn_per_second: args.churn,
+            connecting_max: args.connecting,
             seed: args.seed,
             pid: args.pid,
         };
@@ -221,6 +231,7 @@ impl Plan {
             0.01,
             DURATION_MAX.as_secs_f64(),
         )?;
+        range("--connecting", self.connecting_max as f64, 1.0, 10_000.0)?;
         range("--churn", self.churn_per_second, 0.0, 10_000.0)?;
         match self.load {
             Load::RatePerSecond(rate) => range("--rate", rate, 0.001, RATE_MAX)?,

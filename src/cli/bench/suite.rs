@@ -249,6 +249,7 @@ fn run_one(
         .args(["bench", "--json", "--dialect"])
         .arg(dialect.ok_or("the dialect has no name")?.get_name())
         .args(workload.flags)
+        .args(&contender.flags)
         .args(extra_flags(contender.dialect, workload))
         .arg("--duration")
         .arg(humantime::format_duration(args.duration).to_string())
