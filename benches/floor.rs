@@ -77,17 +77,14 @@ fn main() -> io::Result<()> {
 fn listen_address() -> SocketAddr {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--listen");
     let address = arguments.nth(1).unwrap_or_else(|| "127.0.0.1:0".into());
-    address
-        .parse()
-        .expect("--listen takes an address and a port, such as 127.0.0.1:0")
+    address.parse().expect("--listen takes an address and a port, such as 127.0.0.1:0")
 }
 
 impl Floor {
     fn listen(address: SocketAddr) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listener = TcpListener::bind(address)?;
-        poll.registry()
-            .register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {
             poll,
             listener,
@@ -108,14 +105,8 @@ impl Floor {
             stream.set_nodelay(true)?;
             let entry = self.clients.vacant_entry();
             let both = Interest::READABLE | Interest::WRITABLE;
-            self.poll
-                .registry()
-                .register(&mut stream, Token(entry.key()), both)?;
-            entry.insert(Client {
-                stream,
-                role: Role::Unknown,
-                rest: Vec::new(),
-            });
+            self.poll.registry().register(&mut stream, Token(entry.key()), both)?;
+            entry.insert(Client { stream, role: Role::Unknown, rest: Vec::new() });
         }
     }
 
@@ -143,8 +134,7 @@ impl Floor {
             return;
         }
         let batch = std::mem::take(&mut self.batch);
-        self.clients
-            .retain(|_, client| client.role != Role::Subscriber || client.send(&batch).is_ok());
+        self.clients.retain(|_, client| client.role != Role::Subscriber || client.send(&batch).is_ok());
         self.batch = batch;
         self.batch.clear();
     }

@@ -91,9 +91,7 @@ fn serve(stream: TcpStream, room: &Mutex<Room>, fault: Fault) {
         room.clients.len() - 1
     };
     for line in lines {
-        room.lock()
-            .unwrap()
-            .say(me, format!("{name}: {line}\n"), fault);
+        room.lock().unwrap().say(me, format!("{name}: {line}\n"), fault);
     }
 }
 
@@ -102,12 +100,7 @@ impl Room {
         let is_faulty = self.messages == FAULTY_MESSAGE;
         self.messages += 1;
         let mut held_back = self.held_back.take();
-        for (to, client) in self
-            .clients
-            .iter_mut()
-            .enumerate()
-            .filter(|(to, _)| *to != from)
-        {
+        for (to, client) in self.clients.iter_mut().enumerate().filter(|(to, _)| *to != from) {
             let text = match fault {
                 Fault::Lose if is_faulty && to == FAULTY_CLIENT => String::new(),
                 Fault::Double if is_faulty && to == FAULTY_CLIENT => line.repeat(2),
@@ -116,9 +109,7 @@ impl Room {
                     self.held_back = Some(line.clone());
                     String::new()
                 }
-                Fault::Reorder if to == FAULTY_CLIENT => {
-                    line.clone() + &held_back.take().unwrap_or_default()
-                }
+                Fault::Reorder if to == FAULTY_CLIENT => line.clone() + &held_back.take().unwrap_or_default(),
                 Fault::HangUp if is_faulty && to == FAULTY_CLIENT => {
                     client.shutdown(std::net::Shutdown::Both).unwrap();
                     String::new()
@@ -141,18 +132,11 @@ fn an_honest_hub_passes() {
 
 #[test]
 fn an_honest_hub_passes_with_a_window() {
-    let output = bench(
-        hub(Fault::None),
-        "--members 3 --senders 2 --window 8 --duration 100ms --size 200",
-    );
+    let output = bench(hub(Fault::None), "--members 3 --senders 2 --window 8 --duration 100ms --size 200");
     let report = report(&output);
     assert!(output.status.success(), "{report:#}");
     let messages = report["traffic"]["messages"].as_u64().unwrap();
-    assert_eq!(
-        report["traffic"]["deliveries"],
-        messages * 4,
-        "3 members and the other sender"
-    );
+    assert_eq!(report["traffic"]["deliveries"], messages * 4, "3 members and the other sender");
 }
 
 /// Runs the small load against a hub with `fault` and returns the verdict.
@@ -196,10 +180,7 @@ fn a_damaged_message_is_caught() {
 fn a_hung_up_member_is_caught_with_the_reason() {
     let verdict = caught(Fault::HangUp);
     assert_eq!(verdict["lost"], 20 - FAULTY_MESSAGE, "{verdict:#}");
-    assert_eq!(
-        verdict["closed"]["the server closed the connection"], 1,
-        "{verdict:#}"
-    );
+    assert_eq!(verdict["closed"]["the server closed the connection"], 1, "{verdict:#}");
 }
 
 // ---- what cannot be run is said ---------------------------------------------------------------
@@ -207,35 +188,24 @@ fn a_hung_up_member_is_caught_with_the_reason() {
 #[test]
 fn nobody_listening_is_a_sentence() {
     // Bound, so that nobody else gets the port, but closed again before it is used.
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = bench(address, SMALL);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    let sentence = format!(
-        "roomd: 0 of 4 clients came in at {address}: the server refused the connection (4 times)"
-    );
+    let sentence =
+        format!("roomd: 0 of 4 clients came in at {address}: the server refused the connection (4 times)");
     assert!(said.contains(&sentence), "{said}");
 }
 
 #[test]
 fn too_many_members_for_the_descriptor_limit_is_a_sentence() {
     let output = Command::new("sh")
-        .args([
-            "-c",
-            "ulimit -n 100 && exec \"$0\" bench 127.0.0.1:1 --members 200",
-            ROOMD,
-        ])
+        .args(["-c", "ulimit -n 100 && exec \"$0\" bench 127.0.0.1:1 --members 200", ROOMD])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        said.contains("201 connections need 233 open files, but this process may open 100"),
-        "{said}"
-    );
+    assert!(said.contains("201 connections need 233 open files, but this process may open 100"), "{said}");
 }
 
 // ---- roomd itself ---------------------------------------------------------------------------------
@@ -284,8 +254,7 @@ fn roomd_delivers_in_every_dialect() {
     let daemon = Daemon::start();
     // 20 messages from two senders to 10 members and, by dialect, to the other sender or both.
     for (dialect, listeners) in [("text", 11), ("json", 12), ("ws-text", 12), ("ws-json", 12)] {
-        let flags =
-            format!("--members 10 --senders 2 --rate 200 --duration 100ms --dialect {dialect}");
+        let flags = format!("--members 10 --senders 2 --rate 200 --duration 100ms --dialect {dialect}");
         assert_all_delivered(&bench(daemon.address, &flags), 20 * listeners);
     }
 }
@@ -294,9 +263,8 @@ fn roomd_delivers_in_every_dialect() {
 fn roomd_keeps_rooms_apart() {
     let daemon = Daemon::start();
     for dialect in ["text", "json", "ws-text", "ws-json"] {
-        let flags = format!(
-            "--members 9 --senders 3 --rooms 3 --window 6 --duration 100ms --dialect {dialect}"
-        );
+        let flags =
+            format!("--members 9 --senders 3 --rooms 3 --window 6 --duration 100ms --dialect {dialect}");
         let output = bench(daemon.address, &flags);
         let report = report(&output);
         assert!(output.status.success(), "{report:#}");
@@ -311,10 +279,7 @@ fn roomd_serves_the_others_while_members_stall_and_come_and_go() {
     let report = report(&output);
     assert!(output.status.success(), "{report:#}");
     assert_eq!(report["workload"]["slow_members"], 4);
-    assert!(
-        report["workload"]["churned"].as_u64() > Some(0),
-        "{report:#}"
-    );
+    assert!(report["workload"]["churned"].as_u64() > Some(0), "{report:#}");
 }
 
 #[test]
@@ -324,9 +289,6 @@ fn roomd_lets_idle_members_in() {
     let report = report(&output);
     assert!(output.status.success(), "{report:#}");
     assert_eq!(report["connect"]["connections"], 50);
-    assert!(
-        report["server"]["resident_bytes_connected"].as_u64() > Some(0),
-        "{report:#}"
-    );
+    assert!(report["server"]["resident_bytes_connected"].as_u64() > Some(0), "{report:#}");
     assert_eq!(report["traffic"], Value::Null);
 }

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 pub mod bench;
 pub mod serve;
+mod values;
 
 /// A chat-room daemon: netcat, browsers and JSON bots in the same rooms, on one readiness loop.
 #[derive(Debug, Parser)]
@@ -24,7 +25,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon (what `roomd` alone does)
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Load a chat server and verify that every member gets every message
     Bench(Box<bench::Args>),
 }
@@ -32,7 +33,7 @@ enum Command {
 /// Parses the command line and runs what it asks for.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+    let outcome = match cli.command.unwrap_or(Command::Serve(Box::new(cli.serve))) {
         Command::Serve(args) => serve::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

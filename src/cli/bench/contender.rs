@@ -59,24 +59,13 @@ impl FromStr for Against {
         }
         let command = std::iter::once(first).chain(words);
         let command = command.map(str::to_owned).collect();
-        Ok(Self {
-            name,
-            dialect,
-            flags,
-            address,
-            command,
-        })
+        Ok(Self { name, dialect, flags, address, command })
     }
 }
 
 impl Against {
     /// A server that announces its address: the words of its command as they are, blanks included.
-    pub(super) fn announced(
-        name: &str,
-        dialect: Dialect,
-        program: &Path,
-        arguments: &[&str],
-    ) -> Self {
+    pub(super) fn announced(name: &str, dialect: Dialect, program: &Path, arguments: &[&str]) -> Self {
         let program = program.display().to_string();
         let words = arguments.iter().map(|&word| word.to_owned());
         Self {
@@ -101,10 +90,7 @@ impl Against {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| format!("cannot start {} ({program}): {error}", self.name))?;
-        let mut running = Running {
-            child,
-            address: self.address,
-        };
+        let mut running = Running { child, address: self.address };
         self.wait_until_listening(&mut running)?;
         Ok(running)
     }
@@ -125,18 +111,11 @@ impl Against {
                 return Ok(());
             }
             if let Ok(Some(status)) = running.child.try_wait() {
-                return Err(format!(
-                    "{} ended at once ({status}): {last_line}",
-                    self.name
-                ));
+                return Err(format!("{} ended at once ({status}): {last_line}", self.name));
             }
             std::thread::sleep(RETRY);
         }
-        Err(format!(
-            "{} does not listen after {} s: {last_line}",
-            self.name,
-            START_MAX.as_secs()
-        ))
+        Err(format!("{} does not listen after {} s: {last_line}", self.name, START_MAX.as_secs()))
     }
 }
 
@@ -192,15 +171,11 @@ pub(super) fn pinned(processor: Option<usize>, program: impl AsRef<std::ffi::OsS
 /// One processor for the server and one for the generator, if there are two and `taskset` works.
 pub(super) fn two_processors() -> Option<(usize, usize)> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let list = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
     let numbers = list.trim().split([',', '-']).map(str::parse);
     let numbers: Vec<usize> = numbers.collect::<Result<_, _>>().ok()?;
     let (&first, &last) = (numbers.first()?, numbers.last()?);
-    let works = pinned(Some(last), "true")
-        .status()
-        .is_ok_and(|status| status.success());
+    let works = pinned(Some(last), "true").status().is_ok_and(|status| status.success());
     (first != last && works).then_some((first, last))
 }
 
@@ -219,23 +194,16 @@ mod tests {
 
     #[test]
     fn a_contender_is_described_in_one_line() {
-        let redis: Against = "redis redis 127.0.0.1:16379 redis-server --port 16379"
-            .parse()
-            .unwrap();
+        let redis: Against = "redis redis 127.0.0.1:16379 redis-server --port 16379".parse().unwrap();
         assert_eq!(redis.name, "redis");
         assert_eq!(redis.dialect, Dialect::Redis);
         assert_eq!(redis.command, ["redis-server", "--port", "16379"]);
-        let irc: Against = "ngircd irc 127.0.0.1:6667 --connecting 8 -- ngircd -n"
-            .parse()
-            .unwrap();
+        let irc: Against = "ngircd irc 127.0.0.1:6667 --connecting 8 -- ngircd -n".parse().unwrap();
         assert_eq!(irc.flags, ["--connecting", "8"]);
         assert_eq!(irc.command, ["ngircd", "-n"]);
         for (text, sentence) in [
             ("", "NAME is missing"),
-            (
-                "a irc 127.0.0.1:1 --connecting 8",
-                "-- after the flags is missing",
-            ),
+            ("a irc 127.0.0.1:1 --connecting 8", "-- after the flags is missing"),
             ("a smtp", "there is no dialect smtp"),
             ("a irc here", "here is no address"),
             ("a irc 127.0.0.1:1", "COMMAND is missing"),

@@ -87,9 +87,7 @@ impl Dialect {
         let text = match self {
             Self::Text => format!("{name}\n"),
             Self::Json => hello(entry) + "\n",
-            Self::WsText => {
-                websocket::request(host, &format!("/ws?name={name}{}", room_query(entry)), None)
-            }
+            Self::WsText => websocket::request(host, &format!("/ws?name={name}{}", room_query(entry)), None),
             Self::WsJson => websocket::request(host, "/ws", Some("roomd.json")),
             Self::Irc => format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n"),
             Self::Redis if entry.listens => {
@@ -150,7 +148,10 @@ impl Dialect {
     /// What `line`, which is no message of the run, means; an answer to it is appended to `out`.
     pub(super) fn notice(self, line: &[u8], entry: &mut Entry, out: &mut Vec<u8>) -> Notice {
         let notice = match self {
-            Self::Text | Self::WsText => text_notice(line, entry, out),
+            Self::Text => text_notice(line, entry, out),
+            // It named its room in the request, and the upgrade let it in.
+            Self::WsText if line.first() == Some(&b'!') => Notice::Refused,
+            Self::WsText => Notice::Idle,
             Self::Json | Self::WsJson => json_notice(line),
             Self::Irc => irc_notice(line, entry, out),
             Self::Redis => match line.first() {
@@ -179,10 +180,7 @@ const NATS_CONNECT: &str =
 fn hello(entry: &Entry) -> String {
     let name = &entry.name;
     match entry.has_to_move {
-        true => format!(
-            r#"{{"type":"hello","name":"{name}","room":"bench{}"}}"#,
-            entry.room
-        ),
+        true => format!(r#"{{"type":"hello","name":"{name}","room":"bench{}"}}"#, entry.room),
         false => format!(r#"{{"type":"hello","name":"{name}"}}"#),
     }
 }
@@ -260,22 +258,13 @@ mod tests {
     use super::*;
 
     fn entry(has_to_move: bool) -> Entry {
-        Entry {
-            name: "b12300001".into(),
-            room: 3,
-            has_to_move,
-            listens: true,
-            steps_done: 0,
-        }
+        Entry { name: "b12300001".into(), room: 3, has_to_move, listens: true, steps_done: 0 }
     }
 
     /// Feeds `lines` to a fresh client and returns what they meant and what it answered.
     fn talk(dialect: Dialect, mut entry: Entry, lines: &[&str]) -> (Vec<Notice>, String) {
         let mut out = Vec::new();
-        let meant = lines
-            .iter()
-            .map(|line| dialect.notice(line.as_bytes(), &mut entry, &mut out))
-            .collect();
+        let meant = lines.iter().map(|line| dialect.notice(line.as_bytes(), &mut entry, &mut out)).collect();
         (meant, String::from_utf8(out).unwrap())
     }
 
@@ -297,10 +286,7 @@ mod tests {
         let (meant, said) = talk(
             Dialect::Text,
             entry(false),
-            &[
-                "* roomd 0.1.0 - your name?",
-                "* welcome b12300001 - #lobby, 1 here: b12300001",
-            ],
+            &["* roomd 0.1.0 - your name?", "* welcome b12300001 - #lobby, 1 here: b12300001"],
         );
         assert_eq!(meant, [Notice::Idle, Notice::Joined]);
         assert_eq!(said, "");
@@ -322,27 +308,26 @@ mod tests {
     }
 
     #[test]
+    fn ws_text_named_its_room_in_the_request_and_does_not_move() {
+        assert!(
+            opening(Dialect::WsText, &entry(true)).starts_with("GET /ws?name=b12300001&room=bench3 HTTP")
+        );
+        let welcome = talk(Dialect::WsText, entry(true), &["* welcome b12300001 - #bench3, 1 here"]);
+        assert_eq!(welcome, (vec![Notice::Idle], String::new()));
+    }
+
+    #[test]
     fn refusals_are_noticed() {
         for (dialect, line) in [
             (Dialect::Text, "! name-taken: bob is in use"),
-            (
-                Dialect::Json,
-                r#"{"type":"error","code":"full","text":"no"}"#,
-            ),
+            (Dialect::Json, r#"{"type":"error","code":"full","text":"no"}"#),
             (Dialect::WsJson, r#"{"type":"bye","why":"slow"}"#),
-            (
-                Dialect::Irc,
-                ":irc.local 433 * b12300001 :Nickname already in use",
-            ),
+            (Dialect::Irc, ":irc.local 433 * b12300001 :Nickname already in use"),
             (Dialect::Irc, "ERROR :Closing link"),
             (Dialect::Redis, "-ERR max number of clients reached"),
             (Dialect::Nats, "-ERR 'Slow Consumer'"),
         ] {
-            assert_eq!(
-                talk(dialect, entry(false), &[line]).0,
-                [Notice::Refused],
-                "{line}"
-            );
+            assert_eq!(talk(dialect, entry(false), &[line]).0, [Notice::Refused], "{line}");
         }
     }
 
@@ -351,48 +336,24 @@ mod tests {
         let irc = talk(
             Dialect::Irc,
             entry(true),
-            &[
-                ":h 001 b12300001 :Welcome",
-                "PING :abc",
-                ":h 366 b12300001 #bench3 :End",
-            ],
+            &[":h 001 b12300001 :Welcome", "PING :abc", ":h 366 b12300001 #bench3 :End"],
         );
         assert_eq!(irc.0, [Notice::Step, Notice::Idle, Notice::Joined]);
         assert_eq!(irc.1, "JOIN #bench3\r\nPONG :abc\r\n");
-        let redis = talk(
-            Dialect::Redis,
-            entry(true),
-            &["*3", "$9", "subscribe", "$6", "bench3", ":1"],
-        );
+        let redis = talk(Dialect::Redis, entry(true), &["*3", "$9", "subscribe", "$6", "bench3", ":1"]);
         assert_eq!(redis.0.last(), Some(&Notice::Joined));
         let nats = talk(Dialect::Nats, entry(true), &["INFO {}", "PONG", "PING"]);
-        assert_eq!(
-            nats,
-            (
-                vec![Notice::Idle, Notice::Joined, Notice::Idle],
-                "PONG\r\n".into()
-            )
-        );
-        let json = talk(
-            Dialect::Json,
-            entry(true),
-            &[r#"{"type":"hello","name":"b12300001"}"#],
-        );
+        assert_eq!(nats, (vec![Notice::Idle, Notice::Joined, Notice::Idle], "PONG\r\n".into()));
+        let json = talk(Dialect::Json, entry(true), &[r#"{"type":"hello","name":"b12300001"}"#]);
         assert_eq!(json.0, [Notice::Joined]);
     }
 
     #[test]
     fn a_message_is_what_the_protocol_says() {
         assert_eq!(message(Dialect::Text), "hello\n");
-        assert_eq!(
-            message(Dialect::Json),
-            "{\"type\":\"public\",\"body\":\"hello\"}\n"
-        );
+        assert_eq!(message(Dialect::Json), "{\"type\":\"public\",\"body\":\"hello\"}\n");
         assert_eq!(message(Dialect::Irc), "PRIVMSG #bench3 :hello\r\n");
-        assert_eq!(
-            message(Dialect::Redis),
-            "*3\r\n$7\r\nPUBLISH\r\n$6\r\nbench3\r\n$5\r\nhello\r\n"
-        );
+        assert_eq!(message(Dialect::Redis), "*3\r\n$7\r\nPUBLISH\r\n$6\r\nbench3\r\n$5\r\nhello\r\n");
         assert_eq!(message(Dialect::Nats), "PUB bench3 5\r\nhello\r\n");
     }
 

@@ -81,29 +81,16 @@ impl Driver {
         let sender_rooms: Vec<usize> = (0..plan.senders).map(|k| plan.room_of(k)).collect();
         let mut ledger = Ledger::new(plan.rooms, &sender_rooms);
         let mut clients = Vec::with_capacity(plan.connections());
-        let entry = |room, listens| Entry {
-            room,
-            listens,
-            has_to_move: plan.rooms > 1,
-            ..Entry::default()
-        };
+        let entry = |room, listens| Entry { room, listens, has_to_move: plan.rooms > 1, ..Entry::default() };
         for (member, &is_slow) in slow.iter().enumerate() {
             let room = plan.room_of(member);
-            let claim = if is_slow {
-                Claim::Nothing
-            } else {
-                Claim::Everything
-            };
+            let claim = if is_slow { Claim::Nothing } else { Claim::Everything };
             ledger.enter(room, claim, None);
             clients.push(Client::new(entry(room, true), None, is_slow));
         }
         for (sender, &room) in sender_rooms.iter().enumerate() {
             let listens = plan.dialect.senders_listen();
-            let claim = if listens {
-                Claim::Everything
-            } else {
-                Claim::Nothing
-            };
+            let claim = if listens { Claim::Everything } else { Claim::Nothing };
             let own = (!plan.dialect.own_comes_back()).then_some(sender);
             ledger.enter(room, claim, own);
             clients.push(Client::new(entry(room, listens), Some(sender), false));
@@ -140,13 +127,11 @@ impl Driver {
     /// # Errors
     /// A sentence if the system has no descriptor or port left. What the server does is counted.
     pub(super) fn open(&mut self, index: usize) -> Result<(), String> {
-        self.clients[index].entry.name =
-            format!("b{:03x}{:05x}", self.run & 0xfff, self.opened & 0xf_ffff);
+        self.clients[index].entry.name = format!("b{:03x}{:05x}", self.run & 0xfff, self.opened & 0xf_ffff);
         loop {
             let source = self.source_address();
             let registry = self.poll.registry();
-            let begun =
-                self.clients[index].connect(self.plan.target, source, registry, Token(index));
+            let begun = self.clients[index].connect(self.plan.target, source, registry, Token(index));
             match begun {
                 Ok(()) => break,
                 Err(error)
@@ -202,15 +187,9 @@ impl Driver {
     pub(super) fn send(&mut self, sender: usize, due_us: u32) {
         let index = self.plan.members + sender;
         let sequence = self.ledger.send(sender, index);
-        let body = self.payload.write(Message {
-            sender: sender as u16,
-            sequence,
-            due_us,
-        });
+        let body = self.payload.write(Message { sender: sender as u16, sequence, due_us });
         let client = &mut self.clients[index];
-        self.plan
-            .dialect
-            .write_message(client.entry.room, body, &mut client.out);
+        self.plan.dialect.write_message(client.entry.room, body, &mut client.out);
         self.flush(index);
     }
 
@@ -255,10 +234,7 @@ impl Driver {
             })
         };
         let slow = self.clients.iter_mut().filter(|client| client.is_slow);
-        let ended = slow
-            .map(has_ended)
-            .filter(|ended| *ended == Some(true))
-            .count();
+        let ended = slow.map(has_ended).filter(|ended| *ended == Some(true)).count();
         self.buffer = buffer;
         ended
     }
@@ -275,9 +251,7 @@ impl Driver {
     /// What client `index` has not handed to its socket will not be sent any more.
     pub(super) fn retract_unsent(&mut self, index: usize) {
         if let Some(sender) = self.clients[index].sender {
-            let unsent = self.clients[index]
-                .unsent_bytes()
-                .div_ceil(self.wire_length(sender));
+            let unsent = self.clients[index].unsent_bytes().div_ceil(self.wire_length(sender));
             self.ledger.retract(sender, unsent as u32);
         }
     }
@@ -304,11 +278,7 @@ impl Driver {
             }
             _ => "",
         };
-        format!(
-            "cannot open connection number {} to {}: {error}{advice}",
-            self.opened + 1,
-            self.plan.target
-        )
+        format!("cannot open connection number {} to {}: {error}{advice}", self.opened + 1, self.plan.target)
     }
 
     fn on_writable(&mut self, index: usize) {
@@ -320,14 +290,8 @@ impl Driver {
             Ok(false) => {}
             Ok(true) => {
                 let is_websocket = self.plan.dialect.is_websocket();
-                client.state = if is_websocket {
-                    State::Upgrading
-                } else {
-                    State::Entering
-                };
-                self.plan
-                    .dialect
-                    .open(&client.entry, &self.plan.host, &mut client.out);
+                client.state = if is_websocket { State::Upgrading } else { State::Entering };
+                self.plan.dialect.open(&client.entry, &self.plan.host, &mut client.out);
                 self.flush(index);
             }
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
@@ -383,16 +347,11 @@ impl Driver {
             used = length;
             let client = &mut self.clients[index];
             client.state = State::Entering;
-            if self
-                .plan
-                .dialect
-                .open_upgraded(&client.entry, &mut client.out)
-            {
+            if self.plan.dialect.open_upgraded(&client.entry, &mut client.out) {
                 self.join(index);
             }
         }
-        self.absorb_frames(index, &bytes[used..])
-            .map(|length| used + length)
+        self.absorb_frames(index, &bytes[used..]).map(|length| used + length)
     }
 
     fn absorb_frames(&mut self, index: usize, bytes: &[u8]) -> Result<usize, String> {
@@ -435,11 +394,7 @@ impl Driver {
 
     fn notice(&mut self, index: usize, line: &[u8]) {
         let client = &mut self.clients[index];
-        match self
-            .plan
-            .dialect
-            .notice(line, &mut client.entry, &mut client.out)
-        {
+        match self.plan.dialect.notice(line, &mut client.entry, &mut client.out) {
             Notice::Idle | Notice::Step => {}
             Notice::Joined => self.join(index),
             Notice::Refused => {

@@ -99,12 +99,7 @@ impl Ledger {
         ledger.rooms.resize_with(rooms, Room::default);
         for (sender, &room) in senders.iter().enumerate() {
             let columns = &mut ledger.rooms[room].senders;
-            ledger.senders.push(Sender {
-                room,
-                column: columns.len(),
-                sent: 0,
-                waiting: VecDeque::new(),
-            });
+            ledger.senders.push(Sender { room, column: columns.len(), sent: 0, waiting: VecDeque::new() });
             columns.push(sender);
         }
         ledger
@@ -124,13 +119,7 @@ impl Ledger {
         }
         let awaited = claim == Claim::Everything;
         self.rooms[room].awaited += u32::from(awaited);
-        self.members.push(Member {
-            room,
-            claim,
-            awaited,
-            own,
-            row: start..end,
-        });
+        self.members.push(Member { room, claim, awaited, own, row: start..end });
     }
 
     /// Enters the next message of `sender` and returns its sequence number. `member` is the number
@@ -141,8 +130,7 @@ impl Ledger {
         let log = &mut self.senders[sender];
         let sequence = log.sent;
         log.sent += 1;
-        log.waiting
-            .push_back(self.rooms[log.room].awaited - u32::from(not_to_itself));
+        log.waiting.push_back(self.rooms[log.room].awaited - u32::from(not_to_itself));
         self.sent += 1;
         self.in_flight += 1;
         self.land(sender);
@@ -308,11 +296,8 @@ impl Ledger {
     /// `member` claims a span from the next message it sees. What it missed so far is lost for good.
     fn restart(&mut self, member: usize) {
         let row = self.members[member].row.clone();
-        let holes: Vec<_> = self
-            .gaps
-            .range((row.start, 0)..(row.end, 0))
-            .map(|(&key, &last)| (key, last))
-            .collect();
+        let holes: Vec<_> =
+            self.gaps.range((row.start, 0)..(row.end, 0)).map(|(&key, &last)| (key, last)).collect();
         for (key, last) in holes {
             self.gaps.remove(&key);
             self.faults.lost += u64::from(last - key.1) + 1;
@@ -348,11 +333,7 @@ mod tests {
     }
 
     fn message(sender: u16, sequence: u32) -> Message {
-        Message {
-            sender,
-            sequence,
-            due_us: 0,
-        }
+        Message { sender, sequence, due_us: 0 }
     }
 
     #[test]
@@ -376,16 +357,9 @@ mod tests {
         send(&mut ledger, 4);
         deliver(&mut ledger, 0, &[0, 1, 2, 3]);
         deliver(&mut ledger, 1, &[0, 3]);
-        let lost = Faults {
-            lost: 2,
-            ..Faults::default()
-        };
+        let lost = Faults { lost: 2, ..Faults::default() };
         assert_eq!(ledger.faults(), lost);
-        assert_eq!(
-            ledger.in_flight(),
-            0,
-            "a lost message does not hold up the window"
-        );
+        assert_eq!(ledger.in_flight(), 0, "a lost message does not hold up the window");
     }
 
     #[test]
@@ -404,10 +378,7 @@ mod tests {
         send(&mut ledger, 2);
         deliver(&mut ledger, 0, &[0, 0, 1, 1, 0]);
         deliver(&mut ledger, 1, &[0, 1]);
-        let doubled = Faults {
-            doubled: 3,
-            ..Faults::default()
-        };
+        let doubled = Faults { doubled: 3, ..Faults::default() };
         assert_eq!(ledger.faults(), doubled);
         assert_eq!(ledger.deliveries(), 4);
     }
@@ -418,10 +389,7 @@ mod tests {
         send(&mut ledger, 5);
         deliver(&mut ledger, 0, &[0, 4, 2, 1, 3]);
         deliver(&mut ledger, 1, &[0, 1, 2, 3, 4]);
-        let reordered = Faults {
-            reordered: 3,
-            ..Faults::default()
-        };
+        let reordered = Faults { reordered: 3, ..Faults::default() };
         assert_eq!(ledger.faults(), reordered);
         assert_eq!(ledger.in_flight(), 0);
         assert_eq!(ledger.deliveries(), 10);
@@ -444,14 +412,7 @@ mod tests {
         ledger.send(0, 1);
         ledger.send(1, 2);
         ledger.send(0, 1);
-        for (member, sender, sequence) in [
-            (0, 1, 0),
-            (0, 0, 0),
-            (0, 0, 1),
-            (1, 1, 0),
-            (2, 0, 0),
-            (2, 0, 1),
-        ] {
+        for (member, sender, sequence) in [(0, 1, 0), (0, 0, 0), (0, 0, 1), (1, 1, 0), (2, 0, 0), (2, 0, 1)] {
             assert!(ledger.deliver(member, message(sender, sequence)));
         }
         assert_eq!(ledger.in_flight(), 0);
@@ -535,13 +496,6 @@ mod tests {
         deliver(&mut ledger, 0, &[0]);
         deliver(&mut ledger, 1, &[0]);
         ledger.retract(0, 2);
-        assert_eq!(
-            (
-                ledger.in_flight(),
-                ledger.faults().lost,
-                ledger.messages_sent()
-            ),
-            (0, 0, 1)
-        );
+        assert_eq!((ledger.in_flight(), ledger.faults().lost, ledger.messages_sent()), (0, 0, 1));
     }
 }

@@ -6,16 +6,16 @@
 //!
 //! | look into | for |
 //! |---|---|
-//! | [`plan`] | the flags and their limits |
-//! | [`dialect`], [`websocket`] | what clients of each kind of server say and hear |
-//! | [`payload`] | what a message carries |
-//! | [`ledger`] | lost, doubled, reordered: who must have got what |
-//! | [`client`], [`driver`] | sockets and the loop |
-//! | [`phases`] | connect, settle, load, drain; when messages are due |
-//! | [`session`] | one run, and what is measured around its phases |
-//! | [`process`] | CPU time and memory of the server |
-//! | [`report`] | the result |
-//! | [`suite`], [`contender`] | the workloads of the README, and the servers compared in them |
+//! | `plan.rs` | the flags and their limits |
+//! | `dialect.rs`, `websocket.rs` | what clients of each kind of server say and hear |
+//! | `payload.rs` | what a message carries |
+//! | `ledger.rs` | lost, doubled, reordered: who must have got what |
+//! | `client.rs`, `driver.rs` | sockets and the loop |
+//! | `phases.rs` | connect, settle, load, drain; when messages are due |
+//! | `session.rs` | one run, and what is measured around its phases |
+//! | `process.rs` | CPU time and memory of the server |
+//! | `report.rs` | the result |
+//! | `suite.rs`, `contender.rs` | the workloads of the README, and the servers compared in them |
 
 use std::process::ExitCode;
 
@@ -56,11 +56,7 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
     } else {
         print!("{report}");
     }
-    Ok(if report.ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String, String> {

@@ -66,22 +66,15 @@ impl Payload {
     pub(super) fn new(run: u16, size: usize) -> Self {
         let mut template = vec![PADDING; size.max(SIZE_MIN)];
         template[..MARKER.len()].copy_from_slice(MARKER);
-        Self {
-            run,
-            template,
-            finder: Finder::new(MARKER),
-            marker_hint: 0,
-        }
+        Self { run, template, finder: Finder::new(MARKER), marker_hint: 0 }
     }
 
     /// The body that says `message`.
     pub(super) fn write(&mut self, message: Message) -> &[u8] {
         let run_and_sender = u32::from(self.run) << 16 | u32::from(message.sender);
-        for (at, number) in [
-            (RUN_AND_SENDER, run_and_sender),
-            (SEQUENCE, message.sequence),
-            (DUE, message.due_us),
-        ] {
+        for (at, number) in
+            [(RUN_AND_SENDER, run_and_sender), (SEQUENCE, message.sequence), (DUE, message.due_us)]
+        {
             self.template[at..at + 8].copy_from_slice(&to_letters(number));
         }
         &self.template
@@ -91,11 +84,7 @@ impl Payload {
     pub(super) fn find(&mut self, unit: &[u8]) -> Found {
         let hint = self.marker_hint;
         let hit = unit.get(hint..hint + MARKER.len()) == Some(MARKER);
-        let Some(at) = (if hit {
-            Some(hint)
-        } else {
-            self.finder.find(unit)
-        }) else {
+        let Some(at) = (if hit { Some(hint) } else { self.finder.find(unit) }) else {
             return Found::Nothing;
         };
         self.marker_hint = at;
@@ -121,11 +110,7 @@ impl Payload {
         if !padding_is_whole || !ends_here {
             return Found::Damaged;
         }
-        Found::Message(Message {
-            sender: run_and_sender as u16,
-            sequence,
-            due_us,
-        })
+        Found::Message(Message { sender: run_and_sender as u16, sequence, due_us })
     }
 }
 
@@ -152,11 +137,7 @@ fn from_letters(letters: &[u8]) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const MESSAGE: Message = Message {
-        sender: 19,
-        sequence: 0xdead_beef,
-        due_us: 59_999_999,
-    };
+    const MESSAGE: Message = Message { sender: 19, sequence: 0xdead_beef, due_us: 59_999_999 };
 
     #[test]
     fn a_body_is_found_in_every_wrapping() {
@@ -165,17 +146,11 @@ mod tests {
         assert_eq!(body.len(), 64);
         for unit in [
             format!("bob: {body}"),
-            format!(
-                r##"{{"type":"public","id":9,"ts":1,"room":"lobby","from":"b","body":"{body}"}}"##
-            ),
+            format!(r##"{{"type":"public","id":9,"ts":1,"room":"lobby","from":"b","body":"{body}"}}"##),
             format!(":b!~b@127.0.0.1 PRIVMSG #bench :{body}"),
             body,
         ] {
-            assert_eq!(
-                payload.find(unit.as_bytes()),
-                Found::Message(MESSAGE),
-                "{unit}"
-            );
+            assert_eq!(payload.find(unit.as_bytes()), Found::Message(MESSAGE), "{unit}");
         }
     }
 

@@ -39,8 +39,7 @@ pub(super) fn connect(driver: &mut Driver) -> Result<Duration, String> {
     while driver.joined + driver.closed < total {
         let begun = driver.opened as usize;
         let under_way = begun - driver.joined - driver.closed;
-        for index in begun..total.min(begun + driver.plan.connecting_max.saturating_sub(under_way))
-        {
+        for index in begun..total.min(begun + driver.plan.connecting_max.saturating_sub(under_way)) {
             driver.open(index)?;
         }
         driver.turn(TURN_MAX)?;
@@ -58,10 +57,7 @@ pub(super) fn connect(driver: &mut Driver) -> Result<Duration, String> {
         return Err(not_let_in(driver, total));
     }
     let per_second = total as f64 / took.as_secs_f64();
-    progress.end(&format!(
-        "{total} in {:.2} s, {per_second:.0} per second",
-        took.as_secs_f64()
-    ));
+    progress.end(&format!("{total} in {:.2} s, {per_second:.0} per second", took.as_secs_f64()));
     Ok(took)
 }
 
@@ -121,9 +117,7 @@ pub(super) fn load(driver: &mut Driver) -> Result<Loaded, String> {
             loaded.is_stalled = true;
             break;
         }
-        progress.show(Instant::now(), now.as_millis() as u64, || {
-            rate_so_far(driver)
-        });
+        progress.show(Instant::now(), now.as_millis() as u64, || rate_so_far(driver));
     }
     drain(driver, &mut pace)?;
     progress.end(&rate_so_far(driver));
@@ -292,30 +286,21 @@ fn poll_timeout(wait: Duration) -> Duration {
 
 fn rate_so_far(driver: &Driver) -> String {
     let deliveries = driver.ledger.deliveries();
-    let seconds = driver
-        .delivered_at
-        .duration_since(driver.epoch)
-        .as_secs_f64();
+    let seconds = driver.delivered_at.duration_since(driver.epoch).as_secs_f64();
     let per_second = deliveries as f64 / seconds.max(1e-6);
     format!("{deliveries} deliveries, {per_second:.0} per second")
 }
 
 fn not_let_in(driver: &Driver, total: usize) -> String {
     let target = driver.plan.target;
-    let reasons: Vec<String> = driver
-        .closings
-        .iter()
-        .map(|(reason, count)| format!("{reason} ({count} times)"))
-        .collect();
+    let reasons: Vec<String> =
+        driver.closings.iter().map(|(reason, count)| format!("{reason} ({count} times)")).collect();
     match (driver.joined, reasons.is_empty()) {
         (joined, true) => format!(
             "{joined} of {total} clients came in at {target}, and then nothing happened for {} s: \
              is --dialect right?",
             CONNECT_STALL.as_secs()
         ),
-        (joined, false) => format!(
-            "{joined} of {total} clients came in at {target}: {}",
-            reasons.join("; ")
-        ),
+        (joined, false) => format!("{joined} of {total} clients came in at {target}: {}", reasons.join("; ")),
     }
 }

@@ -213,24 +213,12 @@ impl Plan {
             if value >= from && value <= to {
                 return Ok(());
             }
-            Err(format!(
-                "{flag} must be between {from} and {to}, not {value}"
-            ))
+            Err(format!("{flag} must be between {from} and {to}, not {value}"))
         };
         range("--members", self.members as f64, 1.0, MEMBERS_MAX as f64)?;
         range("--rooms", self.rooms as f64, 1.0, self.members as f64)?;
-        range(
-            "--size",
-            self.size as f64,
-            SIZE_MIN as f64,
-            self.dialect.body_size_max() as f64,
-        )?;
-        range(
-            "--duration in seconds",
-            self.duration.as_secs_f64(),
-            0.01,
-            DURATION_MAX.as_secs_f64(),
-        )?;
+        range("--size", self.size as f64, SIZE_MIN as f64, self.dialect.body_size_max() as f64)?;
+        range("--duration in seconds", self.duration.as_secs_f64(), 0.01, DURATION_MAX.as_secs_f64())?;
         range("--connecting", self.connecting_max as f64, 1.0, 10_000.0)?;
         range("--churn", self.churn_per_second, 0.0, 10_000.0)?;
         match self.load {
@@ -258,12 +246,9 @@ impl Plan {
 
 /// The first address of `HOST:PORT`.
 fn resolve(addr: &str) -> Result<SocketAddr, String> {
-    let mut addresses = addr
-        .to_socket_addrs()
-        .map_err(|error| format!("cannot understand the address {addr}: {error}"))?;
-    addresses
-        .next()
-        .ok_or_else(|| format!("{addr} has no address"))
+    let mut addresses =
+        addr.to_socket_addrs().map_err(|error| format!("cannot understand the address {addr}: {error}"))?;
+    addresses.next().ok_or_else(|| format!("{addr} has no address"))
 }
 
 /// A share such as `5%`.
@@ -317,15 +302,9 @@ mod tests {
     #[test]
     fn what_cannot_be_is_said_in_a_sentence() {
         for (line, sentence) in [
-            (
-                "--members 0",
-                "--members must be between 1 and 500000, not 0",
-            ),
+            ("--members 0", "--members must be between 1 and 500000, not 0"),
             ("--size 10", "--size must be between 26 and 65000, not 10"),
-            (
-                "--size 500 --dialect irc",
-                "--size must be between 26 and 400, not 500",
-            ),
+            ("--size 500 --dialect irc", "--size must be between 26 and 400, not 500"),
             ("--rooms 2", "say --senders 2"),
             ("--rate NaN", "--rate must be between"),
             ("--rate 0", "--rate must be between"),

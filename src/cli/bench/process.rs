@@ -34,18 +34,12 @@ pub(super) struct Usage {
 impl Usage {
     /// What was used up between `earlier` and this.
     pub(super) fn since(self, earlier: Self) -> Self {
-        let Self {
-            cpu_ns, waited_ns, ..
-        } = self;
+        let Self { cpu_ns, waited_ns, .. } = self;
         Self {
             cpu_ns: cpu_ns.saturating_sub(earlier.cpu_ns),
             waited_ns: waited_ns.saturating_sub(earlier.waited_ns),
-            switches_voluntary: self
-                .switches_voluntary
-                .saturating_sub(earlier.switches_voluntary),
-            switches_involuntary: self
-                .switches_involuntary
-                .saturating_sub(earlier.switches_involuntary),
+            switches_voluntary: self.switches_voluntary.saturating_sub(earlier.switches_voluntary),
+            switches_involuntary: self.switches_involuntary.saturating_sub(earlier.switches_involuntary),
         }
     }
 }
@@ -53,9 +47,7 @@ impl Usage {
 impl Process {
     /// This process.
     pub(super) fn this() -> Self {
-        Self {
-            pid: std::process::id(),
-        }
+        Self { pid: std::process::id() }
     }
 
     /// The process that listens on the port of `address`, if it may be seen.
@@ -68,15 +60,9 @@ impl Process {
             .collect();
         numbers_in("/proc").find_map(|pid| {
             let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-            let mut targets = files
-                .flatten()
-                .filter_map(|file| fs::read_link(file.path()).ok());
+            let mut targets = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
             targets
-                .any(|target| {
-                    inodes
-                        .iter()
-                        .any(|inode| target.as_os_str() == inode.as_str())
-                })
+                .any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
                 .then_some(Self { pid })
         })
     }
@@ -100,9 +86,7 @@ impl Process {
                 continue;
             };
             let sum = sum.get_or_insert_with(Usage::default);
-            let mut times = times
-                .split_ascii_whitespace()
-                .map(|word| word.parse().unwrap_or(0));
+            let mut times = times.split_ascii_whitespace().map(|word| word.parse().unwrap_or(0));
             sum.cpu_ns += times.next().unwrap_or(0);
             sum.waited_ns += times.next().unwrap_or(0);
             sum.switches_voluntary += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
@@ -144,9 +128,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
 /// The inodes of the sockets that listen on `port`, from a table such as `/proc/net/tcp`.
 fn listening_inodes(table: &str, port: u16) -> Vec<String> {
     let port = format!(":{port:04X}");
-    let rows = table
-        .lines()
-        .map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
+    let rows = table.lines().map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
     rows.filter(|row| row.len() > 9 && row[1].ends_with(&port) && row[3] == TCP_LISTEN)
         .map(|row| row[9].to_owned())
         .collect()

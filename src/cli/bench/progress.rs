@@ -27,21 +27,12 @@ impl Progress {
             bar.set_message(phase);
             bar
         });
-        Self {
-            phase,
-            total,
-            bar,
-            shown_at: Instant::now(),
-        }
+        Self { phase, total, bar, shown_at: Instant::now() }
     }
 
     /// Shows how far the phase is at `now`; `more` is asked only if it is time to show something.
     pub(super) fn show(&mut self, now: Instant, done: u64, more: impl FnOnce() -> String) {
-        let interval = if self.bar.is_some() {
-            BAR_INTERVAL
-        } else {
-            LINE_INTERVAL
-        };
+        let interval = if self.bar.is_some() { BAR_INTERVAL } else { LINE_INTERVAL };
         if now.duration_since(self.shown_at) < interval {
             return;
         }

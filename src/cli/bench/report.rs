@@ -140,16 +140,7 @@ impl Verdict {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Workload {
-            target,
-            dialect,
-            load,
-            members,
-            senders,
-            rooms,
-            message_bytes,
-            ..
-        } = &self.workload;
+        let Workload { target, dialect, load, members, senders, rooms, message_bytes, .. } = &self.workload;
         row(
             f,
             "workload",
@@ -157,16 +148,8 @@ impl fmt::Display for Report {
                 "{target}, {dialect}: {members} members, {senders} senders, {rooms} rooms, {load}, {message_bytes}-byte messages"
             ),
         )?;
-        let Connect {
-            connections,
-            seconds,
-            per_second,
-        } = &self.connect;
-        row(
-            f,
-            "connect",
-            format_args!("{connections} in {seconds:.2} s, {per_second:.0} per second"),
-        )?;
+        let Connect { connections, seconds, per_second } = &self.connect;
+        row(f, "connect", format_args!("{connections} in {seconds:.2} s, {per_second:.0} per second"))?;
         if let Some(traffic) = &self.traffic {
             traffic.write(f)?;
         }
@@ -192,13 +175,7 @@ impl Traffic {
                 self.deliveries_per_second, self.messages, self.deliveries, self.seconds
             ),
         )?;
-        let Latency {
-            p50,
-            p90,
-            p99,
-            p99_9,
-            max,
-        } = &self.latency_us;
+        let Latency { p50, p90, p99, p99_9, max } = &self.latency_us;
         row(
             f,
             "latency",
@@ -216,35 +193,23 @@ impl Traffic {
 
 impl Server {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        row(
-            f,
-            "server",
-            format_args!("{} (pid {})", self.name, self.pid),
-        )?;
+        row(f, "server", format_args!("{} (pid {})", self.name, self.pid))?;
         if let Some(cpu) = self.cpu_us_per_connection {
-            row(
-                f,
-                "  connecting",
-                format_args!("{cpu:.1} µs CPU per connection"),
-            )?;
+            row(f, "  connecting", format_args!("{cpu:.1} µs CPU per connection"))?;
         }
         if let (Some(cpu), Some(share)) = (self.cpu_us_per_delivery, self.cpu_share) {
             row(
                 f,
                 "  delivering",
-                format_args!(
-                    "{cpu:.3} µs CPU per delivery, {:.0} % of a processor",
-                    share * 100.0
-                ),
+                format_args!("{cpu:.3} µs CPU per delivery, {:.0} % of a processor", share * 100.0),
             )?;
         }
-        if let (Some(connected), Some(each)) = (
-            self.resident_bytes_connected,
-            self.resident_bytes_per_connection,
-        ) {
-            let after = self.resident_bytes_after.map_or_else(String::new, |after| {
-                format!(", {} after the run", ByteSize(after))
-            });
+        if let (Some(connected), Some(each)) =
+            (self.resident_bytes_connected, self.resident_bytes_per_connection)
+        {
+            let after = self
+                .resident_bytes_after
+                .map_or_else(String::new, |after| format!(", {} after the run", ByteSize(after)));
             row(
                 f,
                 "  memory",
@@ -254,14 +219,8 @@ impl Server {
                 ),
             )?;
         }
-        if let (Some(voluntary), Some(involuntary)) =
-            (self.switches_voluntary, self.switches_involuntary)
-        {
-            row(
-                f,
-                "  switches",
-                format_args!("{voluntary} voluntary, {involuntary} involuntary"),
-            )?;
+        if let (Some(voluntary), Some(involuntary)) = (self.switches_voluntary, self.switches_involuntary) {
+            row(f, "  switches", format_args!("{voluntary} voluntary, {involuntary} involuntary"))?;
         }
         Ok(())
     }
@@ -269,29 +228,15 @@ impl Server {
 
 impl Generator {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let per_delivery = self
-            .busy_us_per_delivery
-            .map_or_else(String::new, |busy| format!(", {busy:.3} µs per delivery"));
-        row(
-            f,
-            "generator",
-            format_args!(
-                "busy {:.0} % of the time{per_delivery}",
-                self.busy_share * 100.0
-            ),
-        )
+        let per_delivery =
+            self.busy_us_per_delivery.map_or_else(String::new, |busy| format!(", {busy:.3} µs per delivery"));
+        row(f, "generator", format_args!("busy {:.0} % of the time{per_delivery}", self.busy_share * 100.0))
     }
 }
 
 impl Verdict {
     fn write(&self, f: &mut fmt::Formatter<'_>, workload: &Workload) -> fmt::Result {
-        let Faults {
-            lost,
-            doubled,
-            reordered,
-            damaged,
-            strayed,
-        } = self.faults;
+        let Faults { lost, doubled, reordered, damaged, strayed } = self.faults;
         row(
             f,
             "verified",
@@ -316,11 +261,7 @@ impl Verdict {
             )?;
         }
         if workload.churned > 0 {
-            row(
-                f,
-                "churn",
-                format_args!("{} members left and came back", workload.churned),
-            )?;
+            row(f, "churn", format_args!("{} members left and came back", workload.churned))?;
         }
         Ok(())
     }

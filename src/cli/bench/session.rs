@@ -72,10 +72,7 @@ struct Snapshot {
 
 impl Snapshot {
     fn of(process: Process) -> Self {
-        Self {
-            usage: process.usage(),
-            resident_bytes: process.resident_bytes(),
-        }
+        Self { usage: process.usage(), resident_bytes: process.resident_bytes() }
     }
 
     fn used_since(self, earlier: Self) -> Option<Usage> {
@@ -212,20 +209,13 @@ fn workload(plan: &Plan, loaded: &Loaded) -> Workload {
 }
 
 fn traffic(driver: &Driver) -> Traffic {
-    let seconds = driver
-        .delivered_at
-        .duration_since(driver.epoch)
-        .as_secs_f64();
+    let seconds = driver.delivered_at.duration_since(driver.epoch).as_secs_f64();
     let deliveries = driver.ledger.deliveries();
     Traffic {
         seconds,
         messages: driver.ledger.messages_sent(),
         deliveries,
-        deliveries_per_second: if deliveries > 0 {
-            deliveries as f64 / seconds
-        } else {
-            0.0
-        },
+        deliveries_per_second: if deliveries > 0 { deliveries as f64 / seconds } else { 0.0 },
         latency_us: Latency::of(&driver.latency_us),
     }
 }
@@ -238,18 +228,12 @@ fn generator(driver: &Driver, observer: &Observer, took: Duration) -> Generator 
     Generator {
         busy_share: busy.as_secs_f64() / took.as_secs_f64(),
         kept_waiting_share: kept_waiting_ns as f64 / took.as_nanos() as f64,
-        busy_us_per_delivery: (deliveries > 0)
-            .then(|| busy.as_secs_f64() * 1e6 / deliveries as f64),
+        busy_us_per_delivery: (deliveries > 0).then(|| busy.as_secs_f64() * 1e6 / deliveries as f64),
     }
 }
 
 /// What limits the value of the figures.
-fn notes(
-    driver: &Driver,
-    server: Option<&Server>,
-    generator: &Generator,
-    loaded: &Loaded,
-) -> Vec<String> {
+fn notes(driver: &Driver, server: Option<&Server>, generator: &Generator, loaded: &Loaded) -> Vec<String> {
     let mut notes = Vec::new();
     let server_share = server.and_then(|server| server.cpu_share);
     let is_server_saturated = server_share.is_some_and(|share| share > SERVER_BUSY_SHARE);

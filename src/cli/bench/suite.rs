@@ -142,18 +142,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     let contenders = contenders(args)?;
     let workloads: Vec<&Workload> = WORKLOADS
         .iter()
-        .filter(|workload| {
-            args.only
-                .as_ref()
-                .is_none_or(|word| workload.name.contains(word))
-        })
+        .filter(|workload| args.only.as_ref().is_none_or(|word| workload.name.contains(word)))
         .collect();
     if workloads.is_empty() {
         let names: Vec<&str> = WORKLOADS.iter().map(|workload| workload.name).collect();
-        return Err(format!(
-            "no workload has such a name; there are {}",
-            names.join(", ")
-        ));
+        return Err(format!("no workload has such a name; there are {}", names.join(", ")));
     }
     let outcome = run_all(args, &contenders, &workloads)?;
     if args.json {
@@ -161,11 +154,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     } else {
         print!("{}", table(&outcome, &contenders, &workloads));
     }
-    Ok(if outcome.failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// roomd, the floor, and what else was asked for.
@@ -183,12 +172,7 @@ fn contenders(args: &Args) -> Result<Vec<Against>, String> {
         ));
     }
     let listen = ["--listen", "127.0.0.1:0"];
-    let serve = [
-        &["serve"],
-        &listen[..],
-        &["--log-level", "warn", "--max-connections", "15000"],
-    ]
-    .concat();
+    let serve = [&["serve"], &listen[..], &["--log-level", "warn", "--max-connections", "15000"]].concat();
     let mut contenders = vec![
         Against::announced(ROOMD, Dialect::Text, &roomd, &serve),
         Against::announced(FLOOR, Dialect::Floor, &floor, &listen),
@@ -201,17 +185,10 @@ fn this_program() -> Result<PathBuf, String> {
     std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))
 }
 
-fn run_all(
-    args: &Args,
-    contenders: &[Against],
-    workloads: &[&Workload],
-) -> Result<Outcome, String> {
+fn run_all(args: &Args, contenders: &[Against], workloads: &[&Workload]) -> Result<Outcome, String> {
     let processors = two_processors();
-    let mut outcome = Outcome {
-        machine: machine(processors.is_some()),
-        runs: args.runs,
-        ..Outcome::default()
-    };
+    let mut outcome =
+        Outcome { machine: machine(processors.is_some()), runs: args.runs, ..Outcome::default() };
     let total = args.runs * contenders.len() * workloads.len();
     let mut progress = Progress::begin("suite", total as u64);
     let generator = this_program()?;
@@ -228,10 +205,7 @@ fn run_all(
             }
         }
     }
-    progress.end(&format!(
-        "{done} runs, {} of them failed",
-        outcome.failures.len()
-    ));
+    progress.end(&format!("{done} runs, {} of them failed", outcome.failures.len()));
     Ok(outcome)
 }
 
@@ -253,19 +227,12 @@ fn run_one(
         .args(extra_flags(contender.dialect, workload))
         .arg("--duration")
         .arg(humantime::format_duration(args.duration).to_string())
-        .args([
-            "--pid",
-            &server.pid().to_string(),
-            &server.address.to_string(),
-        ])
+        .args(["--pid", &server.pid().to_string(), &server.address.to_string()])
         .output()
         .map_err(|error| format!("cannot start the generator: {error}"))?;
     serde_json::from_slice(&output.stdout).map_err(|_| {
         let said = String::from_utf8_lossy(&output.stderr);
-        said.lines()
-            .last()
-            .unwrap_or("the generator said nothing")
-            .to_owned()
+        said.lines().last().unwrap_or("the generator said nothing").to_owned()
     })
 }
 
@@ -285,21 +252,12 @@ impl Outcome {
             Ok(report) => {
                 if !report.ok {
                     let verdict = &report.verdict;
-                    self.failures
-                        .push(format!("{run}: {:?} {:?}", verdict.faults, verdict.closed));
+                    self.failures.push(format!("{run}: {:?} {:?}", verdict.faults, verdict.closed));
                 }
-                self.failures.extend(
-                    report
-                        .notes
-                        .iter()
-                        .filter(|_| !report.ok)
-                        .map(|note| format!("{run}: {note}")),
-                );
+                self.failures
+                    .extend(report.notes.iter().filter(|_| !report.ok).map(|note| format!("{run}: {note}")));
                 let by_contender = self.reports.entry(workload.name).or_default();
-                by_contender
-                    .entry(contender.name.clone())
-                    .or_default()
-                    .push(report);
+                by_contender.entry(contender.name.clone()).or_default().push(report);
             }
             Err(sentence) => self.failures.push(format!("{run}: {sentence}")),
         }
@@ -324,36 +282,20 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 /// The outcome as Markdown.
 fn table(outcome: &Outcome, contenders: &[Against], workloads: &[&Workload]) -> String {
     let mut text = String::new();
-    let names: Vec<&str> = contenders
-        .iter()
-        .map(|contender| contender.name.as_str())
-        .collect();
+    let names: Vec<&str> = contenders.iter().map(|contender| contender.name.as_str()).collect();
     let rule = "---:|".repeat(names.len() + 2);
     // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "| workload | {} | roomd / floor | at most |",
-        names.join(" | ")
-    );
+    let _ = writeln!(text, "| workload | {} | roomd / floor | at most |", names.join(" | "));
     let _ = writeln!(text, "|---|{rule}");
     for workload in workloads {
         for figure in workload.figures {
             let _ = writeln!(text, "{}", row(outcome, workload, figure, &names));
         }
     }
-    let _ = writeln!(
-        text,
-        "\nMedians of {} runs. {}",
-        outcome.runs, outcome.machine
-    );
+    let _ = writeln!(text, "\nMedians of {} runs. {}", outcome.runs, outcome.machine);
     let _ = writeln!(text, "The same by hand:\n");
     for workload in workloads {
-        let _ = writeln!(
-            text,
-            "    roomd bench {}    # {}",
-            workload.flags.join(" "),
-            workload.name
-        );
+        let _ = writeln!(text, "    roomd bench {}    # {}", workload.flags.join(" "), workload.name);
     }
     for failure in &outcome.failures {
         let _ = writeln!(text, "\nFailed: {failure}");
@@ -362,19 +304,12 @@ fn table(outcome: &Outcome, contenders: &[Against], workloads: &[&Workload]) -> 
 }
 
 fn row(outcome: &Outcome, workload: &Workload, figure: &Figure, names: &[&str]) -> String {
-    let Figure {
-        title,
-        unit,
-        decimals,
-        ..
-    } = figure;
+    let Figure { title, unit, decimals, .. } = figure;
     let amount = |value: f64| format!("{value:.decimals$} {unit}");
     let median = |name: &str| outcome.median(workload, name, figure);
     let cell = |name: &&str| median(name).map_or_else(|| "–".into(), amount);
     let cells: Vec<String> = names.iter().map(cell).collect();
-    let ratio = median(ROOMD)
-        .zip(median(FLOOR))
-        .map(|(roomd, floor)| roomd / floor);
+    let ratio = median(ROOMD).zip(median(FLOOR)).map(|(roomd, floor)| roomd / floor);
     let ratio = ratio.map_or_else(|| "–".into(), |ratio| format!("{ratio:.2}"));
     let limit = match figure.limit {
         Limit::TimesFloor(times) => format!("{times:.2} × floor"),
@@ -397,10 +332,7 @@ fn machine(is_pinned: bool) -> String {
         true => "server and generator on a processor each",
         false => "server and generator not pinned, so that they may be in each other's way",
     };
-    format!(
-        "{model}, {processors} processors, Linux {}; {pinning}.",
-        kernel.trim_end()
-    )
+    format!("{model}, {processors} processors, Linux {}; {pinning}.", kernel.trim_end())
 }
 
 #[cfg(test)]

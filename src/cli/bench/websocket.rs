@@ -30,9 +30,8 @@ pub(super) enum Frame<'a> {
 
 /// The HTTP request that asks for the upgrade.
 pub(super) fn request(host: &str, path_and_query: &str, subprotocol: Option<&str>) -> String {
-    let subprotocol = subprotocol.map_or_else(String::new, |name| {
-        format!("Sec-WebSocket-Protocol: {name}\r\n")
-    });
+    let subprotocol =
+        subprotocol.map_or_else(String::new, |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
     format!(
         "GET {path_and_query} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
@@ -51,9 +50,7 @@ pub(super) fn read_response(bytes: &[u8]) -> Result<Option<usize>, String> {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(error) => {
-            return Err(format!(
-                "answered the upgrade with no HTTP response: {error}"
-            ));
+            return Err(format!("answered the upgrade with no HTTP response: {error}"));
         }
     };
     if response.code != Some(101) {
@@ -61,10 +58,8 @@ pub(super) fn read_response(bytes: &[u8]) -> Result<Option<usize>, String> {
         let reason = response.reason.unwrap_or_default();
         return Err(format!("refused the WebSocket upgrade: {code} {reason}"));
     }
-    let accept = response
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("sec-websocket-accept"));
+    let accept =
+        response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("sec-websocket-accept"));
     if accept.map(|header| header.value) != Some(derive_accept_key(KEY.as_bytes()).as_bytes()) {
         return Err("accepted the WebSocket upgrade with a wrong key".into());
     }
@@ -82,21 +77,11 @@ pub(super) fn write_pong(payload: &[u8], out: &mut Vec<u8>) {
 }
 
 fn write_frame(opcode: OpCode, parts: &[&[u8]], out: &mut Vec<u8>) {
-    let header = FrameHeader {
-        opcode,
-        mask: Some(MASK),
-        ..FrameHeader::default()
-    };
+    let header = FrameHeader { opcode, mask: Some(MASK), ..FrameHeader::default() };
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    header
-        .format(length as u64, out)
-        .expect("a vector takes every byte written to it");
+    header.format(length as u64, out).expect("a vector takes every byte written to it");
     let payload = parts.iter().flat_map(|part| part.iter());
-    out.extend(
-        payload
-            .zip(MASK.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
+    out.extend(payload.zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
 /// The frame at the front of `bytes` and its length with header, or `None` while it is incomplete.
@@ -111,10 +96,7 @@ pub(super) fn read_frame(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Str
         Err(error) => return Err(format!("sent a bad WebSocket frame: {error}")),
     };
     let start = cursor.position() as usize;
-    let Some(end) = usize::try_from(length)
-        .ok()
-        .and_then(|length| start.checked_add(length))
-    else {
+    let Some(end) = usize::try_from(length).ok().and_then(|length| start.checked_add(length)) else {
         return Err("sent a WebSocket frame of impossible length".into());
     };
     let Some(payload) = bytes.get(start..end) else {
@@ -143,10 +125,7 @@ mod tests {
         assert_eq!(read_frame(&bytes[..6]), Ok(None));
         assert_eq!(read_frame(bytes), Ok(Some((Frame::Text(b"hello"), 7))));
         assert_eq!(read_frame(&bytes[7..]), Ok(Some((Frame::Ping(b"x"), 3))));
-        assert_eq!(
-            read_frame(&bytes[10..]),
-            Ok(Some((Frame::Close(4000, b"slow"), 8)))
-        );
+        assert_eq!(read_frame(&bytes[10..]), Ok(Some((Frame::Close(4000, b"slow"), 8))));
     }
 
     #[test]
@@ -166,8 +145,7 @@ mod tests {
     #[test]
     fn only_an_upgrade_with_the_right_key_will_do() {
         let accept = derive_accept_key(KEY.as_bytes());
-        let good =
-            format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
+        let good = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
         let glued = format!("{good}\u{1}");
         assert_eq!(read_response(glued.as_bytes()), Ok(Some(good.len())));
         assert_eq!(read_response(&good.as_bytes()[..30]), Ok(None));

@@ -1,0 +1,162 @@
+//! The kinds of values that flags take, with errors that say what would be right.
+
+use std::fmt;
+use std::net::ToSocketAddrs;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use ipnet::IpNet;
+
+use crate::reactor::os::ListenAddr;
+
+/// A limit that can be turned off: `none`, never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit<T>(pub Option<T>);
+
+impl<T: Quantity> FromStr for Limit<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            _ => T::parse(text).map(|value| Self(Some(value))).map_err(|right| format!("{right}, or none")),
+        }
+    }
+}
+
+/// Something a flag can say how much of.
+pub trait Quantity: Sized {
+    /// Reads a value that is not zero.
+    ///
+    /// # Errors
+    /// What would be right.
+    fn parse(text: &str) -> Result<Self, String>;
+}
+
+/// A number of things, at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count(pub usize);
+
+impl Quantity for Count {
+    fn parse(text: &str) -> Result<Self, String> {
+        let count = text.parse().ok().filter(|&count| count > 0);
+        count.map(Self).ok_or_else(|| "it takes a whole number from 1".into())
+    }
+}
+
+/// A number of bytes, at least 1: `4096`, `64KiB`, `1MiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub usize);
+
+impl Quantity for Bytes {
+    fn parse(text: &str) -> Result<Self, String> {
+        let bytes = text.parse::<ByteSize>().ok().and_then(|size| usize::try_from(size.as_u64()).ok());
+        bytes
+            .filter(|&bytes| bytes > 0)
+            .map(Self)
+            .ok_or_else(|| "it takes bytes, as 4096, 64KiB or 1MiB".into())
+    }
+}
+
+/// A time, at least 1 ms: `60s`, `250ms`, `2min`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+impl Quantity for Time {
+    fn parse(text: &str) -> Result<Self, String> {
+        let time = humantime::parse_duration(text).ok().filter(|time| time.as_millis() > 0);
+        time.map(Self).ok_or_else(|| "it takes a time, as 60s, 250ms or 2min".into())
+    }
+}
+
+macro_rules! from_str_by_quantity {
+    ($($kind:ty),*) => {$(
+        impl FromStr for $kind {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::parse(text)
+            }
+        }
+    )*};
+}
+from_str_by_quantity!(Count, Bytes, Time);
+
+/// A list of addresses and networks, or `none`: `127.0.0.0/8,::1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Networks(pub Vec<IpNet>);
+
+impl FromStr for Networks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let network = |part: &str| {
+            let part = part.trim();
+            let network = part.parse().or_else(|_| part.parse().map(|ip: std::net::IpAddr| ip.into()));
+            network.map_err(|_| format!("{part} is no address; it takes some, as 127.0.0.0/8,::1, or none"))
+        };
+        text.split(',').map(network).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Where to listen: all the addresses that one `--listen` means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen(pub Vec<ListenAddr>);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            if path.is_empty() {
+                return Err("it takes a path behind unix:".into());
+            }
+            return Ok(Self(vec![ListenAddr::Unix(path.into())]));
+        }
+        let right =
+            "it takes an address and a port, as 127.0.0.1:8080, [::]:8080 or localhost:8080, or unix:PATH";
+        let addrs = text.to_socket_addrs().map_err(|error| format!("{right} ({error})"))?;
+        Ok(Self(addrs.map(ListenAddr::Tcp).collect()))
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addrs: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&addrs.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_turns_a_limit_off_and_zero_does_not() {
+        assert_eq!("none".parse(), Ok(Limit::<Count>(None)));
+        assert_eq!("7".parse(), Ok(Limit(Some(Count(7)))));
+        for zero in ["0", "-1", "", "x", "0s"] {
+            assert!(zero.parse::<Limit<Count>>().unwrap_err().ends_with("or none"), "{zero:?}");
+            assert!(zero.parse::<Limit<Time>>().is_err(), "{zero:?}");
+            assert!(zero.parse::<Limit<Bytes>>().is_err(), "{zero:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_and_times_have_units() {
+        assert_eq!("64KiB".parse(), Ok(Bytes(65536)));
+        assert_eq!("4096".parse(), Ok(Bytes(4096)));
+        assert_eq!("1500ms".parse(), Ok(Time(Duration::from_millis(1500))));
+    }
+
+    #[test]
+    fn networks_and_single_addresses() {
+        assert_eq!("127.0.0.0/8,::1".parse::<Networks>().unwrap().0.len(), 2);
+        assert_eq!("none".parse(), Ok(Networks(Vec::new())));
+        assert!("everybody".parse::<Networks>().is_err());
+    }
+}

@@ -1,0 +1,170 @@
+//! Who is let in: the phase *accept*, its errors, and the limits on connections.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use super::Limits;
+use super::Peer;
+use crate::clock::Millis;
+
+/// How many connections one turn accepts; the rest waits for the next turn.
+pub(crate) const ACCEPTS_PER_TURN_MAX: usize = 64;
+/// How many refused connections may be open at once, for their last line to arrive in peace.
+pub(crate) const REFUSED_MAX: usize = 16;
+/// File descriptors kept back for everything that is not an admitted connection: standard streams,
+/// selector, signals, listeners, and [`REFUSED_MAX`].
+pub const DESCRIPTORS_RESERVED: usize = 32;
+/// How long accepting rests when the system has no descriptor or memory left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a connection was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `--max-connections` are open.
+    Full,
+    /// `--max-per-ip` are open from this address.
+    PerIp,
+}
+
+/// What an error of `accept(2)` means to the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Nobody is waiting: the listener will say when somebody is.
+    Drained,
+    /// That one connection failed before it began; the next one may be fine.
+    ThisOne,
+    /// The system is out of something. The readiness stays latched: with an edge-triggered selector
+    /// nobody would remind us of those who wait already.
+    Exhausted,
+}
+
+impl Trouble {
+    pub(crate) fn of(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::WouldBlock => Self::Drained,
+            // ECONNABORTED, EINTR and what Linux passes on from the new connection (accept(2), "Error
+            // handling"): ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, ENETUNREACH.
+            Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::Interrupted
+            | Kind::NetworkDown
+            | Kind::NetworkUnreachable
+            | Kind::HostUnreachable
+            | Kind::TimedOut
+            | Kind::PermissionDenied
+            | Kind::NotConnected
+            | Kind::InvalidInput => Self::ThisOne,
+            // EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever else: rest a little, never spin.
+            _ if matches!(error.raw_os_error(), Some(64 | 71 | 92 | 95 | 112)) => Self::ThisOne,
+            _ => Self::Exhausted,
+        }
+    }
+}
+
+/// The gate: which listeners have somebody waiting, and how many are in.
+#[derive(Debug, Default)]
+pub(crate) struct Acceptor {
+    /// Latched readiness per listener.
+    waiting: Vec<bool>,
+    /// The listener to ask first, so that a busy one does not starve the others.
+    next: usize,
+    /// Accepting rests until then.
+    paused_until: Option<Millis>,
+    /// Connections that were let in.
+    pub(crate) admitted: usize,
+    /// Connections that are only open to be told that there is no room.
+    pub(crate) refused: usize,
+    per_ip: HashMap<IpAddr, usize>,
+}
+
+impl Acceptor {
+    pub(crate) fn note(&mut self, listener: usize) {
+        if self.waiting.len() <= listener {
+            self.waiting.resize(listener + 1, false);
+        }
+        self.waiting[listener] = true;
+    }
+
+    /// The next listener to accept from; none while there is nobody or accepting rests.
+    pub(crate) fn pick(&mut self) -> Option<usize> {
+        if self.paused_until.is_some() {
+            return None;
+        }
+        let count = self.waiting.len();
+        let found = (0..count).map(|i| (self.next + i) % count).find(|&i| self.waiting[i])?;
+        self.next = found + 1;
+        Some(found)
+    }
+
+    pub(crate) fn drained(&mut self, listener: usize) {
+        self.waiting[listener] = false;
+    }
+
+    pub(crate) fn pause(&mut self, now: Millis) {
+        self.paused_until = Some(now.after(PAUSE));
+    }
+
+    /// When accepting goes on; now, if somebody is waiting; never, if nobody is.
+    pub(crate) fn deadline(&self, now: Millis) -> Millis {
+        match self.paused_until {
+            Some(until) => until,
+            None if self.waiting.contains(&true) => now,
+            None => Millis::NEVER,
+        }
+    }
+
+    /// Ends the rest when it is over.
+    pub(crate) fn expire(&mut self, now: Millis) {
+        self.paused_until = self.paused_until.filter(|&until| until > now);
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.waiting.clear();
+        self.paused_until = None;
+    }
+
+    /// Counts a connection in, if there is room; returns what it counts as.
+    pub(crate) fn admit(&mut self, peer: Peer, limits: &Limits) -> Result<Option<IpAddr>, Refusal> {
+        if limits.connections_max.is_some_and(|max| self.admitted >= max) {
+            return Err(Refusal::Full);
+        }
+        let counted_as = peer.ip.filter(|&ip| !limits.is_exempt(ip)).map(subscriber_address);
+        if let (Some(ip), Some(max)) = (counted_as, limits.per_ip_max) {
+            let count = self.per_ip.entry(ip).or_insert(0);
+            if *count >= max {
+                return Err(Refusal::PerIp);
+            }
+            *count += 1;
+        }
+        self.admitted += 1;
+        Ok(counted_as)
+    }
+
+    /// Counts a connection out.
+    pub(crate) fn release(&mut self, counted_as: Option<IpAddr>) {
+        self.admitted -= 1;
+        if let Some(ip) = counted_as
+            && let Some(count) = self.per_ip.get_mut(&ip)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.per_ip.remove(&ip);
+            }
+        }
+    }
+}
+
+/// The address that stands for one subscriber: an IPv4 address, or an IPv6 network of 64 bits, which
+/// is what one household or machine is given (RFC 6177).
+fn subscriber_address(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
+}

@@ -1,0 +1,122 @@
+//! The loop: readiness in, bytes out, and no idea what they mean.
+//!
+//! A [`Reactor`] runs a [`Handler`] on a [`Platform`]. The handler is the protocol (a chat server, an
+//! echo server); the platform is the operating system, or the scripted one of the tests. What the loop
+//! does in one turn stands in [`turn`], and the order of its phases is the design.
+//!
+//! | concept | where |
+//! |---|---|
+//! | one turn of the loop | [`turn`] |
+//! | what a handler may ask for | [`Net`] |
+//! | one log, many cursors | [`feed`], [`outbound`] |
+//! | the life of a connection | [`connection`] |
+//! | who is let in | [`acceptor`] |
+//! | time-outs | [`deadlines`] |
+//! | epoll, sockets, signals | [`os`], behind [`platform`] |
+
+pub mod acceptor;
+pub(crate) mod connection;
+pub(crate) mod deadlines;
+pub mod feed;
+pub(crate) mod net;
+pub mod os;
+pub(crate) mod outbound;
+pub mod platform;
+pub mod turn;
+
+pub use acceptor::Refusal;
+pub use feed::FeedId;
+pub use net::{Counters, Limits, Net, TURN_TIME_BOUNDS_US};
+pub use platform::{Event, Peer, Platform, Socket};
+pub use turn::Reactor;
+
+use crate::clock::Millis;
+
+/// Names one connection for as long as it lives, and never another one.
+///
+/// Slots of the connection table are reused, last freed first; the generation tells the tenants of
+/// one slot apart, so that an event for a connection that is gone reaches nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    /// The slot in the connection table. Small and dense: a handler may index a `Vec` with it.
+    pub index: u32,
+    /// Which tenant of that slot; never 0.
+    pub generation: u32,
+}
+
+/// Why the loop has given up a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// It fell too far behind, or accepted nothing for too long.
+    Slow,
+    /// The system reported an error: reset, timed out.
+    Broken,
+}
+
+/// What a handler has done with the input it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consumed {
+    /// So many bytes, from the front, are dealt with. The rest is given again, with more behind it.
+    pub bytes: usize,
+    /// When to give the rest.
+    pub then: Then,
+}
+
+/// See [`Consumed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// When more has arrived: what is left is not a whole frame.
+    Read,
+    /// In the next turn: [`Handler::is_full`].
+    Yield,
+    /// At that time: the peer has to be slowed down. It is not read meanwhile, so nothing is lost.
+    Pause(Millis),
+}
+
+/// What the loop serves.
+///
+/// A connection is `opened`, then `received`s, and ends in exactly one of two ways: the handler calls
+/// [`Net::close`] or [`Net::abort`] (at the latest in [`Handler::ended`]: the loop closes the
+/// connection after it), or the loop calls [`Handler::lost`].
+pub trait Handler {
+    /// A connection was let in.
+    fn opened(&mut self, net: &mut Net, id: ConnectionId, peer: Peer);
+
+    /// A connection has said something. `input` is what it has not consumed so far and what is new.
+    fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed;
+
+    /// A connection has said its last; `rest` is what was never consumed. The connection is closed
+    /// when everything queued for it is written.
+    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: &[u8]);
+
+    /// The time asked for by [`Net::wake_at`] has come.
+    fn woken(&mut self, _net: &mut Net, _id: ConnectionId) {}
+
+    /// The loop has given up a connection. After [`Loss::Slow`] last words may still be queued, by
+    /// [`Net::send_control`]; they follow the end of a whole frame.
+    fn lost(&mut self, net: &mut Net, id: ConnectionId, loss: Loss);
+
+    /// Everything that was ready has been served: time to publish what came of it.
+    fn deliver(&mut self, _net: &mut Net) {}
+
+    /// As much is waiting to be published as one turn should: the loop reads nobody else before.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// When [`Handler::expired`] is next due.
+    fn deadline(&self) -> Millis {
+        Millis::NEVER
+    }
+
+    /// The time of [`Handler::deadline`] has come.
+    fn expired(&mut self, _net: &mut Net) {}
+
+    /// A connection is refused; what is it told? Nothing of it will be heard again.
+    fn refused(&mut self, _peer: Peer, _why: Refusal) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// The loop is about to stop: time to say good-bye and to close everything.
+    fn stopping(&mut self, net: &mut Net);
+}

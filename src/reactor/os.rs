@@ -1,0 +1,306 @@
+//! The platform of the daemon: `mio`, real sockets, real signals, real clocks.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Events, Interest, Poll, Token, event};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+use socket2::{Domain, Protocol, SockAddr, Type};
+
+use super::{ConnectionId, Event, Peer, Platform, Socket};
+use crate::clock::{Millis, Now};
+
+/// How many events one wait brings at most; the rest comes with the next.
+const EVENTS_PER_WAIT_MAX: usize = 1024;
+/// The token of the signals. Its generation is 0, so it is no connection's; listeners have the indices below.
+const SIGNALS: Token = Token(u32::MAX as usize);
+
+// A token holds a whole `ConnectionId`.
+const _: () = assert!(usize::BITS >= 64, "roomd needs 64-bit tokens");
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddr {
+    /// An IP address and port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket, which is made at start and removed at the end.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// How the sockets of a listener are set up.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketOptions {
+    /// How many connections may wait to be accepted (`--backlog`).
+    pub backlog: u32,
+    /// `SO_SNDBUF` of every connection (`--send-buffer-bytes`); none lets the system choose.
+    pub send_buffer_bytes: Option<usize>,
+}
+
+impl Default for SocketOptions {
+    /// A backlog of 1024, and 128 KiB: what the system holds for a peer that does not read is bounded
+    /// too, and slowness is seen early.
+    fn default() -> Self {
+        Self { backlog: 1024, send_buffer_bytes: Some(128 * 1024) }
+    }
+}
+
+/// See the [module documentation](self).
+pub struct Os {
+    poll: Poll,
+    batch: Events,
+    signals: Signals,
+    listeners: Vec<Listener>,
+    started: Instant,
+    /// When the last wait returned.
+    woke_at: Instant,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// The socket of one connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// From a TCP listener.
+    Tcp(TcpStream),
+    /// From a Unix listener.
+    Unix(UnixStream),
+}
+
+impl Os {
+    /// A platform without listeners, which turns SIGTERM and SIGINT into [`Event::Stop`].
+    ///
+    /// # Errors
+    /// The system has no selector or no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        Ok(Self {
+            poll,
+            batch: Events::with_capacity(EVENTS_PER_WAIT_MAX),
+            signals,
+            listeners: Vec::new(),
+            started: Instant::now(),
+            woke_at: Instant::now(),
+        })
+    }
+
+    /// Listens on `addr` too; returns the address with the port the system chose.
+    ///
+    /// # Errors
+    /// As `bind(2)` and `listen(2)`.
+    pub fn listen(&mut self, addr: &ListenAddr, options: &SocketOptions) -> io::Result<ListenAddr> {
+        let (mut listener, bound) = match addr {
+            ListenAddr::Tcp(addr) => {
+                let listener = listen_tcp(*addr, options)?;
+                let bound = ListenAddr::Tcp(listener.local_addr()?);
+                (Listener::Tcp(listener), bound)
+            }
+            ListenAddr::Unix(path) => {
+                (Listener::Unix(listen_unix(path, options)?, path.clone()), addr.clone())
+            }
+        };
+        let token = Token(self.listeners.len());
+        self.poll.registry().register(listener.source(), token, Interest::READABLE)?;
+        self.listeners.push(listener);
+        Ok(bound)
+    }
+}
+
+fn listen_tcp(addr: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        // So that 0.0.0.0:PORT and [::]:PORT can be listened on side by side.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    prepare(&socket, &addr.into(), options)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+fn listen_unix(path: &PathBuf, options: &SocketOptions) -> io::Result<UnixListener> {
+    // A socket that nobody listens on is what a daemon that was killed has left behind.
+    if let Err(error) = std::os::unix::net::UnixStream::connect(path)
+        && error.kind() == io::ErrorKind::ConnectionRefused
+    {
+        std::fs::remove_file(path)?;
+    }
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    prepare(&socket, &SockAddr::unix(path)?, options)?;
+    Ok(UnixListener::from_std(socket.into()))
+}
+
+fn prepare(socket: &socket2::Socket, addr: &SockAddr, options: &SocketOptions) -> io::Result<()> {
+    if let Some(bytes) = options.send_buffer_bytes {
+        // Accepted sockets inherit it.
+        socket.set_send_buffer_size(bytes)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(addr)?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
+}
+
+impl Platform for Os {
+    type Socket = Stream;
+
+    fn now(&mut self) -> Now {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { monotonic: Millis(0).after(self.started.elapsed()), unix_ms: Millis(0).after(unix).0 }
+    }
+
+    fn busy(&mut self) -> Duration {
+        self.woke_at.elapsed()
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let outcome = self.poll.poll(&mut self.batch, timeout);
+        self.woke_at = Instant::now();
+        match outcome {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            outcome => outcome?,
+        }
+        for event in &self.batch {
+            let token = event.token();
+            if token == SIGNALS {
+                events.extend(self.signals.pending().map(|_| Event::Stop));
+            } else if token.0 < SIGNALS.0 {
+                events.push(Event::Listener(token.0));
+            } else {
+                events.push(Event::Connection {
+                    id: id_of(token),
+                    readable: event.is_readable(),
+                    writable: event.is_writable() || event.is_write_closed() || event.is_error(),
+                    read_closed: event.is_read_closed() || event.is_error(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    fn accept(&mut self, listener: usize) -> io::Result<(Stream, Peer)> {
+        let Some(source) = self.listeners.get(listener) else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        match source {
+            Listener::Tcp(tcp) => {
+                let (stream, addr) = tcp.accept()?;
+                // The loop coalesces what belongs together; the kernel must not wait for more. A peer
+                // that has gone already may refuse this: reading will tell.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), Peer { ip: Some(addr.ip()), listener }))
+            }
+            Listener::Unix(unix, _) => {
+                let (stream, _) = unix.accept()?;
+                Ok((Stream::Unix(stream), Peer { ip: None, listener }))
+            }
+        }
+    }
+
+    fn close_listeners(&mut self) {
+        for mut listener in self.listeners.drain(..) {
+            let _ = self.poll.registry().deregister(listener.source());
+            if let Listener::Unix(_, path) = listener {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    fn register(&mut self, socket: &mut Stream, id: ConnectionId) -> io::Result<()> {
+        self.poll.registry().register(socket.source(), token_of(id), Interest::READABLE)
+    }
+
+    fn reregister(&mut self, socket: &mut Stream, id: ConnectionId, writable: bool) -> io::Result<()> {
+        let interest = if writable { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        self.poll.registry().reregister(socket.source(), token_of(id), interest)
+    }
+
+    fn deregister(&mut self, socket: &mut Stream) {
+        // Closing the descriptor would do it too, but a duplicate of it would keep the events coming.
+        let _ = self.poll.registry().deregister(socket.source());
+    }
+}
+
+fn token_of(id: ConnectionId) -> Token {
+    Token((id.generation as usize) << 32 | id.index as usize)
+}
+
+fn id_of(token: Token) -> ConnectionId {
+    ConnectionId { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
+}
+
+impl Listener {
+    fn source(&mut self) -> &mut dyn event::Source {
+        match self {
+            Self::Tcp(listener) => listener,
+            Self::Unix(listener, _) => listener,
+        }
+    }
+}
+
+impl Stream {
+    fn source(&mut self) -> &mut dyn event::Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+}
+
+impl Socket for Stream {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write_vectored(pieces),
+            Self::Unix(stream) => stream.write_vectored(pieces),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

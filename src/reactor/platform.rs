@@ -1,0 +1,109 @@
+//! The operating system as the loop sees it.
+//!
+//! Two things implement [`Platform`]: [`Os`](super::os::Os), which is `mio` and real sockets, and the
+//! scripted machine of the simulation tests. Everything else in the reactor is the same code in both.
+//!
+//! # The contract of readiness
+//!
+//! Readiness is edge-triggered: an event says that something *changed*, and says it once. It is a
+//! hint, never a promise: only a `WouldBlock` proves that a socket is drained (or full), only a read
+//! of zero bytes proves that the peer has closed its side, and an event may come for no reason at all.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::ConnectionId;
+use crate::clock::Now;
+
+/// A byte stream that does not block.
+pub trait Socket: Read + Write {
+    /// Whether several pieces are better written with one [`Write::write_vectored`].
+    fn send(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match pieces {
+            [one] => self.write(one),
+            many => self.write_vectored(many),
+        }
+    }
+
+    /// Closes our side: the peer reads everything sent so far and then the end.
+    ///
+    /// # Errors
+    /// Whatever the system says; the connection is then beyond help.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address; none for a Unix socket.
+    pub ip: Option<IpAddr>,
+    /// The listener it came by: its place in the list of listen addresses.
+    pub listener: usize,
+}
+
+/// Something the loop has to take note of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A connection changed.
+    Connection {
+        /// Which one; perhaps one that is gone already.
+        id: ConnectionId,
+        /// There may be something to read, or an error or end of input to be found by reading.
+        readable: bool,
+        /// There may be room to write.
+        writable: bool,
+        /// The peer seems to have closed its side.
+        read_closed: bool,
+    },
+    /// A listener has connections to accept.
+    Listener(usize),
+    /// Somebody asks the loop to stop (SIGTERM or SIGINT).
+    Stop,
+}
+
+/// See the [module documentation](self).
+pub trait Platform {
+    /// A connection's socket.
+    type Socket: Socket;
+
+    /// Both clocks.
+    fn now(&mut self) -> Now;
+
+    /// How long it is since the last [`Platform::wait`] returned.
+    fn busy(&mut self) -> Duration;
+
+    /// Waits for events, at most `timeout` (none: for ever), and appends them to `events`.
+    /// An interrupted wait is an empty batch, not an error.
+    ///
+    /// # Errors
+    /// The selector is broken: the loop cannot go on.
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// How many listeners there are.
+    fn listeners(&self) -> usize;
+
+    /// Accepts one connection.
+    ///
+    /// # Errors
+    /// As `accept(2)`; [`super::acceptor::Trouble`] sorts them.
+    fn accept(&mut self, listener: usize) -> io::Result<(Self::Socket, Peer)>;
+
+    /// Closes all listeners, so that new connections are refused by the system.
+    fn close_listeners(&mut self);
+
+    /// Begins to watch a socket for readability.
+    ///
+    /// # Errors
+    /// The system has no room for another one.
+    fn register(&mut self, socket: &mut Self::Socket, id: ConnectionId) -> io::Result<()>;
+
+    /// Watches a socket for readability, and for writability too if `writable`.
+    ///
+    /// # Errors
+    /// The selector is broken.
+    fn reregister(&mut self, socket: &mut Self::Socket, id: ConnectionId, writable: bool) -> io::Result<()>;
+
+    /// No longer watches a socket.
+    fn deregister(&mut self, socket: &mut Self::Socket);
+}

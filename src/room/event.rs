@@ -1,0 +1,273 @@
+//! What the chat tells: events for a whole room, replies for one member, refusals.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::rc::Rc;
+
+use super::{Body, Name, RoomName};
+
+/// A message of a room. It has an id and is kept in the room's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// 1, 2, 3 … in each room.
+    pub id: u64,
+    /// Unix milliseconds.
+    pub at_ms: u64,
+    /// Who.
+    pub from: Name,
+    /// Said, or done (`/me`).
+    pub is_action: bool,
+    /// What.
+    pub body: Body,
+}
+
+/// Something everybody in a room learns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody said or did something.
+    Message(Rc<Message>),
+    /// Somebody came in.
+    Joined {
+        /// Who.
+        name: Name,
+        /// How many are here now.
+        total: usize,
+    },
+    /// Somebody is gone.
+    Left {
+        /// Who.
+        name: Name,
+        /// How many are here now.
+        total: usize,
+        /// Why, if it was not a plain good-bye.
+        why: Option<Why>,
+    },
+    /// Somebody has another name now.
+    Renamed {
+        /// The name before.
+        from: Name,
+        /// The name from now on.
+        to: Name,
+    },
+    /// The sum of what happened in a second in a crowded room.
+    Crowd {
+        /// How many came in.
+        joined: u32,
+        /// How many left.
+        left: u32,
+        /// How many are here now.
+        total: usize,
+    },
+}
+
+/// Why somebody has left, if it was not a plain good-bye.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// Nothing was heard of them for too long.
+    Timeout,
+    /// They did not take what was sent to them.
+    Slow,
+    /// Their connection broke.
+    Reset,
+    /// They went to another room.
+    Moved(RoomName),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("timeout"),
+            Self::Slow => f.write_str("slow"),
+            Self::Reset => f.write_str("reset"),
+            Self::Moved(room) => write!(f, "room {}", room.as_str()),
+        }
+    }
+}
+
+/// Something one member is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// You are called `name` and you are in `room`.
+    Welcome {
+        /// Your name.
+        name: Name,
+        /// Your room.
+        room: RoomName,
+        /// The id of the room's newest message; 0 if there is none.
+        newest_id: u64,
+        /// Who is here, you included, as many as the command allows.
+        users: Vec<Name>,
+        /// How many are here.
+        total: usize,
+        /// The last messages before you came.
+        history: Vec<Rc<Message>>,
+    },
+    /// Somebody told you something that nobody else hears.
+    Private {
+        /// Who.
+        from: Name,
+        /// You.
+        to: Name,
+        /// What.
+        body: Body,
+    },
+    /// You told somebody something that nobody else hears.
+    PrivateSent {
+        /// You.
+        from: Name,
+        /// Whom.
+        to: Name,
+        /// What.
+        body: Body,
+    },
+    /// Your request was carried out.
+    Ack {
+        /// The id of the message it made, if it made one.
+        id: Option<u64>,
+    },
+    /// Who is here.
+    Users {
+        /// Where.
+        room: RoomName,
+        /// As many names as the command allows.
+        users: Vec<Name>,
+        /// How many are here.
+        total: usize,
+    },
+    /// Which rooms there are, and how many are in each.
+    Rooms(Vec<(RoomName, usize)>),
+    /// What was said before.
+    History {
+        /// Where.
+        room: RoomName,
+        /// By rising id.
+        messages: Vec<Rc<Message>>,
+        /// There are further ones in the direction asked.
+        has_more: bool,
+    },
+    /// I am here.
+    Pong,
+    /// What you can say.
+    Help,
+    /// Your request was refused; nothing else was lost.
+    Refused(Refusal),
+    /// Good-bye: the last thing you hear. Said by the caller, never by the chat.
+    Bye(Bye),
+}
+
+/// Why the server says good-bye.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bye {
+    /// You asked for it.
+    Quit,
+    /// The server is shutting down.
+    Shutdown,
+    /// You did not take what was sent to you.
+    Slow,
+    /// Nothing was heard of you for too long.
+    Timeout,
+}
+
+/// A request that was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub text: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// A refusal with a sentence for people.
+    #[must_use]
+    pub fn new(code: ErrorCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+/// Why a request was refused, for programs; [`ErrorCode::as_str`] is what they see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// `name-taken`: somebody has this name, or one that looks the same.
+    NameTaken,
+    /// `name-bad`: this cannot be a name.
+    NameBad,
+    /// `no-such-user`: nobody here has this name.
+    NoSuchUser,
+    /// `too-long`: the line or message is longer than the limit.
+    TooLong,
+    /// `bad-utf8`: the line is not UTF-8.
+    BadUtf8,
+    /// `unknown-command`: there is no such command.
+    UnknownCommand,
+    /// `bad-argument`: the command does not take this.
+    BadArgument,
+    /// `full`: there is no room for another connection, or no place for another room.
+    Full,
+}
+
+impl ErrorCode {
+    /// The code as it is sent.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NameTaken => "name-taken",
+            Self::NameBad => "name-bad",
+            Self::NoSuchUser => "no-such-user",
+            Self::TooLong => "too-long",
+            Self::BadUtf8 => "bad-utf8",
+            Self::UnknownCommand => "unknown-command",
+            Self::BadArgument => "bad-argument",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// A client's own mark on a request, which the answer carries too.
+pub type Reference = Option<Box<str>>;
+
+/// What the chat wants done, in order. Members are named by the tag they came in with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// A room was made: it has this number from now on.
+    RoomOpened {
+        /// Its number; small and dense.
+        room: u32,
+    },
+    /// A room is no more; its number may be used again.
+    RoomClosed {
+        /// Its number.
+        room: u32,
+    },
+    /// From now on this member hears what is said in this room, and nothing of another.
+    Entered {
+        /// Who.
+        tag: u64,
+        /// Where.
+        room: u32,
+    },
+    /// Tell everybody in a room.
+    ToRoom {
+        /// Its number.
+        room: u32,
+        /// Its name.
+        name: RoomName,
+        /// Unix milliseconds.
+        at_ms: u64,
+        /// What.
+        event: Event,
+        /// Whose doing it is; the text dialect does not send people what they typed.
+        author: Option<u64>,
+    },
+    /// Tell one member.
+    ToMember {
+        /// Whom.
+        tag: u64,
+        /// Unix milliseconds.
+        at_ms: u64,
+        /// What.
+        reply: Reply,
+        /// The mark on the request this answers.
+        reference: Reference,
+    },
+}

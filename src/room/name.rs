@@ -1,0 +1,242 @@
+//! Names of users and rooms: what may be one, and when two are the same.
+//!
+//! A [`Name`] that exists is a good one: 1 to 32 characters in NFC, letters and digits of any script
+//! and `_ - .`. Two names are the same person to a reader if they fold to the same string (NFKC and
+//! case, Unicode TR 31 and UAX 15) or look alike (the *skeleton* of UTS 39, section 4); the chat lets
+//! in only one of them.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+
+use hashbrown::HashTable;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+use unicode_security::skeleton;
+
+use super::{ErrorCode, Refusal};
+
+/// A name has at most this many characters.
+pub const NAME_CHARS_MAX: usize = 32;
+
+/// Names that would mislead: who says them speaks HTTP, or poses as the server.
+const RESERVED: [&str; 13] = [
+    "get", "head", "post", "put", "delete", "options", "connect", "trace", "patch", "pri", "server", "roomd",
+    "me",
+];
+
+/// Letters that are invisible (Default_Ignorable_Code_Point in UAX 44 although alphabetic).
+const INVISIBLE: [char; 6] = ['\u{115F}', '\u{1160}', '\u{17B4}', '\u{17B5}', '\u{3164}', '\u{FFA0}'];
+
+/// The name of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(Rc<str>);
+
+impl Name {
+    /// Takes `text` as a name, without the white space around it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NameBad`], with a sentence that says what would be right.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let name = checked(text, "name")?;
+        if RESERVED.contains(&fold(&name).as_str()) {
+            return Err(Refusal::new(ErrorCode::NameBad, format!("{name} is a reserved word")));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as its owner wrote it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a room, folded: `#Dev` and `dev` are one room. Written without `#` inside the program.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomName(Rc<str>);
+
+impl RoomName {
+    /// Takes `text` as the name of a room, with or without a leading `#`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadArgument`], with a sentence that says what would be right.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let text = text.trim();
+        let name = checked(text.strip_prefix('#').unwrap_or(text), "room name")
+            .map_err(|refusal| Refusal::new(ErrorCode::BadArgument, refusal.text))?;
+        Ok(Self(fold(&name).into()))
+    }
+
+    /// The room everybody enters first.
+    #[must_use]
+    pub fn lobby() -> Self {
+        Self("lobby".into())
+    }
+
+    /// The name, without `#`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+fn checked(text: &str, what: &str) -> Result<String, Refusal> {
+    // NFC neither adds nor removes many characters: what is far too long need not be looked at.
+    let name: String = text.trim().chars().take(4 * NAME_CHARS_MAX).nfc().collect();
+    let is_good = |c: char| (c.is_alphanumeric() && !INVISIBLE.contains(&c)) || "_-.".contains(c);
+    let count = name.chars().count();
+    if (1..=NAME_CHARS_MAX).contains(&count)
+        && name.chars().all(is_good)
+        && !name.starts_with(is_combining_mark)
+    {
+        return Ok(name);
+    }
+    let text = format!("a {what} has 1 to {NAME_CHARS_MAX} characters: letters, digits, _ - .");
+    Err(Refusal::new(ErrorCode::NameBad, text))
+}
+
+/// Folds case and compatibility forms: names that fold alike differ only in how they are written.
+fn fold(name: &str) -> String {
+    // Upper case first: it joins what lower case alone keeps apart, such as ß and ss.
+    name.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect()
+}
+
+/// The names in use, and whose they are.
+///
+/// The tables hold nothing but members' keys: what a key's name folds to is computed when it is
+/// compared, which is rare, rather than kept for everybody.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    folded: HashTable<u32>,
+    skeletons: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl Names {
+    /// Whose name this is, in whatever way it is written.
+    pub(super) fn find(&self, text: &str, name_of: impl Fn(u32) -> Name) -> Option<u32> {
+        let folded = fold(text.trim());
+        let hash = self.hasher.hash_one(&folded);
+        self.folded.find(hash, |&key| fold(name_of(key).as_str()) == folded).copied()
+    }
+
+    /// Whose name is the same as `name`, or looks the same.
+    pub(super) fn find_alike(&self, name: &Name, name_of: impl Fn(u32) -> Name) -> Option<u32> {
+        self.find(name.as_str(), &name_of).or_else(|| {
+            let skeleton = skeleton_of(name);
+            let hash = self.hasher.hash_one(&skeleton);
+            self.skeletons.find(hash, |&key| skeleton_of(&name_of(key)) == skeleton).copied()
+        })
+    }
+
+    /// Takes up a member's name; it must not be in use.
+    pub(super) fn insert(&mut self, key: u32, name_of: impl Fn(u32) -> Name) {
+        let Self { folded, skeletons, hasher } = self;
+        let fold_hash = |&key: &u32| hasher.hash_one(fold(name_of(key).as_str()));
+        let skeleton_hash = |&key: &u32| hasher.hash_one(skeleton_of(&name_of(key)));
+        folded.insert_unique(fold_hash(&key), key, fold_hash);
+        skeletons.insert_unique(skeleton_hash(&key), key, skeleton_hash);
+    }
+
+    /// Gives a member's name free.
+    pub(super) fn remove(&mut self, key: u32, name: &Name) {
+        let fold_hash = self.hasher.hash_one(fold(name.as_str()));
+        let skeleton_hash = self.hasher.hash_one(skeleton_of(name));
+        for (table, hash) in [(&mut self.folded, fold_hash), (&mut self.skeletons, skeleton_hash)] {
+            if let Ok(entry) = table.find_entry(hash, |&k| k == key) {
+                entry.remove();
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        debug_assert_eq!(self.folded.len(), self.skeletons.len());
+        self.folded.len()
+    }
+}
+
+fn skeleton_of(name: &Name) -> String {
+    skeleton(name.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alike(a: &str, b: &str) -> bool {
+        let (a, b) = (Name::parse(a).unwrap(), Name::parse(b).unwrap());
+        let mut names = Names::default();
+        names.insert(0, |_| a.clone());
+        names.find_alike(&b, |_| a.clone()).is_some()
+    }
+
+    #[test]
+    fn names_that_a_reader_would_mix_up_are_the_same() {
+        for (a, b) in [
+            ("alice", "ALICE"),
+            ("alice", "\u{ff41}lice"),        // fullwidth a
+            ("paypal", "p\u{430}yp\u{430}l"), // Cyrillic a
+            ("Ivan", "lvan"),
+            ("mom", "rnom"),
+            ("straße", "STRASSE"),
+            ("é", "e\u{301}"),
+            ("ΣΑΣ", "σας"),
+        ] {
+            assert!(alike(a, b), "{a} and {b}");
+        }
+        assert!(!alike("alice", "alicia"));
+        assert!(!alike("bob", "rob"));
+    }
+
+    #[test]
+    fn what_may_be_a_name() {
+        let long = "x".repeat(33);
+        for bad in [
+            "",
+            " ",
+            "a b",
+            "GET",
+            "Post",
+            "server",
+            "roomd",
+            "me",
+            "a:b",
+            "@bob",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            "\u{3164}",
+            "a\tb",
+            "a\u{7}",
+            "#x",
+            "\u{301}a",
+            long.as_str(),
+        ] {
+            assert!(Name::parse(bad).is_err(), "{bad:?}");
+        }
+        let long = "é".repeat(32);
+        for good in ["a", "Zoë", "李雷", "محمد", "a_b-c.d", "x2", "निशा", long.as_str(), " trimmed "]
+        {
+            assert_eq!(Name::parse(good).unwrap().as_str(), good.trim());
+        }
+    }
+
+    #[test]
+    fn room_names_are_folded_and_may_begin_with_a_hash() {
+        assert_eq!(RoomName::parse("#Dev").unwrap(), RoomName::parse(" dev ").unwrap());
+        assert_eq!(RoomName::parse("Lobby").unwrap(), RoomName::lobby());
+        assert_eq!(RoomName::parse("a b").unwrap_err().code, ErrorCode::BadArgument);
+    }
+}

@@ -1,0 +1,104 @@
+//! One room: who is in it, and what was said in it.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{HistoryQuery, Limits, Message, RoomName};
+use crate::clock::Millis;
+
+/// How long joins and leaves of a crowded room are collected before they are told in one line.
+const CROWD_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
+/// What a kept message costs besides its text, in bytes: its struct, its counters, its slot.
+const MESSAGE_OVERHEAD_BYTES: usize = 96;
+
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) name: RoomName,
+    /// Keys of the members, in no order.
+    pub(super) members: Vec<u32>,
+    /// The id of the newest message; 0 before the first.
+    pub(super) newest_id: u64,
+    pub(super) history: History,
+    pub(super) crowd: Crowd,
+    /// When the last member left, for the choice of the room that makes place for another.
+    pub(super) empty_since: Millis,
+}
+
+impl Room {
+    pub(super) fn new(name: RoomName) -> Self {
+        Self {
+            name,
+            members: Vec::new(),
+            newest_id: 0,
+            history: History::default(),
+            crowd: Crowd::default(),
+            empty_since: Millis::NEVER,
+        }
+    }
+}
+
+/// Joins and leaves that have not been told yet.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    pub(super) joined: u32,
+    pub(super) left: u32,
+    /// When they will be; none if there are none.
+    due: Option<Millis>,
+}
+
+impl Crowd {
+    pub(super) fn note_joined(&mut self, now: Millis) {
+        self.joined += 1;
+        self.due.get_or_insert(now.after(CROWD_NOTICE_INTERVAL));
+    }
+
+    pub(super) fn note_left(&mut self, now: Millis) {
+        self.left += 1;
+        self.due.get_or_insert(now.after(CROWD_NOTICE_INTERVAL));
+    }
+
+    pub(super) fn due(&self) -> Millis {
+        self.due.unwrap_or(Millis::NEVER)
+    }
+}
+
+/// The newest messages of a room, by rising id without gaps.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    messages: VecDeque<Rc<Message>>,
+    bytes: usize,
+}
+
+impl History {
+    pub(super) fn push(&mut self, message: Rc<Message>, limits: &Limits) {
+        self.bytes += cost(&message);
+        self.messages.push_back(message);
+        while limits.history_messages_max.is_some_and(|max| self.messages.len() > max)
+            || limits.history_bytes_max.is_some_and(|max| self.bytes > max)
+        {
+            let Some(oldest) = self.messages.pop_front() else { break };
+            self.bytes -= cost(&oldest);
+        }
+    }
+
+    /// The messages asked for, by rising id, and whether there are more in the direction asked.
+    pub(super) fn get(&self, query: HistoryQuery) -> (Vec<Rc<Message>>, bool) {
+        let position = |id: u64| self.messages.partition_point(|m| m.id < id);
+        let end = query.before.map_or(self.messages.len(), position);
+        let start = query.after.map_or(0, |id| position(id.saturating_add(1))).min(end);
+        let count = query.limit.min(end - start);
+        let range = if query.after.is_some() { start..start + count } else { end - count..end };
+        (self.messages.range(range).cloned().collect(), count < end - start)
+    }
+
+    pub(super) fn check_invariants(&self, newest_id: u64) {
+        let first = newest_id + 1 - self.messages.len() as u64;
+        assert!(self.messages.iter().map(|m| m.id).eq(first..=newest_id), "history has a gap");
+        assert_eq!(self.bytes, self.messages.iter().map(|m| cost(m)).sum::<usize>());
+    }
+}
+
+fn cost(message: &Message) -> usize {
+    message.body.as_str().len() + MESSAGE_OVERHEAD_BYTES
+}

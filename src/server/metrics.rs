@@ -1,0 +1,114 @@
+//! `/metrics`: what is counted, in the Prometheus text format.
+
+use std::fmt::{Display, Write};
+
+use super::session::Stage;
+use crate::reactor::{Net, TURN_TIME_BOUNDS_US};
+use crate::room::Chat;
+
+/// How a connection is called in the metrics.
+const STAGES: [&str; 6] = ["undecided", "text", "json", "http", "ws-text", "ws-json"];
+
+/// What the server counts itself; the loop has counters of its own.
+#[derive(Debug, Default)]
+pub(super) struct Metrics {
+    /// Connections by stage, in the order of [`STAGES`].
+    connections: [usize; STAGES.len()],
+    /// Lines and messages that arrived whole.
+    pub(super) lines_in: u64,
+    /// Lines and messages that were refused.
+    pub(super) refusals: u64,
+}
+
+fn place(stage: &Stage) -> usize {
+    match stage {
+        Stage::Undecided => 0,
+        Stage::Lines { is_json: false, .. } => 1,
+        Stage::Lines { is_json: true, .. } => 2,
+        Stage::Http => 3,
+        // What a client turns to later is not counted again.
+        Stage::WebSocket { is_guest: true, .. } | Stage::WebSocket { is_json: false, .. } => 4,
+        Stage::WebSocket { is_json: true, .. } => 5,
+    }
+}
+
+impl Metrics {
+    pub(super) fn count_in(&mut self, stage: &Stage) {
+        self.connections[place(stage)] += 1;
+    }
+
+    pub(super) fn count_out(&mut self, stage: &Stage) {
+        self.connections[place(stage)] -= 1;
+    }
+
+    pub(super) fn render(&self, net: &Net, chat: &Chat) -> String {
+        let mut out = Text::default();
+        let counters = net.counters();
+
+        out.family("roomd_connections", "gauge", "Open connections by dialect.");
+        for (stage, count) in STAGES.iter().zip(self.connections) {
+            out.sample(&format!("roomd_connections{{dialect=\"{stage}\"}}"), count);
+        }
+        out.one("roomd_members", "gauge", "Members of all rooms.", chat.members());
+        out.one("roomd_rooms", "gauge", "Rooms, remembered empty ones included.", chat.rooms());
+
+        out.one("roomd_accepted_total", "counter", "Connections let in.", counters.accepted);
+        out.family("roomd_refused_total", "counter", "Connections refused, by reason.");
+        out.sample("roomd_refused_total{reason=\"full\"}", counters.refused_full);
+        out.sample("roomd_refused_total{reason=\"per-ip\"}", counters.refused_per_ip);
+        out.one("roomd_accept_errors_total", "counter", "Errors of accept.", counters.accept_errors);
+
+        out.one("roomd_lines_in_total", "counter", "Lines and messages that arrived.", self.lines_in);
+        out.one("roomd_lines_refused_total", "counter", "Lines and messages refused.", self.refusals);
+        out.one("roomd_deliveries_total", "counter", "Events times their readers.", counters.deliveries);
+        out.one("roomd_bytes_in_total", "counter", "Bytes read.", counters.bytes_in);
+        out.one("roomd_bytes_out_total", "counter", "Bytes written.", counters.bytes_out);
+        out.one("roomd_writes_total", "counter", "Writes that moved bytes.", counters.writes);
+        let help = "Writes that met a full socket.";
+        out.one("roomd_blocked_writes_total", "counter", help, counters.blocked_writes);
+        let help = "Changes of interest after the first.";
+        out.one("roomd_interest_changes_total", "counter", help, counters.interest_changes);
+
+        out.one("roomd_feed_bytes", "gauge", "Bytes kept in feeds.", net.feed_bytes());
+        let help = "Bytes kept in feeds and queues.";
+        out.one("roomd_buffered_bytes", "gauge", help, net.buffered_bytes());
+        out.family("roomd_lost_total", "counter", "Connections given up, by reason.");
+        out.sample("roomd_lost_total{reason=\"slow\"}", counters.lost_slow);
+        out.sample("roomd_lost_total{reason=\"broken\"}", counters.lost_broken);
+        let help = "Times that producers waited for a reader.";
+        out.one("roomd_holds_total", "counter", help, counters.holds);
+        let help = "Times that a client was not read for its rate.";
+        out.one("roomd_rate_pauses_total", "counter", help, counters.pauses);
+
+        out.family("roomd_turn_seconds", "histogram", "What one turn of the loop took, without waiting.");
+        let mut sum = 0;
+        for (bound, count) in TURN_TIME_BOUNDS_US.iter().zip(counters.turn_times) {
+            sum += count;
+            let seconds = *bound as f64 / 1e6;
+            out.sample(&format!("roomd_turn_seconds_bucket{{le=\"{seconds}\"}}"), sum);
+        }
+        out.sample("roomd_turn_seconds_bucket{le=\"+Inf\"}", counters.turns);
+        out.sample("roomd_turn_seconds_sum", counters.busy_us as f64 / 1e6);
+        out.sample("roomd_turn_seconds_count", counters.turns);
+        out.0
+    }
+}
+
+/// The Prometheus text format. Writing to a string does not fail.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, value: impl Display) {
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(name, value);
+    }
+}

@@ -1,0 +1,249 @@
+//! Framing by newlines: a byte stream becomes lines, however it was split or glued on its way.
+//!
+//! [`Lines`] keeps no bytes. It is given the unconsumed input from its first byte each time, and
+//! remembers how far it has looked, so that a peer who sends byte by byte costs linear time.
+//!
+//! Telnet sequences (RFC 854) are taken out on the way, also when they are split; a newline inside
+//! one is not the end of a line.
+
+use std::borrow::Cow;
+
+/// A line may go on for this many bytes in all before its sender is given up.
+pub const FLOOD_BYTES: usize = 64 * 1024;
+
+/// The framing state of one connection.
+#[derive(Debug, Clone, Default)]
+pub struct Lines {
+    /// So many bytes of the input, from its first, have been looked at.
+    scanned: u32,
+    /// So many bytes of the line that is too long have been dropped; 0 if the line is not too long.
+    dropped: u32,
+    telnet: Telnet,
+}
+
+/// What there is at the front of the input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// A line, without its end; consume so many bytes.
+    Line(Cow<'a, [u8]>, usize),
+    /// A line that is too long, or the beginning of one; consume so many bytes. Said once per line.
+    TooLong(usize),
+    /// The rest of a line that is too long, or nothing; consume so many bytes, and wait for more.
+    Nothing(usize),
+    /// A line that does not end within [`FLOOD_BYTES`].
+    Flood,
+}
+
+impl Lines {
+    /// Looks for the next line at the front of `input`, which is what has not been consumed.
+    pub fn next<'a>(&mut self, input: &'a [u8], max_bytes: usize) -> Found<'a> {
+        let scanned = self.scanned as usize;
+        let Some(length) = self.telnet.find_newline(&input[scanned..]).map(|at| scanned + at) else {
+            return self.unfinished(input.len(), max_bytes);
+        };
+        self.scanned = 0;
+        let was_dropped = std::mem::take(&mut self.dropped) > 0;
+        let line = strip(&input[..length]);
+        match was_dropped {
+            true => match self.next(&input[length + 1..], max_bytes) {
+                Found::Line(line, used) => Found::Line(line, length + 1 + used),
+                Found::TooLong(used) => Found::TooLong(length + 1 + used),
+                Found::Nothing(used) => Found::Nothing(length + 1 + used),
+                Found::Flood => Found::Flood,
+            },
+            false if line.len() > max_bytes => Found::TooLong(length + 1),
+            false => Found::Line(line, length + 1),
+        }
+    }
+
+    fn unfinished<'a>(&mut self, length: usize, max_bytes: usize) -> Found<'a> {
+        self.scanned = length as u32;
+        // One more than the limit, for the CR of a CRLF.
+        let is_too_long = length > max_bytes + 1;
+        if self.dropped as usize + length > FLOOD_BYTES.max(max_bytes + 1) {
+            return Found::Flood;
+        }
+        if self.dropped == 0 && !is_too_long {
+            return Found::Nothing(0);
+        }
+        let is_first = self.dropped == 0;
+        self.dropped += length as u32;
+        self.scanned = 0;
+        if is_first { Found::TooLong(length) } else { Found::Nothing(length) }
+    }
+
+    /// The unfinished line at the end of input; none if it is empty or was too long.
+    #[must_use]
+    pub fn last<'a>(&self, rest: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        (self.dropped == 0 && !rest.is_empty()).then(|| strip(rest))
+    }
+}
+
+/// A line without its CR and without telnet sequences.
+fn strip(line: &[u8]) -> Cow<'_, [u8]> {
+    let mut line = match memchr::memchr(IAC, line) {
+        None => Cow::Borrowed(line),
+        Some(_) => Cow::Owned(Telnet::default().data(line)),
+    };
+    if line.last() == Some(&b'\r') {
+        match &mut line {
+            Cow::Borrowed(line) => *line = &line[..line.len() - 1],
+            Cow::Owned(line) => line.truncate(line.len() - 1),
+        }
+    }
+    line
+}
+
+/// "Interpret as command" (RFC 854). Never part of UTF-8.
+const IAC: u8 = 255;
+/// Begins a subnegotiation (RFC 855).
+const SB: u8 = 250;
+/// Ends a subnegotiation.
+const SE: u8 = 240;
+
+/// Where in a telnet sequence the input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Telnet {
+    #[default]
+    Data,
+    /// After IAC.
+    Command,
+    /// After IAC WILL, WONT, DO or DONT: an option follows.
+    Option,
+    /// Within IAC SB … IAC SE.
+    Sub,
+    /// After an IAC within those.
+    SubCommand,
+}
+
+impl Telnet {
+    /// Takes one byte; returns whether it is data.
+    fn step(&mut self, byte: u8) -> bool {
+        let (next, is_data) = match (*self, byte) {
+            (Self::Data, IAC) => (Self::Command, false),
+            (Self::Data, _) => (Self::Data, true),
+            // IAC IAC is a data byte 255.
+            (Self::Command, IAC) => (Self::Data, true),
+            (Self::Command, SB) => (Self::Sub, false),
+            (Self::Command, 251..=254) => (Self::Option, false),
+            (Self::Command, SE..) => (Self::Data, false),
+            // Not a command: a stray byte 255, as in Latin-1. The newline behind it counts.
+            (Self::Command, _) => (Self::Data, true),
+            (Self::Option, _) => (Self::Data, false),
+            (Self::Sub, IAC) => (Self::SubCommand, false),
+            (Self::Sub, _) => (Self::Sub, false),
+            (Self::SubCommand, SE) => (Self::Data, false),
+            (Self::SubCommand, _) => (Self::Sub, false),
+        };
+        *self = next;
+        is_data
+    }
+
+    fn find_newline(&mut self, input: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while at < input.len() {
+            if *self == Self::Data {
+                // The common case, at the speed of memchr.
+                at += memchr::memchr2(b'\n', IAC, &input[at..])?;
+            }
+            if self.step(input[at]) && input[at] == b'\n' {
+                return Some(at);
+            }
+            at += 1;
+        }
+        None
+    }
+
+    fn data(mut self, input: &[u8]) -> Vec<u8> {
+        input.iter().copied().filter(|&byte| self.step(byte)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `input` in the given pieces and returns what comes out.
+    fn frames(pieces: &[&[u8]], max_bytes: usize) -> Vec<String> {
+        let (mut lines, mut kept, mut out) = (Lines::default(), Vec::new(), Vec::new());
+        for piece in pieces {
+            kept.extend_from_slice(piece);
+            loop {
+                let used = match lines.next(&kept, max_bytes) {
+                    Found::Line(line, used) => {
+                        out.push(String::from_utf8_lossy(&line).into_owned());
+                        used
+                    }
+                    Found::TooLong(used) => {
+                        out.push("<too long>".into());
+                        used
+                    }
+                    Found::Nothing(used) => {
+                        kept.drain(..used);
+                        break;
+                    }
+                    Found::Flood => {
+                        out.push("<flood>".into());
+                        return out;
+                    }
+                };
+                kept.drain(..used);
+            }
+        }
+        out.extend(lines.last(&kept).map(|line| format!("<last> {}", String::from_utf8_lossy(&line))));
+        out
+    }
+
+    #[test]
+    fn any_split_of_the_input_gives_the_same_lines() {
+        let input: &[u8] = b"one\r\n\ntwo\xff\xfb\x0athree\nmuch too long for it\r\nfour\n\xff\xfa\x18\n\xff\xf0five\xff\nsix";
+        let whole = frames(&[input], 12);
+        assert_eq!(
+            whole,
+            [
+                "one",
+                "",
+                "twothree",
+                "<too long>",
+                "four",
+                "five\u{fffd}".trim_end_matches('\u{fffd}'),
+                "<last> six"
+            ]
+        );
+        for first in 0..=input.len() {
+            for second in first..=input.len() {
+                let pieces = [&input[..first], &input[first..second], &input[second..]];
+                assert_eq!(frames(&pieces, 12), whole, "split at {first} and {second}");
+            }
+        }
+        let bytes: Vec<&[u8]> = input.chunks(1).collect();
+        assert_eq!(frames(&bytes, 12), whole, "byte by byte");
+    }
+
+    #[test]
+    fn the_limit_counts_the_line_without_its_end() {
+        assert_eq!(
+            frames(&[b"12345\n", b"12345\r\n", b"123456\n", b"x\n"], 5),
+            ["12345", "12345", "<too long>", "x"]
+        );
+    }
+
+    #[test]
+    fn a_line_that_never_ends_is_a_flood() {
+        let chunk = [b'x'; 1000];
+        let pieces: Vec<&[u8]> = (0..70).map(|_| &chunk[..]).collect();
+        assert_eq!(frames(&pieces, 4096), ["<too long>", "<flood>"]);
+        assert_eq!(frames(&pieces, 65536), ["<flood>"]);
+        assert_eq!(frames(&pieces[..65], 65536), [format!("<last> {}", "x".repeat(65000))]);
+    }
+
+    #[test]
+    fn a_partial_line_is_looked_at_once() {
+        let mut lines = Lines::default();
+        let input = [b'x'; 3000];
+        assert_eq!(lines.next(&input[..1000], 4096), Found::Nothing(0));
+        assert_eq!(lines.scanned, 1000);
+        assert_eq!(lines.next(&input, 4096), Found::Nothing(0));
+        assert_eq!(lines.scanned, 3000);
+    }
+}

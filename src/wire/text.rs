@@ -1,0 +1,243 @@
+//! The text dialect: what a person types into netcat, and what netcat shows.
+//!
+//! The first character of a server line tells its kind; no user can make a line of another kind.
+//!
+//! | server line | meaning |
+//! |---|---|
+//! | `bob: hello` | bob said it in your room; your own lines do not come back |
+//! | `** bob waves` | bob did it: `/me waves` |
+//! | `@bob: psst` | bob told you privately |
+//! | `~ 09:41 bob: hello` | an older line (UTC; with the date if not today) |
+//! | `* bob joined`, `* bob left (slow)`, `* 3 here: alice, bob, carol` | something happened, or an answer |
+//! | `! name-taken: bob is in use` | your last line was refused; nothing else was lost |
+
+use std::fmt::Write;
+
+use time::OffsetDateTime;
+
+use crate::room::{
+    Body, Bye, Command, ErrorCode, Event, HistoryQuery, Message, Name, Refusal, Reply, RoomName,
+};
+
+/// What a client is told that has said nothing for a moment.
+pub const GREETING: &str = concat!("* roomd ", env!("CARGO_PKG_VERSION"), " - your name?");
+
+/// `/history` without a number shows so many messages.
+const HISTORY_DEFAULT: usize = 20;
+/// `/who` lists at most so many names.
+const WHO_NAMES_MAX: usize = 500;
+
+const HELP: [&str; 11] = [
+    "* what you type is said to everybody in your room; a line that begins with / is a command:",
+    "* /msg NAME TEXT - tell NAME something that nobody else sees",
+    "* /me TEXT - do something",
+    "* /who - who is here",
+    "* /nick NAME - change your name",
+    "* /join ROOM - go to another room, or make one",
+    "* /rooms - which rooms there are",
+    "* /history [N] - the last N messages of this room",
+    "* /ping - is the server there?",
+    "* /help - this list; /quit - leave",
+    "* //TEXT - say a line that begins with /",
+];
+
+/// What a line asks for; none if it is empty.
+///
+/// # Errors
+/// The refusal its sender gets.
+pub fn parse(line: &str, names_max: usize) -> Result<Option<Command>, Refusal> {
+    let Some(command) = line.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
+        let said = line.strip_prefix('/').unwrap_or(line);
+        return Ok(Body::new(said).map(Command::Say));
+    };
+    let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let rest = rest.trim();
+    let command = match word {
+        "msg" => {
+            let (to, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            Command::Tell {
+                to: to.into(),
+                body: Body::new(text.trim()).ok_or_else(|| usage("/msg NAME TEXT"))?,
+            }
+        }
+        "me" => Command::Act(Body::new(rest).ok_or_else(|| usage("/me TEXT"))?),
+        "who" => Command::Who { names_max: WHO_NAMES_MAX },
+        "nick" => Command::Nick(Name::parse(rest)?),
+        "join" => Command::Join { room: RoomName::parse(rest)?, names_max },
+        "rooms" => Command::Rooms,
+        "history" => {
+            let limit = match rest {
+                "" => HISTORY_DEFAULT,
+                count => {
+                    count.parse().ok().filter(|&n| n > 0).ok_or_else(|| usage("/history or /history 50"))?
+                }
+            };
+            Command::History(HistoryQuery { limit, before: None, after: None })
+        }
+        "ping" => Command::Ping,
+        "help" => Command::Help,
+        "quit" => Command::Quit,
+        unknown => {
+            let shown: String = unknown.chars().filter(|c| c.is_alphanumeric()).take(20).collect();
+            let text = format!("there is no /{shown}; /help lists what there is, //{shown} says it");
+            return Err(Refusal::new(ErrorCode::UnknownCommand, text));
+        }
+    };
+    Ok(Some(command))
+}
+
+fn usage(right: &str) -> Refusal {
+    Refusal::new(ErrorCode::BadArgument, format!("say {right}"))
+}
+
+/// The line of an event.
+#[must_use]
+pub fn event(event: &Event) -> String {
+    match event {
+        Event::Message(message) => said(message),
+        Event::Joined { name, .. } => format!("* {name} joined"),
+        Event::Left { name, why: None, .. } => format!("* {name} left"),
+        Event::Left { name, why: Some(why), .. } => format!("* {name} left ({why})"),
+        Event::Renamed { from, to } => format!("* {from} is now {to}"),
+        Event::Crowd { joined, left: 0, total } => format!("* {joined} joined, {total} here"),
+        Event::Crowd { joined: 0, left, total } => format!("* {left} left, {total} here"),
+        Event::Crowd { joined, left, total } => format!("* {joined} joined, {left} left, {total} here"),
+    }
+}
+
+fn said(message: &Message) -> String {
+    let Message { from, body, .. } = message;
+    if message.is_action { format!("** {from} {body}") } else { format!("{from}: {body}") }
+}
+
+/// Calls `put` with each line of a reply.
+pub fn reply(at_ms: u64, reply: &Reply, put: &mut impl FnMut(&str)) {
+    match reply {
+        Reply::Welcome { name, room, users, total, history, .. } => {
+            put(&format!("* welcome {name} - {room}, {}", here(users, *total)));
+            older(at_ms, history, put);
+        }
+        Reply::Private { from, body, .. } => put(&format!("@{from}: {body}")),
+        Reply::Users { users, total, .. } => put(&format!("* {}", here(users, *total))),
+        Reply::Rooms(rooms) => {
+            let list: Vec<String> = rooms.iter().map(|(name, count)| format!("{name} ({count})")).collect();
+            let noun = if rooms.len() == 1 { "room" } else { "rooms" };
+            put(&format!("* {} {noun}: {}", rooms.len(), list.join(", ")));
+        }
+        Reply::History { messages, .. } if messages.is_empty() => put("* nothing was said here yet"),
+        Reply::History { messages, .. } => older(at_ms, messages, put),
+        Reply::Pong => put("* pong"),
+        Reply::Help => HELP.into_iter().for_each(put),
+        Reply::Refused(refusal) => put(&refused(refusal)),
+        Reply::Bye(Bye::Quit) => put("* bye"),
+        Reply::Bye(Bye::Shutdown) => put("* server is shutting down"),
+        Reply::Bye(Bye::Slow) => put("* bye: you did not keep up with the room (slow)"),
+        Reply::Bye(Bye::Timeout) => put("* bye: nothing was heard of you for too long (timeout)"),
+        // Who typed it sees it in the terminal already.
+        Reply::PrivateSent { .. } | Reply::Ack { .. } => {}
+    }
+}
+
+/// The line of a refusal.
+#[must_use]
+pub fn refused(refusal: &Refusal) -> String {
+    format!("! {}: {}", refusal.code.as_str(), refusal.text)
+}
+
+/// `3 here: alice, bob, carol`
+fn here(users: &[Name], total: usize) -> String {
+    let mut line = format!("{total} here: ");
+    for (i, name) in users.iter().enumerate() {
+        let comma = if i > 0 { ", " } else { "" };
+        let _ = write!(line, "{comma}{name}");
+    }
+    if users.len() < total {
+        let _ = write!(line, " and {} more", total - users.len());
+    }
+    line
+}
+
+fn older(now_ms: u64, messages: &[std::rc::Rc<Message>], put: &mut impl FnMut(&str)) {
+    let today = at(now_ms).date();
+    for message in messages {
+        let time = at(message.at_ms);
+        let (hour, minute) = (time.hour(), time.minute());
+        let said = said(message);
+        if time.date() == today {
+            put(&format!("~ {hour:02}:{minute:02} {said}"));
+        } else {
+            put(&format!("~ {} {hour:02}:{minute:02} {said}", time.date()));
+        }
+    }
+}
+
+fn at(unix_ms: u64) -> OffsetDateTime {
+    let seconds = i64::try_from(unix_ms / 1000).unwrap_or(0);
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    fn parsed(line: &str) -> String {
+        match parse(line, 20) {
+            Ok(None) => "nothing".into(),
+            Ok(Some(Command::Say(body))) => format!("say {body}"),
+            Ok(Some(Command::Act(body))) => format!("act {body}"),
+            Ok(Some(Command::Tell { to, body })) => format!("tell {to} {body}"),
+            Ok(Some(command)) => format!("{command:?}").to_lowercase(),
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    #[test]
+    fn what_lines_mean() {
+        for (line, expected) in [
+            ("hello", "say hello"),
+            ("", "nothing"),
+            ("   ", "nothing"),
+            ("//shrug", "say /shrug"),
+            ("///", "say //"),
+            ("/msg bob psst  psst", "tell bob psst  psst"),
+            ("/msg  bob   psst", "tell bob psst"),
+            ("/me waves", "act waves"),
+            ("/ping", "ping"),
+            ("/quit now", "quit"),
+            ("/msg bob", "! bad-argument: say /msg NAME TEXT"),
+            ("/msg", "! bad-argument: say /msg NAME TEXT"),
+            ("/me", "! bad-argument: say /me TEXT"),
+            ("/history x", "! bad-argument: say /history or /history 50"),
+            ("/history 0", "! bad-argument: say /history or /history 50"),
+            (
+                "/mgs bob secret",
+                "! unknown-command: there is no /mgs; /help lists what there is, //mgs says it",
+            ),
+            ("/\u{1b}[2J", "! unknown-command: there is no /2J; /help lists what there is, //2J says it"),
+            ("/nick a b", "! name-bad: a name has 1 to 32 characters: letters, digits, _ - ."),
+        ] {
+            assert_eq!(parsed(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn older_lines_carry_the_date_if_it_is_not_today() {
+        let message = |at_ms| {
+            Rc::new(Message {
+                id: 1,
+                at_ms,
+                from: Name::parse("bob").unwrap(),
+                is_action: false,
+                body: Body::new("hi").unwrap(),
+            })
+        };
+        let day = 24 * 3600 * 1000;
+        let mut lines = Vec::new();
+        older(20_000 * day + 1, &[message(20_000 * day - 60_000), message(20_000 * day)], &mut |line| {
+            lines.push(line.to_owned());
+        });
+        assert_eq!(lines, ["~ 2024-10-03 23:59 bob: hi", "~ 00:00 bob: hi"]);
+    }
+}
