@@ -31,8 +31,10 @@ const FAREWELL_BYTES_MAX: usize = 160;
 const REASONS_MAX: usize = 12;
 /// Latencies above are counted as this: an hour, the longest run.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
-/// Ports of a source address left to others.
-const PORTS_RESERVE: u32 = 2000;
+/// Of the ports of a source address, a tenth is left to others.
+const PORTS_USED_PERCENT: u32 = 90;
+/// Linux hands out so many ports unless told otherwise.
+const PORTS_DEFAULT: u32 = 28_232;
 /// How many addresses of 127.0.0.0/8 are used at most: 2 million connections.
 const SOURCES_MAX: u32 = 250;
 
@@ -57,8 +59,8 @@ pub(super) struct Driver {
     pub(super) read_at: Instant,
     /// When a message was last delivered.
     pub(super) delivered_at: Instant,
-    /// How long the loop waited in `poll` because there was nothing to do.
-    pub(super) waited: Duration,
+    /// How long the loop polled without sleeping because a message was about to be due.
+    pub(super) spun: Duration,
     /// Due times count from here.
     pub(super) epoch: Instant,
     poll: Poll,
@@ -96,7 +98,7 @@ impl Driver {
             clients.push(Client::new(entry(room, listens), Some(sender), false));
         }
         let now = Instant::now();
-        let ports = process::ephemeral_ports().unwrap_or(28_232);
+        let ports = process::ephemeral_ports().unwrap_or(PORTS_DEFAULT);
         Ok(Self {
             payload: Payload::new(run, plan.size),
             plan,
@@ -111,14 +113,14 @@ impl Driver {
             opened: 0,
             read_at: now,
             delivered_at: now,
-            waited: Duration::ZERO,
+            spun: Duration::ZERO,
             epoch: now,
             poll: Poll::new().map_err(|error| format!("cannot set up polling: {error}"))?,
             events: Events::with_capacity(EVENTS_PER_TURN),
             buffer: vec![0; BUFFER_BYTES],
             run,
             sources_used_up: 0,
-            ports_per_source: ports.saturating_sub(PORTS_RESERVE).max(1),
+            ports_per_source: (ports * PORTS_USED_PERCENT / 100).max(1),
         })
     }
 
@@ -129,7 +131,8 @@ impl Driver {
     pub(super) fn open(&mut self, index: usize) -> Result<(), String> {
         self.clients[index].entry.name = format!("b{:03x}{:05x}", self.run & 0xfff, self.opened & 0xf_ffff);
         loop {
-            let source = self.source_address();
+            let sources_full = self.sources_used_up + self.opened / self.ports_per_source;
+            let source = source_address(self.plan.target.ip(), sources_full);
             let registry = self.poll.registry();
             let begun = self.clients[index].connect(self.plan.target, source, registry, Token(index));
             match begun {
@@ -159,12 +162,8 @@ impl Driver {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(format!("polling failed: {error}")),
         }
-        if self.events.is_empty() {
-            // Polling through the last moments before a message is due: let others run meanwhile.
-            std::thread::yield_now();
-        }
-        if !timeout.is_zero() || self.events.is_empty() {
-            self.waited += before.elapsed();
+        if timeout.is_zero() && self.events.is_empty() {
+            self.spun += before.elapsed();
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
@@ -254,17 +253,6 @@ impl Driver {
             let unsent = self.clients[index].unsent_bytes().div_ceil(self.wire_length(sender));
             self.ledger.retract(sender, unsent as u32);
         }
-    }
-
-    /// From which address of 127.0.0.0/8 to connect: `None`, the system's choice, as long as that
-    /// one has enough ports.
-    fn source_address(&self) -> Option<IpAddr> {
-        let used_up = self.sources_used_up + self.opened / self.ports_per_source;
-        let can_choose = self.plan.target.ip().is_loopback() && self.plan.target.is_ipv4();
-        (can_choose && used_up > 0).then(|| {
-            let last = 2 + (used_up - 1) % SOURCES_MAX;
-            IpAddr::V4(Ipv4Addr::new(127, 0, 1, last as u8))
-        })
     }
 
     fn cannot_connect(&self, error: &io::Error) -> String {
@@ -438,9 +426,36 @@ impl Driver {
     }
 }
 
+/// From which address to connect to `target` when `sources_full` addresses have no port left: `None`,
+/// the system's choice, before the first is full and wherever there is only one address.
+fn source_address(target: IpAddr, sources_full: u32) -> Option<IpAddr> {
+    let can_choose = target.is_loopback() && target.is_ipv4();
+    (can_choose && sources_full > 0).then(|| {
+        let last = 1 + (sources_full - 1) % SOURCES_MAX;
+        IpAddr::V4(Ipv4Addr::new(127, 0, 1, last as u8))
+    })
+}
+
 /// Counts one more of `what`; reasons beyond [`REASONS_MAX`] together.
 fn count(counts: &mut BTreeMap<String, u64>, what: &str) {
     let is_known = counts.contains_key(what) || counts.len() < REASONS_MAX;
     let what = if is_known { what } else { "other reasons" };
     *counts.entry(what.to_owned()).or_default() += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_addresses_spread_when_one_is_full() {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let spread = |full| source_address(loopback, full).map(|address| address.to_string());
+        assert_eq!(spread(0), None);
+        assert_eq!(spread(1).as_deref(), Some("127.0.1.1"));
+        assert_eq!(spread(250).as_deref(), Some("127.0.1.250"));
+        assert_eq!(spread(251).as_deref(), Some("127.0.1.1"));
+        let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        assert_eq!(source_address(elsewhere, 3), None, "only loopback has addresses to spare");
+    }
 }

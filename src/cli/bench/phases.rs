@@ -103,7 +103,7 @@ pub(super) fn load(driver: &mut Driver) -> Result<Loaded, String> {
     let end = driver.plan.duration;
     driver.epoch = Instant::now();
     driver.delivered_at = driver.epoch;
-    driver.waited = Duration::ZERO;
+    driver.spun = Duration::ZERO;
     loop {
         let now = driver.epoch.elapsed();
         if now >= end {
@@ -163,7 +163,7 @@ pub(super) fn linger(driver: &mut Driver) -> Result<(), String> {
 pub(super) fn idle(driver: &mut Driver) -> Result<(), String> {
     let end = driver.plan.duration;
     let mut progress = Progress::begin("idle", end.as_millis() as u64);
-    driver.waited = Duration::ZERO;
+    driver.spun = Duration::ZERO;
     driver.epoch = Instant::now();
     loop {
         let now = driver.epoch.elapsed();

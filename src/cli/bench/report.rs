@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::Faults;
 
+/// A process that waited longer than this for a processor shares it with somebody.
+pub(super) const KEPT_WAITING_SHARE_MAX: f64 = 0.1;
+
 /// One run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Report {
@@ -99,6 +102,8 @@ pub(super) struct Server {
     pub(super) cpu_us_per_delivery: Option<f64>,
     /// Processors kept busy in the load phase.
     pub(super) cpu_share: Option<f64>,
+    /// Share of the load phase it was ready to run and got no processor.
+    pub(super) kept_waiting_share: Option<f64>,
     pub(super) resident_bytes_before: Option<u64>,
     pub(super) resident_bytes_connected: Option<u64>,
     pub(super) resident_bytes_after: Option<u64>,
@@ -110,12 +115,20 @@ pub(super) struct Server {
 /// The generator itself, in the load phase.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Generator {
-    /// Share of the time it had something to do.
+    /// Share of the time it had something to do: its CPU time, without polling for the next due time.
     pub(super) busy_share: f64,
     /// Share of the time it was ready to run and got no processor.
     pub(super) kept_waiting_share: f64,
     /// Its busy time per delivery.
     pub(super) busy_us_per_delivery: Option<f64>,
+}
+
+impl Report {
+    /// Whether other programs were in the way of the server or of the generator.
+    pub(super) fn is_disturbed(&self) -> bool {
+        let server = self.server.as_ref().and_then(|server| server.kept_waiting_share);
+        server.unwrap_or(0.0).max(self.generator.kept_waiting_share) > KEPT_WAITING_SHARE_MAX
+    }
 }
 
 impl Latency {

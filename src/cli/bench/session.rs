@@ -7,7 +7,9 @@ use super::phases::{self, Loaded};
 use super::plan::{Load, Plan};
 use super::process::{Process, Usage};
 use super::random::Random;
-use super::report::{Connect, Generator, Latency, Report, Server, Traffic, Verdict, Workload};
+use super::report::{
+    Connect, Generator, KEPT_WAITING_SHARE_MAX, Latency, Report, Server, Traffic, Verdict, Workload,
+};
 
 /// Descriptors besides the connections: standard streams, epoll, files of `/proc`.
 const DESCRIPTORS_RESERVE: u64 = 32;
@@ -15,8 +17,6 @@ const DESCRIPTORS_RESERVE: u64 = 32;
 const BUSY_SHARE_MAX: f64 = 0.9;
 /// A server busier than this was limited by its processor.
 const SERVER_BUSY_SHARE: f64 = 0.9;
-/// A generator that waited longer than this for a processor shares it with somebody.
-const KEPT_WAITING_SHARE_MAX: f64 = 0.1;
 
 /// Runs `plan`.
 ///
@@ -142,6 +142,7 @@ impl Observer {
                 .filter(|_| deliveries > 0.0)
                 .map(|used| used.cpu_ns as f64 / 1e3 / deliveries),
             cpu_share: loading.map(|used| used.cpu_ns as f64 / took.as_nanos() as f64),
+            kept_waiting_share: loading.map(|used| used.waited_ns as f64 / took.as_nanos() as f64),
             resident_bytes_before: before,
             resident_bytes_connected: connected,
             resident_bytes_after: self.after_load.resident_bytes,
@@ -221,13 +222,12 @@ fn traffic(driver: &Driver) -> Traffic {
 }
 
 fn generator(driver: &Driver, observer: &Observer, took: Duration) -> Generator {
-    let busy = took.saturating_sub(driver.waited);
     let deliveries = driver.ledger.deliveries();
-    let used = observer.own_after_load.used_since(observer.own_before_load);
-    let kept_waiting_ns = used.map_or(0, |used| used.waited_ns);
+    let used = observer.own_after_load.used_since(observer.own_before_load).unwrap_or_default();
+    let busy = Duration::from_nanos(used.cpu_ns).saturating_sub(driver.spun);
     Generator {
         busy_share: busy.as_secs_f64() / took.as_secs_f64(),
-        kept_waiting_share: kept_waiting_ns as f64 / took.as_nanos() as f64,
+        kept_waiting_share: used.waited_ns as f64 / took.as_nanos() as f64,
         busy_us_per_delivery: (deliveries > 0).then(|| busy.as_secs_f64() * 1e6 / deliveries as f64),
     }
 }
@@ -237,17 +237,21 @@ fn notes(driver: &Driver, server: Option<&Server>, generator: &Generator, loaded
     let mut notes = Vec::new();
     let server_share = server.and_then(|server| server.cpu_share);
     let is_server_saturated = server_share.is_some_and(|share| share > SERVER_BUSY_SHARE);
-    if generator.kept_waiting_share > KEPT_WAITING_SHARE_MAX {
+    let server_waited = server.and_then(|server| server.kept_waiting_share).unwrap_or(0.0);
+    for (who, share) in [("server", server_waited), ("generator", generator.kept_waiting_share)] {
+        if share > KEPT_WAITING_SHARE_MAX {
+            notes.push(format!(
+                "the {who} was kept waiting for a processor {:.0} % of the time: give server and generator \
+                 one each (taskset -c) and let nothing else run, or the figures show the quarrel",
+                share * 100.0
+            ));
+        }
+    }
+    if notes.is_empty() && generator.busy_share > BUSY_SHARE_MAX && !is_server_saturated {
         notes.push(format!(
-            "the generator was kept waiting for a processor {:.0} % of the time: give it and the \
-             server one each (taskset -c), or the figures show their quarrel",
-            generator.kept_waiting_share * 100.0
-        ));
-    } else if generator.busy_share > BUSY_SHARE_MAX && !is_server_saturated {
-        notes.push(format!(
-            "the generator was busy {:.0} % of the time and the server was not: the generator was \
-             the bottleneck, the server can do more than this. CPU per delivery still holds; for \
-             throughput run several generators",
+            "the generator was busy {:.0} % of the time and the server was not: the generator was the \
+             bottleneck, the server can do more than this. CPU per delivery still holds; for throughput \
+             run several generators",
             generator.busy_share * 100.0
         ));
     }

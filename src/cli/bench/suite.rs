@@ -263,6 +263,12 @@ impl Outcome {
         }
     }
 
+    /// How many runs other programs were in the way of, and how many there were.
+    fn disturbed(&self) -> (usize, usize) {
+        let reports = || self.reports.values().flat_map(BTreeMap::values).flatten();
+        (reports().filter(|report| report.is_disturbed()).count(), reports().count())
+    }
+
     /// The median of `figure` over the runs of `contender`.
     fn median(&self, workload: &Workload, contender: &str, figure: &Figure) -> Option<f64> {
         let reports = self.reports.get(workload.name)?.get(contender)?;
@@ -293,6 +299,14 @@ fn table(outcome: &Outcome, contenders: &[Against], workloads: &[&Workload]) -> 
         }
     }
     let _ = writeln!(text, "\nMedians of {} runs. {}", outcome.runs, outcome.machine);
+    let (disturbed, all) = outcome.disturbed();
+    if disturbed > 0 {
+        let _ = writeln!(
+            text,
+            "In {disturbed} of {all} runs other programs kept the server or the generator waiting for a \
+             processor: repeat it on an idle machine."
+        );
+    }
     let _ = writeln!(text, "The same by hand:\n");
     for workload in workloads {
         let _ = writeln!(text, "    roomd bench {}    # {}", workload.flags.join(" "), workload.name);
