@@ -271,7 +271,7 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
     }
     announce(&listeners, &limits);
 
-    let server = Server::new(args.config(&listeners), os.now());
+    let server = Server::new(args.config(&listeners), &limits, os.now());
     let outcome = Reactor::new(os, server, limits).run();
     outcome.map_err(|error| format!("the loop is broken: {error}"))?;
     log::info!("stopped");

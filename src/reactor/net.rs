@@ -304,6 +304,9 @@ impl Net {
         }
         let until = self.now.monotonic.after(FLUSH_TIME_MAX);
         let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.is_broken {
+            return self.remove(id);
+        }
         connection.phase = Phase::Closing { until };
         self.queued_bytes -= connection.input.capacity();
         connection.input = Vec::new();
@@ -404,6 +407,20 @@ impl Net {
         if let Some(connection) = find(&mut self.connections, id) {
             connection.phase = Phase::Open;
         }
+    }
+
+    /// How many bytes a connection is behind in its feed; the feed counts those who are.
+    pub(super) fn update_lag(&mut self, key: u32) -> u64 {
+        let connection = &mut self.connections[key as usize];
+        let Some(subscription) = &mut connection.subscription else { return 0 };
+        let feed = self.channels.feed_mut(subscription.feed);
+        let lag = feed.log.end() - connection.outbound.cursor();
+        match (std::mem::replace(&mut subscription.is_behind, lag > 0), lag > 0) {
+            (false, true) => feed.behind += 1,
+            (true, false) => feed.one_caught_up(),
+            _ => {}
+        }
+        lag
     }
 
     /// Bytes held for one connection: what it is behind in its feed, and its own queues.

@@ -23,8 +23,9 @@ use crate::clock::Millis;
 
 /// What one peer may be read per turn, in bytes. The buffer of the whole loop has this size.
 pub const READ_BYTES_PER_TURN: usize = 64 * 1024;
-/// What one peer may be written per turn, in bytes.
-pub const WRITE_BYTES_PER_TURN: usize = 64 * 1024;
+/// What one peer may be written per turn, in bytes: twice what is read, because the same event may be
+/// twice as long in one dialect as in another.
+pub const WRITE_BYTES_PER_TURN: usize = 128 * 1024;
 /// How long peers may take to close their side once a stopping loop has closed its own.
 const STOP_LINGER_TIME_MAX: Duration = Duration::from_millis(200);
 /// How many peers one turn gives up at most to get below [`Limits::buffered_bytes_max`].
@@ -381,6 +382,8 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let connection = &mut net.connections[key as usize];
         let Some(socket) = &mut self.sockets[key as usize] else { return };
         if !matches!(connection.phase, Phase::Open | Phase::Closing { .. }) || connection.is_broken {
+            // Until it is reaped it is a subscriber like any other, and the feed must not forget its cursor.
+            net.update_lag(key);
             return;
         }
         let empty;
@@ -421,22 +424,9 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     /// Everything that depends on whether, and how much, a connection has left to be sent.
     fn after_write(&mut self, key: u32) {
         let net = &mut self.net;
+        let lag = net.update_lag(key);
         let connection = &mut net.connections[key as usize];
         let id = connection.id;
-        let lag = match &mut connection.subscription {
-            None => 0,
-            Some(subscription) => {
-                let feed = net.channels.feed_mut(subscription.feed);
-                let lag = feed.log.end() - connection.outbound.cursor();
-                let was_behind = std::mem::replace(&mut subscription.is_behind, lag > 0);
-                match (was_behind, lag > 0) {
-                    (false, true) => feed.behind += 1,
-                    (true, false) => feed.one_caught_up(),
-                    _ => {}
-                }
-                lag
-            }
-        };
         let has_more = lag > 0 || connection.outbound.inserted() > 0;
         if !has_more {
             connection.progress_at = Millis::NEVER;

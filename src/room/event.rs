@@ -95,6 +95,8 @@ pub enum Reply {
         room: RoomName,
         /// The id of the room's newest message; 0 if there is none.
         newest_id: u64,
+        /// When the room began to count, in Unix milliseconds: ids of another epoch mean nothing here.
+        epoch_ms: u64,
         /// Who is here, you included, as many as the command allows.
         users: Vec<Name>,
         /// How many are here.

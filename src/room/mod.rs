@@ -87,7 +87,7 @@ pub struct Chat {
 impl Chat {
     /// A chat with nobody in it, and one room: the lobby.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, now: Now) -> Self {
         let mut chat = Self {
             limits,
             rooms: Slab::new(),
@@ -99,7 +99,7 @@ impl Chat {
             next_notice: Millis::NEVER,
             guests: 0,
         };
-        chat.make_room(RoomName::lobby());
+        chat.make_room(RoomName::lobby(), now);
         chat
     }
 
@@ -113,7 +113,7 @@ impl Chat {
         name: Name,
         room: RoomName,
         names_max: usize,
-        reference: Reference,
+        reference: &Reference,
         now: Now,
     ) -> Result<MemberId, Refusal> {
         self.refuse_taken(&name, None)?;
@@ -145,46 +145,46 @@ impl Chat {
     }
 
     /// Carries out a command, or answers why not.
-    pub fn command(&mut self, id: MemberId, command: Command, reference: Reference, now: Now) {
+    pub fn command(&mut self, id: MemberId, command: Command, reference: &Reference, now: Now) {
         let MemberId(key) = id;
         let outcome = match command {
-            Command::Say(body) => self.speak(key, body, false, &reference, now),
-            Command::Act(body) => self.speak(key, body, true, &reference, now),
-            Command::Tell { to, body } => self.tell(key, &to, body, &reference, now),
-            Command::Nick(name) => self.rename(key, name, &reference, now),
+            Command::Say(body) => self.speak(key, body, false, reference, now),
+            Command::Act(body) => self.speak(key, body, true, reference, now),
+            Command::Tell { to, body } => self.tell(key, &to, body, reference, now),
+            Command::Nick(name) => self.rename(key, name, reference, now),
             Command::Hello { name, room, names_max } => {
                 let room = room.unwrap_or_else(|| self.room_of(key).name.clone());
                 self.rename(key, name, &None, now)
-                    .and_then(|()| self.go(key, room, names_max, &reference, now))
+                    .and_then(|()| self.go(key, room, names_max, reference, now))
             }
-            Command::Join { room, names_max } => self.go(key, room, names_max, &reference, now),
+            Command::Join { room, names_max } => self.go(key, room, names_max, reference, now),
             Command::Who { names_max } => {
                 let room = self.room_of(key);
                 let (users, total) = (self.users(room, None, names_max), room.members.len());
                 let reply = Reply::Users { room: room.name.clone(), users, total };
-                self.reply(key, reply, &reference, now);
+                self.reply(key, reply, reference, now);
                 Ok(())
             }
             Command::Rooms => {
                 let mut rooms: Vec<_> =
                     self.rooms.iter().map(|(_, room)| (room.name.clone(), room.members.len())).collect();
                 rooms.sort();
-                self.reply(key, Reply::Rooms(rooms), &reference, now);
+                self.reply(key, Reply::Rooms(rooms), reference, now);
                 Ok(())
             }
             Command::History(query) => {
                 let room = self.room_of(key);
                 let (messages, has_more) = room.history.get(query);
                 let reply = Reply::History { room: room.name.clone(), messages, has_more };
-                self.reply(key, reply, &reference, now);
+                self.reply(key, reply, reference, now);
                 Ok(())
             }
             Command::Ping => {
-                self.reply(key, Reply::Pong, &reference, now);
+                self.reply(key, Reply::Pong, reference, now);
                 Ok(())
             }
             Command::Help => {
-                self.reply(key, Reply::Help, &reference, now);
+                self.reply(key, Reply::Help, reference, now);
                 Ok(())
             }
             Command::Quit => Ok(()),
@@ -195,8 +195,8 @@ impl Chat {
     }
 
     /// Answers a request that could not even be understood.
-    pub fn refuse(&mut self, MemberId(key): MemberId, refusal: Refusal, reference: Reference, now: Now) {
-        self.reply(key, Reply::Refused(refusal), &reference, now);
+    pub fn refuse(&mut self, MemberId(key): MemberId, refusal: Refusal, reference: &Reference, now: Now) {
+        self.reply(key, Reply::Refused(refusal), reference, now);
     }
 
     /// The next thing to do; none when all is done.
@@ -328,7 +328,7 @@ impl Chat {
             self.arrive(key, number, now);
         }
         let history = if is_elsewhere { self.limits.history_on_join } else { 0 };
-        self.welcome(key, names_max, history, reference.clone(), now);
+        self.welcome(key, names_max, history, reference, now);
         Ok(())
     }
 
@@ -362,13 +362,11 @@ impl Chat {
             let text = format!("there are {} rooms, and somebody in each", self.rooms.len());
             return Err(Refusal::new(ErrorCode::Full, text));
         }
-        let number = self.make_room(name);
-        self.rooms[number as usize].empty_since = now.monotonic;
-        Ok(number)
+        Ok(self.make_room(name, now))
     }
 
-    fn make_room(&mut self, name: RoomName) -> u32 {
-        let room = self.rooms.insert(Room::new(name.clone())) as u32;
+    fn make_room(&mut self, name: RoomName, now: Now) -> u32 {
+        let room = self.rooms.insert(Room::new(name.clone(), now)) as u32;
         self.room_numbers.insert(name, room);
         self.outbox.push_back(Output::RoomOpened { room });
         room
@@ -425,7 +423,7 @@ impl Chat {
         }
     }
 
-    fn welcome(&mut self, key: u32, names_max: usize, history: usize, reference: Reference, now: Now) {
+    fn welcome(&mut self, key: u32, names_max: usize, history: usize, reference: &Reference, now: Now) {
         let Member { room, ref name, .. } = self.members[key as usize];
         let room = &self.rooms[room as usize];
         let query = HistoryQuery { limit: history, before: None, after: None };
@@ -433,11 +431,12 @@ impl Chat {
             name: name.clone(),
             room: room.name.clone(),
             newest_id: room.newest_id,
+            epoch_ms: room.epoch_ms,
             users: self.users(room, Some(key), names_max),
             total: room.members.len(),
             history: room.history.get(query).0,
         };
-        self.reply(key, reply, &reference, now);
+        self.reply(key, reply, reference, now);
     }
 
     /// At most `max` names of those in a room, in alphabetic order; `always` is among them.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{HistoryQuery, Limits, Message, RoomName};
-use crate::clock::Millis;
+use crate::clock::{Millis, Now};
 
 /// How long joins and leaves of a crowded room are collected before they are told in one line.
 const CROWD_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
@@ -19,6 +19,8 @@ pub(super) struct Room {
     pub(super) members: Vec<u32>,
     /// The id of the newest message; 0 before the first.
     pub(super) newest_id: u64,
+    /// When the room was made, in Unix milliseconds.
+    pub(super) epoch_ms: u64,
     pub(super) history: History,
     pub(super) crowd: Crowd,
     /// When the last member left, for the choice of the room that makes place for another.
@@ -26,14 +28,15 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName) -> Self {
+    pub(super) fn new(name: RoomName, now: Now) -> Self {
         Self {
             name,
             members: Vec::new(),
             newest_id: 0,
+            epoch_ms: now.unix_ms,
             history: History::default(),
             crowd: Crowd::default(),
-            empty_since: Millis::NEVER,
+            empty_since: now.monotonic,
         }
     }
 }

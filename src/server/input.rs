@@ -52,14 +52,14 @@ impl Server {
                         log::info!("close {}: a line without an end", who(session));
                         let refusal =
                             Refusal::new(ErrorCode::TooLong, "a line that does not end is not chat");
-                        self.refuse(net, id, refusal, None);
-                        self.close(net, id, &[]);
+                        self.refuse(net, id, refusal, &None);
+                        self.close(net, id, &[], None);
                         Taken::Closed
                     }
                     Found::TooLong(count) => {
                         session.spoke(config, now);
                         let refusal = too_long(config.line_bytes_max);
-                        self.refuse(net, id, refusal, None);
+                        self.refuse(net, id, refusal, &None);
                         Taken::Some(count)
                     }
                     Found::Line(line, count) => {
@@ -86,7 +86,7 @@ impl Server {
                     }
                     Err(violation) => {
                         log::info!("close {}: {}", who(session), violation.reason);
-                        self.close(net, id, &websocket::close(Some(violation.code), violation.reason));
+                        self.close(net, id, &websocket::close(Some(violation.code), violation.reason), None);
                         Taken::Closed
                     }
                 }
@@ -124,7 +124,7 @@ impl Server {
             Sniffed::Tls => {
                 let who = self.session(id).map_or(Cow::Borrowed("somebody"), |s| who(s));
                 log::info!("close {who}: it speaks TLS, this port does not");
-                self.close(net, id, &[]);
+                self.close(net, id, &[], None);
                 return Taken::Closed;
             }
             Sniffed::Http => Stage::Http,
@@ -148,11 +148,11 @@ impl Server {
         if !is_json && wire::is_http_request_line(line) {
             // A web page makes its visitor's browser speak here.
             let text = "an HTTP request is not chat; the connection is closed";
-            self.refuse(net, id, Refusal::new(ErrorCode::BadArgument, text), None);
-            return self.close(net, id, &[]);
+            self.refuse(net, id, Refusal::new(ErrorCode::BadArgument, text), &None);
+            return self.close(net, id, &[], None);
         }
         match std::str::from_utf8(line) {
-            Err(_) => self.refuse(net, id, Refusal::new(ErrorCode::BadUtf8, "the line is not UTF-8"), None),
+            Err(_) => self.refuse(net, id, Refusal::new(ErrorCode::BadUtf8, "the line is not UTF-8"), &None),
             Ok(line) if is_json => self.take_json(net, id, line),
             Ok(line) => self.take_text(net, id, line),
         }
@@ -163,17 +163,17 @@ impl Server {
             Some(member) => {
                 let names_max = Dialect::TextLines.names_max();
                 match text::parse(line, names_max) {
-                    Ok(Some(command)) => self.command(net, id, member, command, None),
+                    Ok(Some(command)) => self.command(net, id, member, command, &None),
                     Ok(None) => {}
-                    Err(refusal) => self.refuse(net, id, refusal, None),
+                    Err(refusal) => self.refuse(net, id, refusal, &None),
                 }
             }
             None if line.trim().is_empty() => {}
             None => {
                 let entered =
-                    Name::parse(line).and_then(|name| self.enter(net, id, name, RoomName::lobby(), None));
+                    Name::parse(line).and_then(|name| self.enter(net, id, name, RoomName::lobby(), &None));
                 if let Err(refusal) = entered {
-                    self.refuse(net, id, refusal, None);
+                    self.refuse(net, id, refusal, &None);
                 }
             }
         }
@@ -185,11 +185,11 @@ impl Server {
         }
         let request = match json::parse(document) {
             Ok(request) => request,
-            Err((refusal, reference)) => return self.refuse(net, id, refusal, reference),
+            Err((refusal, reference)) => return self.refuse(net, id, refusal, &reference),
         };
         let reference = request.reference.clone();
         if let Err(refusal) = self.take_request(net, id, request) {
-            self.refuse(net, id, refusal, reference);
+            self.refuse(net, id, refusal, &reference);
         }
     }
 
@@ -204,20 +204,20 @@ impl Server {
         let member = self.session(id).and_then(|s| s.member);
         match (ask, member) {
             (json::Ask::Hello { name, room }, None) => {
-                self.enter(net, id, name, room.unwrap_or_else(RoomName::lobby), reference)?;
+                self.enter(net, id, name, room.unwrap_or_else(RoomName::lobby), &reference)?;
             }
             (json::Ask::Hello { name, room }, Some(member)) => {
-                self.command(net, id, member, Command::Hello { name, room, names_max }, reference);
+                self.command(net, id, member, Command::Hello { name, room, names_max }, &reference);
             }
             (json::Ask::Command(command), None) => {
                 let name = match from {
                     Some(name) => Name::parse(&name)?,
                     None => self.chat.guest_name(),
                 };
-                let member = self.enter(net, id, name, RoomName::lobby(), None)?;
-                self.command(net, id, member, command, reference);
+                let member = self.enter(net, id, name, RoomName::lobby(), &None)?;
+                self.command(net, id, member, command, &reference);
             }
-            (json::Ask::Command(command), Some(member)) => self.command(net, id, member, command, reference),
+            (json::Ask::Command(command), Some(member)) => self.command(net, id, member, command, &reference),
         }
         Ok(())
     }
@@ -226,10 +226,10 @@ impl Server {
         match received {
             Received::Pong => {}
             Received::Ping(payload) => net.send_control(id, &websocket::pong(&payload)),
-            Received::Close(code) => self.close(net, id, &websocket::close(code, "")),
+            Received::Close(code) => self.close(net, id, &websocket::close(code, ""), None),
             Received::Binary(_) => {
                 let words = websocket::close(Some(websocket::UNSUPPORTED), "only text messages are taken");
-                self.close(net, id, &words);
+                self.close(net, id, &words, None);
             }
             Received::Text(text) => {
                 self.metrics.lines_in += 1;
@@ -260,7 +260,7 @@ impl Server {
             let claimed = request.and_then(|r| r.from).and_then(|name| Name::parse(&name).ok());
             let name = claimed.unwrap_or_else(|| self.chat.name(member).clone());
             let names_max = Dialect::JsonFrames.names_max();
-            self.command(net, id, member, Command::Hello { name, room: None, names_max }, None);
+            self.command(net, id, member, Command::Hello { name, room: None, names_max }, &None);
         }
     }
 
@@ -271,7 +271,7 @@ impl Server {
         id: ConnectionId,
         name: Name,
         room: RoomName,
-        reference: Reference,
+        reference: &Reference,
     ) -> Result<MemberId, Refusal> {
         let dialect = self.session(id).and_then(|s| s.dialect()).unwrap_or(Dialect::TextLines);
         let (shown_name, shown_room) = (name.clone(), room.clone());
@@ -290,7 +290,7 @@ impl Server {
         id: ConnectionId,
         member: MemberId,
         command: Command,
-        reference: Reference,
+        reference: &Reference,
     ) {
         if command == Command::Quit {
             self.dismiss(net, id, Bye::Quit, None);
@@ -300,11 +300,17 @@ impl Server {
     }
 
     /// Tells a client why what it said was not done, after everything that it was told before.
-    pub(super) fn refuse(&mut self, net: &mut Net, id: ConnectionId, refusal: Refusal, reference: Reference) {
+    pub(super) fn refuse(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        refusal: Refusal,
+        reference: &Reference,
+    ) {
         self.metrics.refusals += 1;
         match self.session(id).and_then(|s| s.member) {
             Some(member) => self.chat.refuse(member, refusal, reference, net.now()),
-            None => self.refuse_stranger(net, id, &refusal, &reference),
+            None => self.refuse_stranger(net, id, &refusal, reference),
         }
     }
 }

@@ -6,9 +6,11 @@
 //! | what the loop calls, and what the chat wants done | here |
 //! | what the server knows about one connection | [`session`] |
 //! | what a client says, in each dialect | [`input`] |
+//! | which silent connections are a browser's | [`browsers`] |
 //! | HTTP: the page, health, upgrades, who may come in from a browser | [`web`] |
 //! | `/metrics` | [`metrics`] |
 
+mod browsers;
 mod input;
 mod metrics;
 mod session;
@@ -19,15 +21,18 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::clock::{Millis, Now};
-use crate::reactor::{ConnectionId, Consumed, FeedId, Handler, Loss, Net, Peer, Refusal as Refused, Then};
+use crate::reactor::{
+    ConnectionId, Consumed, FeedId, Handler, Limits, Loss, Net, Peer, Refusal as Refused, Then,
+};
 use crate::room::{self, Bye, Chat, ErrorCode, Event, Output, Refusal, Reply, Why};
-use crate::wire::{Dialect, Epoch, text, websocket};
+use crate::wire::{Dialect, text, websocket};
+use browsers::{Browsers, SPARE_CONNECTION_WAIT};
 use metrics::Metrics;
 use session::{Session, Stage};
 use web::Page;
 
-/// As much as one turn publishes before the loop reads somebody else: a turn can then never push a
-/// healthy reader off the tail of its feed.
+/// One turn publishes no more than about so many bytes before the loop reads somebody else, and no more
+/// than a quarter of what a feed keeps: so it can never push a healthy reader off the tail.
 const PUBLISHED_BYTES_PER_TURN: usize = 64 * 1024;
 /// A client that has said nothing for this long is greeted as a person with netcat.
 const GREETING_WAIT: Duration = Duration::from_millis(200);
@@ -86,9 +91,11 @@ pub struct Server {
     config: Config,
     chat: Chat,
     page: Page,
-    epoch: Epoch,
     metrics: Metrics,
+    browsers: Browsers,
     is_stopping: bool,
+    /// See [`PUBLISHED_BYTES_PER_TURN`].
+    turn_bytes_max: usize,
     /// By the slot of their connection.
     sessions: Vec<Option<Session>>,
     /// The channel of each room, by the room's number.
@@ -98,16 +105,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with nobody in it. `started` becomes the [`Epoch`] of its message ids.
+    /// A server with nobody in it, for a loop with these limits.
     #[must_use]
-    pub fn new(config: Config, started: Now) -> Self {
+    pub fn new(config: Config, limits: &Limits, started: Now) -> Self {
+        let quarter = limits.feed_bytes_max.map_or(usize::MAX, |max| max as usize / 4);
         Self {
-            chat: Chat::new(config.room),
+            chat: Chat::new(config.room, started),
             config,
             page: Page::new(),
-            epoch: Epoch(started.unix_ms),
             metrics: Metrics::default(),
+            browsers: Browsers::default(),
             is_stopping: false,
+            turn_bytes_max: PUBLISHED_BYTES_PER_TURN.min(quarter),
             sessions: Vec::new(),
             channels: Vec::new(),
             frame: Vec::new(),
@@ -142,23 +151,19 @@ impl Server {
         }
     }
 
-    /// Closes a connection after what is queued for it and `last_words`.
-    fn close(&mut self, net: &mut Net, id: ConnectionId, last_words: &[u8]) {
-        self.forget(net, id, None);
+    /// Closes a connection after what it was told before and `last_words`; its member leaves the room.
+    fn close(&mut self, net: &mut Net, id: ConnectionId, last_words: &[u8], why: Option<Why>) {
         self.carry_out(net);
         net.send_control(id, last_words);
+        self.forget(net, id, why);
         net.close(id);
     }
 
     /// Says good-bye to a client in its own dialect, and closes its connection.
     fn dismiss(&mut self, net: &mut Net, id: ConnectionId, bye: Bye, why: Option<Why>) {
-        // What it was told before comes first.
-        self.carry_out(net);
         let Some(session) = self.session(id) else { return };
         let words = session.last_words(bye, net.now());
-        net.send_control(id, &words);
-        self.forget(net, id, why);
-        net.close(id);
+        self.close(net, id, &words, why);
     }
 
     /// Sends a refusal to a client that is not a member yet.
@@ -181,10 +186,9 @@ impl Server {
         reply: &Reply,
         reference: &room::Reference,
     ) {
-        let epoch = self.epoch;
         let Some(dialect) = self.session(id).and_then(|s| s.dialect()) else { return };
         self.frame.clear();
-        dialect.encode_reply(&mut self.frame, epoch, at_ms, reply, reference);
+        dialect.encode_reply(&mut self.frame, at_ms, reply, reference);
         net.send(id, &self.frame);
     }
 
@@ -201,7 +205,7 @@ impl Server {
                 }
                 Output::RoomClosed { room } => net.close_channel(self.channels[room as usize]),
                 Output::Entered { tag, room } => {
-                    self.subscribe(net, id_of(tag), self.channels[room as usize])
+                    self.subscribe(net, id_of(tag), self.channels[room as usize]);
                 }
                 Output::ToRoom { room, name, at_ms, event, author } => {
                     self.publish(net, room, &name, at_ms, &event, author.map(id_of));
@@ -293,10 +297,13 @@ impl Handler for Server {
 
     fn woken(&mut self, net: &mut Net, id: ConnectionId) {
         let now = net.now().monotonic;
-        let Self { config, .. } = self;
+        let Self { config, browsers, .. } = self;
         let Some(session) = self.sessions[id.index as usize].as_mut().filter(|s| s.id == id) else { return };
         match session.due(config, now) {
             session::Due::Nothing => {}
+            session::Due::Greeting if browsers.opened_too(session) => {
+                session.greets_at = session.opened_at.after(SPARE_CONNECTION_WAIT);
+            }
             session::Due::Greeting => {
                 session.was_greeted = true;
                 net.send(id, format!("{}\n", text::GREETING).as_bytes());
@@ -331,7 +338,7 @@ impl Handler for Server {
     }
 
     fn is_full(&self) -> bool {
-        self.chat.outbox_bytes() >= PUBLISHED_BYTES_PER_TURN
+        self.chat.outbox_bytes() >= self.turn_bytes_max
     }
 
     fn deadline(&self) -> Millis {

@@ -7,7 +7,7 @@ use crate::clock::{Millis, Now};
 use crate::reactor::{ConnectionId, Peer};
 use crate::room::{Bye, MemberId, Reply};
 use crate::wire::line::Lines;
-use crate::wire::{Dialect, Epoch, websocket};
+use crate::wire::{Dialect, websocket};
 
 /// How a connection speaks.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(super) struct Session {
     /// A ping was sent after the last thing heard.
     pub(super) was_pinged: bool,
     pub(super) opened_at: Millis,
+    /// When it is greeted if it has said nothing.
+    pub(super) greets_at: Millis,
     pub(super) heard_at: Millis,
     allowance: Allowance,
 }
@@ -65,6 +67,7 @@ impl Session {
             was_greeted: false,
             was_pinged: false,
             opened_at: now,
+            greets_at: now.after(GREETING_WAIT),
             heard_at: now,
             allowance: Allowance::default(),
         }
@@ -94,7 +97,7 @@ impl Session {
     pub(super) fn last_words(&self, bye: Bye, now: Now) -> Vec<u8> {
         let mut out = Vec::new();
         let dialect = self.dialect().unwrap_or(Dialect::TextLines);
-        dialect.encode_reply(&mut out, Epoch::default(), now.unix_ms, &Reply::Bye(bye), &None);
+        dialect.encode_reply(&mut out, now.unix_ms, &Reply::Bye(bye), &None);
         if matches!(self.stage, Stage::WebSocket { .. }) {
             let (code, reason) = match bye {
                 Bye::Quit => (websocket::NORMAL, ""),
@@ -113,7 +116,7 @@ impl Session {
         let name_wait =
             if self.member.is_some() { Millis::NEVER } else { after(self.opened_at, config.name_wait) };
         match self.stage {
-            Stage::Undecided if !self.was_greeted => self.opened_at.after(GREETING_WAIT).min(name_wait),
+            Stage::Undecided if !self.was_greeted => self.greets_at.min(name_wait),
             Stage::Undecided | Stage::Lines { .. } => name_wait,
             Stage::Http => after(self.opened_at, config.http_wait),
             Stage::WebSocket { .. } => {
@@ -130,7 +133,7 @@ impl Session {
             return Due::Nothing;
         }
         match self.stage {
-            Stage::Undecided if !self.was_greeted => Due::Greeting,
+            Stage::Undecided if !self.was_greeted && self.greets_at <= now => Due::Greeting,
             Stage::Http => Due::HttpTimeout,
             Stage::WebSocket { .. } => {
                 let is_dead = config.dead_after.is_some_and(|wait| self.heard_at.after(wait) <= now);

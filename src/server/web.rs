@@ -87,11 +87,17 @@ impl Server {
         if let Some(session) = self.session(id) {
             log::info!("refuse {}: {}: {}", who(session), refused.status, refused.why);
         }
-        self.close(net, id, &out);
+        self.close(net, id, &out, None);
     }
 
     /// Answers a request; returns whether it has become a WebSocket.
     fn answer(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> Result<bool, Refused> {
+        if request.is_from_browser
+            && let Some(session) = self.session(id)
+            && let Some(ip) = session.peer_ip
+        {
+            self.browsers.note(ip, net.now().monotonic);
+        }
         self.check_source(id, request)?;
         if request.path == "/ws" {
             return self.upgrade(net, id, request).map(|()| true);
@@ -120,7 +126,7 @@ impl Server {
             }
         };
         Response { status, content_type, fields, body }.write(&mut out, request.is_head);
-        self.close(net, id, &out);
+        self.close(net, id, &out, None);
         Ok(false)
     }
 
@@ -177,21 +183,21 @@ impl Server {
             None => RoomName::lobby(),
             Some(Ok(room)) => room,
             Some(Err(refusal)) => {
-                self.refuse(net, id, refusal, None);
+                self.refuse(net, id, refusal, &None);
                 RoomName::lobby()
             }
         };
         if let Some(name) = request.parameter("name") {
-            let entered = Name::parse(&name).and_then(|name| self.enter(net, id, name, room.clone(), None));
+            let entered = Name::parse(&name).and_then(|name| self.enter(net, id, name, room.clone(), &None));
             match entered {
                 Ok(_) => return,
-                Err(refusal) => self.refuse(net, id, refusal, None),
+                Err(refusal) => self.refuse(net, id, refusal, &None),
             }
         }
         if is_guest {
             let name = self.chat.guest_name();
-            if let Err(refusal) = self.enter(net, id, name, room, None) {
-                self.refuse(net, id, refusal, None);
+            if let Err(refusal) = self.enter(net, id, name, room, &None) {
+                self.refuse(net, id, refusal, &None);
                 self.dismiss(net, id, Bye::Quit, None::<Why>);
             }
         } else if self.session(id).and_then(|s| s.dialect()) == Some(Dialect::TextFrames) {

@@ -26,6 +26,8 @@ pub struct Request {
     pub origin: Option<String>,
     /// `If-None-Match`.
     pub if_none_match: Option<String>,
+    /// A browser sent it, as its `User-Agent` says.
+    pub is_from_browser: bool,
     /// What it wants to become, if anything.
     pub upgrade: Option<Upgrade>,
     /// How many bytes the head has.
@@ -113,6 +115,7 @@ impl Request {
                 "host" => once(&mut self.host)?,
                 "origin" => once(&mut self.origin)?,
                 "if-none-match" => once(&mut self.if_none_match)?,
+                "user-agent" => self.is_from_browser = value.starts_with("Mozilla/"),
                 "sec-websocket-version" => once(&mut upgrade.version)?,
                 "sec-websocket-key" => once(&mut upgrade.key)?,
                 "sec-websocket-protocol" => upgrade.protocols.extend(list(value).map(str::to_owned)),
@@ -236,6 +239,24 @@ pub fn accept(upgrade: &Upgrade, protocol: Option<&str>) -> Result<Vec<u8>, Refu
          Sec-WebSocket-Accept: {accept}\r\n{protocol}\r\n"
     )
     .into_bytes())
+}
+
+/// Makes whoever asks for it a WebSocket, on any path and from any origin: how many bytes the request at
+/// the front of `input` has, and the answer. None if it has not arrived whole.
+///
+/// # Errors
+/// The answer to a request for anything else, after which the connection has to be closed.
+pub fn accept_any(input: &[u8], head_bytes_max: usize) -> Result<Option<(usize, Vec<u8>)>, Vec<u8>> {
+    let accepted = parse(input, head_bytes_max).and_then(|request| {
+        let Some(request) = request else { return Ok(None) };
+        let answer = accept(&request.upgrade.unwrap_or_default(), None)?;
+        Ok(Some((request.bytes, answer)))
+    });
+    accepted.map_err(|refused| {
+        let mut out = Vec::new();
+        refused.write(&mut out);
+        out
+    })
 }
 
 #[cfg(test)]

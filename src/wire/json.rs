@@ -7,7 +7,8 @@
 //! # Requests
 //!
 //! Every request may carry `"ref"`, a string of at most 64 bytes. The answer to that request
-//! carries the same `ref`: its `ack`, its reply, or its `error`.
+//! carries the same `ref`: its `ack`, its reply, or its `error`. Answers keep the order of the
+//! requests, and those that are due are sent before a `bye`.
 //!
 //! | `type` | fields (optional ones in brackets) | answered by |
 //! |---|---|---|
@@ -32,7 +33,7 @@
 //!
 //! | `type` | fields (optional ones in brackets) | meaning |
 //! |---|---|---|
-//! | `hello` | `name`, `room`, `id`, `users`, `total`, `epoch`, `server`, `[ref]` | you are `name` in `room`; `id` is that of the room's newest message (0: none yet); `users` are the first 1000 names of `total`; `epoch` is when this daemon started: ids of another epoch are not comparable |
+//! | `hello` | `name`, `room`, `id`, `users`, `total`, `epoch`, `server`, `[ref]` | you are `name` in `room`; `id` is that of the room's newest message (0: none yet); `users` are the first 1000 names of `total`; `epoch` is when this room began to count (it changes with a restart, and when a room was forgotten and made again): ids of another epoch are not comparable |
 //! | `public` | `id`, `ts`, `room`, `from`, `body` | somebody said `body`; ids count 1, 2, 3 … per room over `public` and `action` together |
 //! | `action` | `id`, `ts`, `room`, `from`, `body` | somebody did `body` |
 //! | `private` | `ts`, `from`, `to`, `body` | only the two of you see it |
@@ -54,7 +55,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Dialect, Epoch};
+use super::Dialect;
 use crate::room::{
     Body, Bye, Command, ErrorCode, Event, HistoryQuery, Message, Name, Reference, Refusal, Reply, RoomName,
 };
@@ -323,16 +324,16 @@ pub fn event(room_name: &RoomName, ts: u64, event: &Event) -> String {
 
 /// The document of a reply; none for those this dialect does not know.
 #[must_use]
-pub fn reply(epoch: Epoch, ts: u64, reply: &Reply, reference: &Reference) -> Option<String> {
+pub fn reply(ts: u64, reply: &Reply, reference: &Reference) -> Option<String> {
     let reference = reference.as_deref();
     let said = match reply {
-        Reply::Welcome { name, room, newest_id, users, total, .. } => Said::Hello {
+        Reply::Welcome { name, room, newest_id, epoch_ms, users, total, .. } => Said::Hello {
             name: name.as_str(),
             room: room.as_str(),
             id: *newest_id,
             users: users.iter().map(Name::as_str).collect(),
             total: *total,
-            epoch: epoch.0,
+            epoch: *epoch_ms,
             server: concat!("roomd/", env!("CARGO_PKG_VERSION")),
             reference,
         },
@@ -413,7 +414,7 @@ mod tests {
             to: Name::parse("al").unwrap(),
             body: Body::new("a \"quoted\" \\ tab\t").unwrap(),
         };
-        let document = super::reply(Epoch(0), 5, &reply, &None).unwrap();
+        let document = super::reply(5, &reply, &None).unwrap();
         assert_eq!(
             document,
             r#"{"type":"private","ts":5,"from":"bob","to":"al","body":"a \"quoted\" \\ tab\t"}"#

@@ -58,16 +58,9 @@ impl Dialect {
 
     /// Appends a reply, in whole frames, to `out`. The text dialect needs several for some, and none
     /// for others.
-    pub fn encode_reply(
-        self,
-        out: &mut Vec<u8>,
-        epoch: Epoch,
-        at_ms: u64,
-        reply: &Reply,
-        reference: &Reference,
-    ) {
+    pub fn encode_reply(self, out: &mut Vec<u8>, at_ms: u64, reply: &Reply, reference: &Reference) {
         if self.is_json() {
-            if let Some(document) = json::reply(epoch, at_ms, reply, reference) {
+            if let Some(document) = json::reply(at_ms, reply, reference) {
                 self.frame(out, &document);
             }
         } else {
@@ -86,10 +79,6 @@ impl Dialect {
         }
     }
 }
-
-/// When this daemon started, in Unix milliseconds: message ids of another epoch mean nothing here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Epoch(pub u64);
 
 /// What the first bytes of a connection say about who is calling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -96,6 +96,8 @@ impl Browser {
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
             page.call(domain, &json!({}));
         }
+        // So that the focus is drawn although nobody sees the window.
+        page.call("Emulation.setFocusEmulationEnabled", &json!({ "enabled": true }));
         page.size(1280, 800);
         page.load("Page.navigate", &json!({ "url": url }));
         page
@@ -104,17 +106,26 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The children of a browser end by themselves when their parent is gone.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while std::fs::remove_dir_all(&self.profile).is_err()
-            && self.profile.exists()
-            && Instant::now() < deadline
-        {
-            thread::yield_now();
+        // Asked to end, a browser ends its children first; killed, it would leave them writing to the profile.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        if !comes_true(|| !matches!(self.child.try_wait(), Ok(None))) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
+        comes_true(|| std::fs::remove_dir_all(&self.profile).is_ok() || !self.profile.exists());
     }
+}
+
+/// Polls a condition of the operating system, for five seconds.
+fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !condition() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    true
 }
 
 /// One page and its DevTools connection.

@@ -190,16 +190,19 @@ pub(crate) fn flood(port: u16, name: &str, count: usize) {
     reading.join().expect("the daemon closes");
 }
 
-/// A network cable between browser and daemon that can be bad in three ways.
+/// A network cable between browser and daemon that can be bad in several ways.
 pub(crate) struct Cable {
     pub(crate) port: u16,
     state: Arc<AtomicU8>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
+    /// The two ends of each connection: the browser's and the daemon's.
+    open: Arc<Mutex<Vec<[TcpStream; 2]>>>,
+    stranded: Vec<TcpStream>,
 }
 
 const SOUND: u8 = 0;
 const DEAF: u8 = 1;
 const CUT: u8 = 2;
+const STRANDED: u8 = 3;
 
 impl Cable {
     pub(crate) fn to(daemon_port: u16) -> Cable {
@@ -207,7 +210,7 @@ impl Cable {
         let port = listener.local_addr().expect("its address").port();
         let state = Arc::new(AtomicU8::new(SOUND));
         let open = Arc::new(Mutex::new(Vec::new()));
-        let cable = Cable { port, state: state.clone(), open: open.clone() };
+        let cable = Cable { port, state: state.clone(), open: open.clone(), stranded: Vec::new() };
         thread::spawn(move || {
             for near in listener.incoming() {
                 let Ok(near) = near else { return };
@@ -215,15 +218,12 @@ impl Cable {
                     continue; // and so it is closed
                 }
                 let Ok(far) = TcpStream::connect(("127.0.0.1", daemon_port)) else { continue };
-                for stream in [&near, &far] {
-                    open.lock()
-                        .expect("no panic while it is held")
-                        .push(stream.try_clone().expect("a handle"));
-                }
                 let (near2, far2) = (near.try_clone().expect("a handle"), far.try_clone().expect("a handle"));
-                thread::spawn(move || carry(near2, far2, None));
-                let state = state.clone();
-                thread::spawn(move || carry(far, near, Some(&state)));
+                let (near3, far3) = (near.try_clone().expect("a handle"), far.try_clone().expect("a handle"));
+                open.lock().expect("no panic while it is held").push([near2, far2]);
+                let (state, state2) = (state.clone(), state.clone());
+                thread::spawn(move || carry(near3, far3, &state, false));
+                thread::spawn(move || carry(far, near, &state2, true));
             }
         });
         cable
@@ -241,8 +241,24 @@ impl Cable {
     /// Breaks all connections; new ones are closed at once.
     pub(crate) fn cut(&self) {
         self.state.store(CUT, Ordering::SeqCst);
-        for stream in self.open.lock().expect("no panic while it is held").drain(..) {
+        for stream in self.open.lock().expect("no panic while it is held").drain(..).flatten() {
             let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Breaks all connections for the browser, while the daemon does not notice yet; new ones work.
+    pub(crate) fn strand(&mut self) {
+        self.state.store(STRANDED, Ordering::SeqCst);
+        for [near, far] in self.open.lock().expect("no panic while it is held").drain(..) {
+            let _ = near.shutdown(Shutdown::Both);
+            self.stranded.push(far);
+        }
+    }
+
+    /// The daemon notices what [`Cable::strand`] did.
+    pub(crate) fn notice(&mut self) {
+        for far in self.stranded.drain(..) {
+            let _ = far.shutdown(Shutdown::Both);
         }
     }
 
@@ -251,17 +267,19 @@ impl Cable {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, state: Option<&AtomicU8>) {
+fn carry(mut from: TcpStream, mut to: TcpStream, state: &AtomicU8, to_browser: bool) {
     let mut buffer = [0; 16 * 1024];
     loop {
         let read = match from.read(&mut buffer) {
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };
-        let deaf = state.is_some_and(|state| state.load(Ordering::SeqCst) != SOUND);
-        if !deaf && to.write_all(&buffer[..read]).is_err() {
+        let lost = to_browser && state.load(Ordering::SeqCst) == DEAF;
+        if !lost && to.write_all(&buffer[..read]).is_err() {
             break;
         }
     }
-    let _ = to.shutdown(Shutdown::Write);
+    if to_browser || state.load(Ordering::SeqCst) != STRANDED {
+        let _ = to.shutdown(Shutdown::Write);
+    }
 }

@@ -1,0 +1,104 @@
+//! The loop serving something else than chat: it echoes text lines, and WebSocket messages up to 16 MiB.
+//!
+//! `cargo run --example echo -- 127.0.0.1:9001`, then `nc 127.0.0.1 9001`, or a browser's
+//! `new WebSocket("ws://127.0.0.1:9001/")`.
+
+use std::collections::HashMap;
+
+use roomd::reactor::os::{ListenAddr, Os, SocketOptions};
+use roomd::reactor::{ConnectionId, Consumed, Handler, Limits, Loss, Net, Peer, Reactor, Then};
+use roomd::wire::line::{Found, Lines};
+use roomd::wire::websocket::{self, Decoder, Received};
+use roomd::wire::{Sniffed, http, sniff};
+
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+const LIMITS: websocket::Limits = websocket::Limits { message_bytes_max: BYTES_MAX, fragments_max: 1 << 20 };
+
+enum Speaks {
+    Undecided,
+    Lines(Lines),
+    WebSocket(Decoder),
+}
+
+#[derive(Default)]
+struct Echo(HashMap<ConnectionId, Speaks>);
+
+impl Echo {
+    /// Echoes the first thing in `input`: its length, or none if it is not there yet. The error is what
+    /// to say before closing.
+    fn take(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Result<Option<usize>, Vec<u8>> {
+        let (mut out, mut used) = (Vec::new(), 0);
+        match self.0.entry(id).or_insert(Speaks::Undecided) {
+            speaks @ Speaks::Undecided => match sniff(input) {
+                Sniffed::TooLittle => return Ok(None),
+                Sniffed::Http => {
+                    let Some(accepted) = http::accept_any(input, 8192)? else { return Ok(None) };
+                    (used, out) = accepted;
+                    *speaks = Speaks::WebSocket(Decoder::default());
+                }
+                _ => *speaks = Speaks::Lines(Lines::default()),
+            },
+            Speaks::Lines(lines) => match lines.next(input, BYTES_MAX) {
+                Found::Line(line, length) => (used, out) = (length, [&line, &b"\n"[..]].concat()),
+                Found::Nothing(_) => return Ok(None),
+                Found::TooLong(_) | Found::Flood => return Err(b"too long\n".to_vec()),
+            },
+            Speaks::WebSocket(decoder) => {
+                let frame =
+                    decoder.next(input, LIMITS).map_err(|v| websocket::close(Some(v.code), v.reason))?;
+                let Some((length, received)) = frame else { return Ok(None) };
+                used = length;
+                match received {
+                    Some(Received::Text(text)) => websocket::text_frame(&mut out, &text),
+                    Some(Received::Binary(bytes)) => websocket::binary_frame(&mut out, &bytes),
+                    Some(Received::Ping(payload)) => out = websocket::pong(&payload),
+                    Some(Received::Close(code)) => return Err(websocket::close(code, "")),
+                    Some(Received::Pong) | None => {}
+                }
+            }
+        }
+        net.send(id, &out);
+        Ok(Some(used))
+    }
+}
+
+impl Handler for Echo {
+    fn opened(&mut self, _net: &mut Net, _id: ConnectionId, _peer: Peer) {}
+
+    fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed {
+        let mut bytes = 0;
+        while bytes < input.len() {
+            match self.take(net, id, &input[bytes..]) {
+                Ok(Some(used)) => bytes += used,
+                Ok(None) => break,
+                Err(last_words) => {
+                    net.send(id, &last_words);
+                    self.lost(net, id, Loss::Broken);
+                    net.close(id);
+                    break;
+                }
+            }
+        }
+        Consumed { bytes, then: Then::Read }
+    }
+
+    fn ended(&mut self, net: &mut Net, id: ConnectionId, _rest: &[u8]) {
+        self.lost(net, id, Loss::Broken);
+    }
+
+    fn lost(&mut self, _net: &mut Net, id: ConnectionId, _loss: Loss) {
+        self.0.remove(&id);
+    }
+
+    fn stopping(&mut self, net: &mut Net) {
+        self.0.drain().for_each(|(id, _)| net.close(id));
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".into());
+    let mut os = Os::new()?;
+    println!("echo on {}", os.listen(&ListenAddr::Tcp(addr.parse()?), &SocketOptions::default())?);
+    let limits = Limits { feed_bytes_max: None, buffered_bytes_max: None, ..Limits::default() };
+    Ok(Reactor::new(os, Echo::default(), limits).run()?)
+}

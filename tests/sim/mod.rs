@@ -1,0 +1,409 @@
+//! A scripted machine for the loop: sockets that block, tear, break and lie as real ones may, and a
+//! clock that the test moves. Everything but epoll is the daemon's own code.
+//!
+//! Readiness is edge-triggered, as strictly as the platform's contract allows: an edge is reported
+//! once, and forgotten when it was reported.
+
+#![allow(dead_code, unreachable_pub)] // each test binary uses a part of it
+
+use std::cell::{Ref, RefCell, RefMut};
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+use std::time::Duration;
+
+use roomd::clock::{Millis, Now};
+use roomd::reactor::{ConnectionId, Event, Peer, Platform, Socket};
+
+/// Where the fake clock starts: 2026-01-01 00:00 UTC.
+const START_UNIX_MS: u64 = 1_767_225_600_000;
+
+/// SplitMix64: small, and the same everywhere.
+#[derive(Debug, Clone)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// One TCP connection, both ends of it.
+#[derive(Debug, Default)]
+pub struct Pipe {
+    /// Sent by the client, not read by the server yet.
+    to_server: VecDeque<u8>,
+    /// Sent by the server, not taken by the client yet: the socket's send buffer.
+    to_client: VecDeque<u8>,
+    /// So many bytes fit into it.
+    pub capacity: usize,
+    client_has_ended: bool,
+    pub server_has_ended: bool,
+    /// The client is gone without a good-bye.
+    is_reset: bool,
+    /// The client has closed its socket, and not only its side.
+    refuses_writes: bool,
+    /// The server has dropped its socket.
+    pub is_closed: bool,
+    id: Option<ConnectionId>,
+    watches_writable: bool,
+    has_edge: bool,
+    /// A write met a full buffer, or filled it; the next room is an edge.
+    was_full: bool,
+}
+
+impl Pipe {
+    fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.to_client.len())
+    }
+
+    fn is_readable(&self) -> bool {
+        !self.to_server.is_empty() || self.client_has_ended || self.is_reset
+    }
+}
+
+/// Everything the test and the loop share.
+#[derive(Debug)]
+pub struct World {
+    pub rng: Rng,
+    pub now_ms: u64,
+    pub pipes: Vec<Pipe>,
+    /// Connections that wait to be accepted; an error is what the next `accept` returns.
+    pub backlog: VecDeque<Result<usize, i32>>,
+    backlog_has_edge: bool,
+    /// How often a system call is interrupted or cut short, in percent.
+    pub fault_percent: usize,
+    pub stop_requests: usize,
+    /// How often the loop was told to wait for ever and had no event.
+    pub idle_waits: usize,
+    pub is_listening: bool,
+    pub peer_ip: Option<std::net::IpAddr>,
+    pub reregistrations: usize,
+    pub writes: usize,
+}
+
+/// The test's hold on the machine.
+#[derive(Debug, Clone)]
+pub struct Machine(Rc<RefCell<World>>);
+
+impl Machine {
+    pub fn new(seed: u64) -> Self {
+        Self(Rc::new(RefCell::new(World {
+            rng: Rng(seed),
+            now_ms: 1,
+            pipes: Vec::new(),
+            backlog: VecDeque::new(),
+            backlog_has_edge: false,
+            fault_percent: 0,
+            stop_requests: 0,
+            idle_waits: 0,
+            is_listening: true,
+            peer_ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+            reregistrations: 0,
+            writes: 0,
+        })))
+    }
+
+    pub fn world(&self) -> Ref<'_, World> {
+        self.0.borrow()
+    }
+
+    pub fn world_mut(&self) -> RefMut<'_, World> {
+        self.0.borrow_mut()
+    }
+
+    /// A client connects; the server's socket will buffer `capacity` bytes for it.
+    pub fn connect(&self, capacity: usize) -> usize {
+        let mut world = self.0.borrow_mut();
+        world.pipes.push(Pipe { capacity, ..Pipe::default() });
+        let pipe = world.pipes.len() - 1;
+        world.backlog.push_back(Ok(pipe));
+        world.backlog_has_edge = true;
+        pipe
+    }
+
+    /// The next `accept` fails with this error number.
+    pub fn fail_accept(&self, errno: i32) {
+        let mut world = self.0.borrow_mut();
+        world.backlog.push_back(Err(errno));
+        world.backlog_has_edge = true;
+    }
+
+    /// The client sends bytes.
+    pub fn send(&self, pipe: usize, bytes: &[u8]) {
+        let pipe = &mut self.0.borrow_mut().pipes[pipe];
+        if !bytes.is_empty() && !pipe.is_closed {
+            pipe.to_server.extend(bytes);
+            pipe.has_edge = true;
+        }
+    }
+
+    /// The client has said its last.
+    pub fn end(&self, pipe: usize) {
+        let pipe = &mut self.0.borrow_mut().pipes[pipe];
+        pipe.client_has_ended = true;
+        pipe.has_edge = true;
+    }
+
+    /// The client is gone; what it sent and was not read may be lost.
+    pub fn reset(&self, pipe: usize) {
+        let pipe = &mut self.0.borrow_mut().pipes[pipe];
+        pipe.is_reset = true;
+        pipe.to_client.clear();
+        pipe.has_edge = true;
+    }
+
+    /// The client has closed its socket: what it sent can still be read, but writing to it fails.
+    pub fn close(&self, pipe: usize) {
+        let pipe = &mut self.0.borrow_mut().pipes[pipe];
+        pipe.client_has_ended = true;
+        pipe.refuses_writes = true;
+        pipe.has_edge = true;
+    }
+
+    /// The client takes up to `max` bytes.
+    pub fn receive(&self, pipe: usize, max: usize) -> Vec<u8> {
+        let pipe = &mut self.0.borrow_mut().pipes[pipe];
+        let count = pipe.to_client.len().min(max);
+        if count > 0 && pipe.was_full {
+            pipe.was_full = false;
+            pipe.has_edge = true;
+        }
+        pipe.to_client.drain(..count).collect()
+    }
+
+    /// Whether the client would read the end now.
+    pub fn is_at_end(&self, pipe: usize) -> bool {
+        let pipe = &self.0.borrow().pipes[pipe];
+        (pipe.server_has_ended || pipe.is_closed) && pipe.to_client.is_empty()
+    }
+}
+
+/// The server's end of a [`Pipe`].
+#[derive(Debug)]
+pub struct SimSocket {
+    machine: Machine,
+    pipe: usize,
+}
+
+impl SimSocket {
+    fn fault(&self) -> bool {
+        let mut world = self.machine.world_mut();
+        let percent = world.fault_percent;
+        world.rng.chance(percent)
+    }
+}
+
+impl Read for SimSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.fault() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let is_short = self.fault();
+        let mut world = self.machine.world_mut();
+        let short = 1 + world.rng.below(40);
+        let pipe = &mut world.pipes[self.pipe];
+        if pipe.to_server.is_empty() {
+            return if pipe.is_reset {
+                Err(io::ErrorKind::ConnectionReset.into())
+            } else if pipe.client_has_ended {
+                Ok(0)
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            };
+        }
+        let mut count = pipe.to_server.len().min(buffer.len());
+        if is_short && count > short {
+            // What is left arrives later, as far as the server can tell.
+            count = short;
+            pipe.has_edge = true;
+        }
+        for (place, byte) in buffer.iter_mut().zip(pipe.to_server.drain(..count)) {
+            *place = byte;
+        }
+        Ok(count)
+    }
+}
+
+impl Write for SimSocket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.fault() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let is_short = self.fault();
+        let mut world = self.machine.world_mut();
+        world.writes += 1;
+        let short = 1 + world.rng.below(40);
+        let pipe = &mut world.pipes[self.pipe];
+        assert!(!pipe.server_has_ended, "a write after shutdown");
+        assert!(!bytes.is_empty(), "a write of nothing");
+        if pipe.is_reset || pipe.refuses_writes {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let mut count = bytes.len().min(pipe.room());
+        if is_short {
+            count = count.min(short);
+        }
+        if count < bytes.len() {
+            pipe.was_full = true;
+            // The system freed some room just after it said there was none.
+            pipe.has_edge |= pipe.room() > count;
+        }
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        pipe.to_client.extend(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        assert!(pieces.len() <= 64, "more pieces than agreed");
+        let whole: Vec<u8> = pieces.iter().flat_map(|piece| piece.to_vec()).collect();
+        self.write(&whole)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Socket for SimSocket {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        let pipe = &mut self.machine.world_mut().pipes[self.pipe];
+        if pipe.is_reset {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        pipe.server_has_ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for SimSocket {
+    fn drop(&mut self) {
+        let mut world = self.machine.world_mut();
+        let pipe = &mut world.pipes[self.pipe];
+        pipe.is_closed = true;
+        if !pipe.to_server.is_empty() {
+            // Closing with unread input resets the connection: what was under way is destroyed.
+            pipe.to_client.clear();
+        }
+    }
+}
+
+/// The [`Platform`] of a [`Machine`].
+#[derive(Debug)]
+pub struct SimPlatform(pub Machine);
+
+impl Platform for SimPlatform {
+    type Socket = SimSocket;
+
+    fn now(&mut self) -> Now {
+        let now_ms = self.0.world().now_ms;
+        Now { monotonic: Millis(now_ms), unix_ms: START_UNIX_MS + now_ms }
+    }
+
+    fn busy(&mut self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let world = &mut *self.0.world_mut();
+        let World { pipes, rng, fault_percent, .. } = world;
+        let mut is_late = false;
+        for pipe in pipes.iter_mut() {
+            let Some(id) = pipe.id else { continue };
+            let is_spurious = rng.chance(*fault_percent / 4);
+            if !(pipe.has_edge || is_spurious) {
+                continue;
+            }
+            if rng.chance(*fault_percent / 2) {
+                is_late = true;
+                continue;
+            }
+            let readable = pipe.is_readable() || is_spurious;
+            let writable = (pipe.watches_writable && pipe.room() > 0) || is_spurious;
+            let read_closed = pipe.client_has_ended || pipe.is_reset;
+            if pipe.has_edge && !readable && !writable && pipe.room() > 0 && pipe.was_full {
+                continue; // an edge that nobody watches: it shows when interest changes
+            }
+            pipe.has_edge = false;
+            events.push(Event::Connection { id, readable, writable, read_closed });
+            if is_spurious {
+                // The table of connections may have changed meanwhile.
+                let id = ConnectionId { generation: id.generation.wrapping_add(1000), ..id };
+                events.push(Event::Connection { id, readable: true, writable: true, read_closed: true });
+            }
+        }
+        for i in (1..events.len()).rev() {
+            events.swap(i, rng.below(i + 1));
+        }
+        if std::mem::take(&mut world.backlog_has_edge) {
+            events.push(Event::Listener(0));
+        }
+        events.extend((0..std::mem::take(&mut world.stop_requests)).map(|_| Event::Stop));
+        if events.is_empty() && !is_late {
+            match timeout {
+                Some(wait) => world.now_ms += wait.as_millis() as u64,
+                None => world.idle_waits += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn listeners(&self) -> usize {
+        1
+    }
+
+    fn accept(&mut self, _listener: usize) -> io::Result<(SimSocket, Peer)> {
+        let mut world = self.0.world_mut();
+        let ip = world.peer_ip;
+        match world.backlog.pop_front() {
+            None => Err(io::ErrorKind::WouldBlock.into()),
+            Some(Err(errno)) => Err(io::Error::from_raw_os_error(errno)),
+            Some(Ok(pipe)) => {
+                let socket = SimSocket { machine: self.0.clone(), pipe };
+                Ok((socket, Peer { ip, listener: 0 }))
+            }
+        }
+    }
+
+    fn close_listeners(&mut self) {
+        self.0.world_mut().is_listening = false;
+    }
+
+    fn register(&mut self, socket: &mut SimSocket, id: ConnectionId) -> io::Result<()> {
+        let pipe = &mut self.0.world_mut().pipes[socket.pipe];
+        assert!(pipe.id.is_none(), "registered twice");
+        pipe.id = Some(id);
+        pipe.has_edge |= pipe.is_readable();
+        Ok(())
+    }
+
+    fn reregister(&mut self, socket: &mut SimSocket, id: ConnectionId, writable: bool) -> io::Result<()> {
+        let mut world = self.0.world_mut();
+        world.reregistrations += 1;
+        let pipe = &mut world.pipes[socket.pipe];
+        assert_eq!(pipe.id, Some(id));
+        assert_ne!(pipe.watches_writable, writable, "a change of interest that changes nothing");
+        pipe.watches_writable = writable;
+        pipe.has_edge |= pipe.is_readable() || (writable && pipe.room() > 0);
+        Ok(())
+    }
+
+    fn deregister(&mut self, socket: &mut SimSocket) {
+        self.0.world_mut().pipes[socket.pipe].id = None;
+    }
+}
