@@ -2,6 +2,8 @@
 //!
 //! The dishonest server is a hub in this file, which treats exactly one message wrongly.
 
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what is wrong")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
@@ -91,12 +93,12 @@ fn serve(stream: TcpStream, room: &Mutex<Room>, fault: Fault) {
         room.clients.len() - 1
     };
     for line in lines {
-        room.lock().unwrap().say(me, format!("{name}: {line}\n"), fault);
+        room.lock().unwrap().say(me, &format!("{name}: {line}\n"), fault);
     }
 }
 
 impl Room {
-    fn say(&mut self, from: usize, line: String, fault: Fault) {
+    fn say(&mut self, from: usize, line: &str, fault: Fault) {
         let is_faulty = self.messages == FAULTY_MESSAGE;
         self.messages += 1;
         let mut held_back = self.held_back.take();
@@ -106,15 +108,17 @@ impl Room {
                 Fault::Double if is_faulty && to == FAULTY_CLIENT => line.repeat(2),
                 Fault::Damage if is_faulty && to == FAULTY_CLIENT => line.replace("..", ".x"),
                 Fault::Reorder if is_faulty && to == FAULTY_CLIENT => {
-                    self.held_back = Some(line.clone());
+                    self.held_back = Some(line.to_owned());
                     String::new()
                 }
-                Fault::Reorder if to == FAULTY_CLIENT => line.clone() + &held_back.take().unwrap_or_default(),
+                Fault::Reorder if to == FAULTY_CLIENT => {
+                    line.to_owned() + &held_back.take().unwrap_or_default()
+                }
                 Fault::HangUp if is_faulty && to == FAULTY_CLIENT => {
                     client.shutdown(std::net::Shutdown::Both).unwrap();
                     String::new()
                 }
-                _ => line.clone(),
+                _ => line.to_owned(),
             };
             // The one that was hung up on cannot be written to.
             drop(client.write_all(text.as_bytes()));

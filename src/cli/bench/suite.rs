@@ -307,7 +307,10 @@ fn table(outcome: &Outcome, contenders: &[Against], workloads: &[&Workload]) -> 
              processor: repeat it on an idle machine."
         );
     }
-    let _ = writeln!(text, "The same by hand:\n");
+    let _ = writeln!(
+        text,
+        "One by one, against a server of your own:\n\n    roomd serve --max-connections 15000"
+    );
     for workload in workloads {
         let _ = writeln!(text, "    roomd bench {}    # {}", workload.flags.join(" "), workload.name);
     }
