@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::client::State;
 use super::dialect::Dialect;
 use super::driver::Driver;
-use super::plan::Load;
+use super::plan::{Load, Plan};
 use super::progress::Progress;
 use super::random::Random;
 
@@ -20,6 +20,10 @@ const QUIET_SOON: Duration = Duration::from_millis(200);
 const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// Nothing was delivered for so long although messages are in flight: the rest is lost.
 const DRAIN_STALL: Duration = Duration::from_secs(3);
+/// A server that fell behind a rate gets so much time to take what was due.
+const OVERTIME: Duration = Duration::from_secs(5);
+/// What is in flight is bounded by socket buffers: it arrives within this, or slower than anybody waits.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
 /// After the last delivery, wait for what should not come: messages for the second time.
 const LINGER: Duration = Duration::from_millis(50);
 /// A sender with so many bytes waiting for its socket gets no more for now.
@@ -87,6 +91,8 @@ pub(super) fn settle(driver: &mut Driver) -> Result<(), String> {
 pub(super) struct Loaded {
     /// How many members left and came back.
     pub(super) churned: u64,
+    /// How many messages were due, but the server did not take them in time.
+    pub(super) unsent: u64,
     /// The load was cut short because nothing came back any more.
     pub(super) is_stalled: bool,
 }
@@ -119,23 +125,27 @@ pub(super) fn load(driver: &mut Driver) -> Result<Loaded, String> {
         }
         progress.show(Instant::now(), now.as_millis() as u64, || rate_so_far(driver));
     }
-    drain(driver, &mut pace)?;
+    loaded.unsent = drain(driver, &mut pace)?;
     progress.end(&rate_so_far(driver));
     Ok(loaded)
 }
 
-/// Sends what was due and did not get out, and waits for what is in flight.
-fn drain(driver: &mut Driver, pace: &mut Pace) -> Result<(), String> {
+/// Sends what was due and did not get out, and waits for what is in flight. Returns how many messages
+/// were still not sent when the time for that was over.
+fn drain(driver: &mut Driver, pace: &mut Pace) -> Result<u64, String> {
     let end = driver.plan.duration;
     let start = Instant::now();
     loop {
-        let is_all_sent = match driver.plan.load {
-            Load::RatePerSecond(_) => pace.send_due(driver, end) >= end,
-            Load::Window(_) | Load::Idle => true,
-        };
-        let is_all_here = driver.ledger.in_flight() == 0 && is_all_sent;
-        if is_all_here || (is_stalled(driver) && start.elapsed() > DRAIN_STALL) {
-            return Ok(());
+        let took = start.elapsed();
+        if took < OVERTIME {
+            pace.send_due(driver, end);
+        }
+        let unsent = pace.unsent(&driver.plan);
+        let is_sending_over = unsent == 0 || took >= OVERTIME;
+        let is_all_here = driver.ledger.in_flight() == 0 && is_sending_over;
+        let is_hopeless = is_stalled(driver) && took > DRAIN_STALL;
+        if is_all_here || is_hopeless || took > DRAIN_MAX {
+            return Ok(unsent);
         }
         driver.turn(TURN_MAX)?;
     }
@@ -196,23 +206,42 @@ impl Pace {
         }
     }
 
-    /// Sends what is due at `now` and returns when the next message will be, on the driver's clock.
+    /// Sends what is due at `now` and returns when the next message will be, on the driver's clock. When
+    /// the duration is over nothing more becomes due.
     fn send_due(&mut self, driver: &mut Driver, now: Duration) -> Duration {
         match driver.plan.load {
             Load::RatePerSecond(rate) => self.send_by_rate(driver, now, rate),
-            Load::Window(window) => self.send_by_window(driver, now, window),
-            Load::Idle => Duration::MAX,
+            Load::Window(window) if now < driver.plan.duration => self.send_by_window(driver, now, window),
+            Load::Window(_) | Load::Idle => Duration::MAX,
         }
     }
 
-    /// Message number `n` of all is due after `n / rate` seconds; the senders take turns.
+    /// How many messages became due in the duration of `plan` and are not sent.
+    fn unsent(&self, plan: &Plan) -> u64 {
+        let Load::RatePerSecond(rate) = plan.load else {
+            return 0;
+        };
+        let is_due = |sender: &usize| self.next_due(*sender, rate) < plan.duration;
+        if (0..self.sent.len()).filter(is_due).count() == 0 {
+            return 0;
+        }
+        let due = (plan.duration.as_secs_f64() * rate).ceil() as u64;
+        due.saturating_sub(self.sent.iter().sum()).max(1)
+    }
+
+    /// When the next message of `sender` is due: number `n` of all after `n / rate` seconds, and the
+    /// senders take turns.
+    fn next_due(&self, sender: usize, rate: f64) -> Duration {
+        let number = self.sent[sender] * self.sent.len() as u64 + sender as u64;
+        Duration::from_secs_f64(number as f64 / rate)
+    }
+
+    /// Sends what every sender has due, and returns when the next one will have something.
     fn send_by_rate(&mut self, driver: &mut Driver, now: Duration, rate: f64) -> Duration {
-        let senders = self.sent.len() as u64;
         let mut next = Duration::MAX;
         for sender in 0..self.sent.len() {
             while can_send(driver, sender) {
-                let number = self.sent[sender] * senders + sender as u64;
-                let due = Duration::from_secs_f64(number as f64 / rate);
+                let due = self.next_due(sender, rate);
                 if due > now || due >= driver.plan.duration {
                     next = next.min(due);
                     break;
@@ -302,5 +331,29 @@ fn not_let_in(driver: &Driver, total: usize) -> String {
             CONNECT_STALL.as_secs()
         ),
         (joined, false) => format!("{joined} of {total} clients came in at {target}: {}", reasons.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(senders: usize) -> Pace {
+        Pace { sent: vec![0; senders], next_sender: 0, churned: 0, random: Random::new(1) }
+    }
+
+    #[test]
+    fn messages_are_due_evenly_and_senders_take_turns() {
+        let mut pace = pace(2);
+        assert_eq!(pace.next_due(0, 100.0), Duration::ZERO);
+        assert_eq!(pace.next_due(1, 100.0), Duration::from_millis(10));
+        pace.sent[0] = 1;
+        assert_eq!(pace.next_due(0, 100.0), Duration::from_millis(20));
+    }
+
+    #[test]
+    fn poll_never_sleeps_past_a_due_time() {
+        assert_eq!(poll_timeout(Duration::from_micros(900)), Duration::ZERO);
+        assert_eq!(poll_timeout(Duration::from_micros(2900)), Duration::from_millis(2));
     }
 }

@@ -258,6 +258,13 @@ fn notes(driver: &Driver, server: Option<&Server>, generator: &Generator, loaded
     if loaded.is_stalled {
         notes.push("the load was cut short: nothing was delivered any more".into());
     }
+    if loaded.unsent > 0 {
+        notes.push(format!(
+            "{} messages were due and could not be sent, because the server did not take them: the rate \
+             is too high for it",
+            loaded.unsent
+        ));
+    }
     if server.is_none() {
         let target = driver.plan.target;
         notes.push(format!(
