@@ -221,8 +221,7 @@ impl Pace {
         let Load::RatePerSecond(rate) = plan.load else {
             return 0;
         };
-        let is_due = |sender: &usize| self.next_due(*sender, rate) < plan.duration;
-        if (0..self.sent.len()).filter(is_due).count() == 0 {
+        if !(0..self.sent.len()).any(|sender| self.next_due(sender, rate) < plan.duration) {
             return 0;
         }
         let due = (plan.duration.as_secs_f64() * rate).ceil() as u64;
