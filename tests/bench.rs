@@ -57,7 +57,8 @@ enum Fault {
     HangUp,
 }
 
-/// Which message is treated wrongly, and for which client.
+/// Which message is treated wrongly, and for which of those who get it: clients come in in any order,
+/// so that the first of all may be the sender.
 const FAULTY_MESSAGE: usize = 5;
 const FAULTY_CLIENT: usize = 0;
 
@@ -102,7 +103,8 @@ impl Room {
         let is_faulty = self.messages == FAULTY_MESSAGE;
         self.messages += 1;
         let mut held_back = self.held_back.take();
-        for (to, client) in self.clients.iter_mut().enumerate().filter(|(to, _)| *to != from) {
+        let others = self.clients.iter_mut().enumerate().filter(|(to, _)| *to != from);
+        for (to, (_, client)) in others.enumerate() {
             let text = match fault {
                 Fault::Lose if is_faulty && to == FAULTY_CLIENT => String::new(),
                 Fault::Double if is_faulty && to == FAULTY_CLIENT => line.repeat(2),

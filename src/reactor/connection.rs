@@ -169,3 +169,13 @@ impl Connection {
         Phase::Lingering { until: now.after(LINGER_TIME_MAX), bytes_left: LINGER_BYTES_MAX }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());
+    }
+}

@@ -320,8 +320,11 @@ impl Net {
         self.remove(id);
     }
 
-    /// Asks for [`Handler::woken`](super::Handler::woken) at `at`; replaces what was asked for before.
+    /// Asks for [`Handler::woken`](super::Handler::woken) at `at`, or at the next tick of the clock if
+    /// that is past; replaces what was asked for before.
     pub fn wake_at(&mut self, id: ConnectionId, at: Millis) {
+        // Strictly later, or a handler that asks for "now" when it is woken would keep the loop in its place.
+        let at = at.max(Millis(self.now.monotonic.0 + 1));
         if let Some(connection) = find(&mut self.connections, id) {
             connection.wake_at = at;
             self.arm(id);

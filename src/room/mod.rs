@@ -139,9 +139,10 @@ impl Chat {
 
     /// Takes somebody out.
     pub fn leave(&mut self, MemberId(key): MemberId, why: Option<Why>, now: Now) {
-        self.depart(key, why, now);
+        let room = self.depart(key, now);
         let member = self.members.remove(key as usize);
         self.names.remove(key, &member.name);
+        self.tell_left(room, member.name, why, now);
     }
 
     /// Carries out a command, or answers why not.
@@ -324,8 +325,10 @@ impl Chat {
         let number = self.find_or_make_room(room.clone(), now)?;
         let is_elsewhere = self.members[key as usize].room != number;
         if is_elsewhere {
-            self.depart(key, Some(Why::Moved(room)), now);
+            let left = self.depart(key, now);
             self.arrive(key, number, now);
+            // Only now: whoever goes does not hear it.
+            self.tell_left(left, self.members[key as usize].name.clone(), Some(Why::Moved(room)), now);
         }
         let history = if is_elsewhere { self.limits.history_on_join } else { 0 };
         self.welcome(key, names_max, history, reference, now);
@@ -402,19 +405,24 @@ impl Chat {
         self.outbox.push_back(Output::Entered { tag, room: number });
     }
 
-    /// Takes a member out of its room, and tells those who stay.
-    fn depart(&mut self, key: u32, why: Option<Why>, now: Now) {
-        let Member { room: number, position, ref name, .. } = self.members[key as usize];
-        let name = name.clone();
+    /// Takes a member out of its room; returns which one.
+    fn depart(&mut self, key: u32, now: Now) -> u32 {
+        let Member { room: number, position, .. } = self.members[key as usize];
         let room = &mut self.rooms[number as usize];
         room.members.swap_remove(position as usize);
         if let Some(&moved) = room.members.get(position as usize) {
             self.members[moved as usize].position = position;
         }
-        let total = room.members.len();
-        if total == 0 {
+        if room.members.is_empty() {
             room.empty_since = now.monotonic;
         }
+        number
+    }
+
+    /// Tells those who have stayed in a room.
+    fn tell_left(&mut self, number: u32, name: Name, why: Option<Why>, now: Now) {
+        let room = &mut self.rooms[number as usize];
+        let total = room.members.len();
         if self.limits.quiet_above.is_some_and(|max| total >= max) {
             room.crowd.note_left(now.monotonic);
             self.next_notice = self.next_notice.min(room.crowd.due());

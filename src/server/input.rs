@@ -74,7 +74,6 @@ impl Server {
                     message_bytes_max: config.line_bytes_max,
                     fragments_max: FRAGMENTS_MAX,
                 };
-                session.was_pinged = false;
                 match decoder.next(input, limits) {
                     Ok(None) => Taken::NeedsMore(0),
                     Ok(Some((count, received))) => {

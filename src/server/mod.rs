@@ -1,5 +1,5 @@
-//! The chat server: the [`Handler`] that puts the dialects of [`wire`](crate::wire) and the rooms of
-//! [`room`](crate::room) on the loop of [`reactor`](crate::reactor).
+//! The chat server: the [`Handler`] that puts the dialects of [`crate::wire`] and the rooms of
+//! [`crate::room`] on the loop of [`crate::reactor`].
 //!
 //! | what | where |
 //! |---|---|
@@ -273,6 +273,10 @@ impl Handler for Server {
     fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed {
         if let Some(session) = self.session(id) {
             session.heard_at = net.now().monotonic;
+            if std::mem::take(&mut session.was_pinged) {
+                // The next ping is due earlier than the end that it was waiting for.
+                self.rearm(net, id);
+            }
         }
         let mut bytes = 0;
         loop {

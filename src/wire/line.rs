@@ -44,6 +44,9 @@ impl Lines {
         self.scanned = 0;
         let was_dropped = std::mem::take(&mut self.dropped) > 0;
         let line = strip(&input[..length]);
+        // Counted as it came, telnet sequences included: the limit must not depend on whether the line
+        // arrived whole. Only its end does not count.
+        let bytes = length - usize::from(input[..length].ends_with(b"\r"));
         match was_dropped {
             true => match self.next(&input[length + 1..], max_bytes) {
                 Found::Line(line, used) => Found::Line(line, length + 1 + used),
@@ -51,7 +54,7 @@ impl Lines {
                 Found::Nothing(used) => Found::Nothing(length + 1 + used),
                 Found::Flood => Found::Flood,
             },
-            false if line.len() > max_bytes => Found::TooLong(length + 1),
+            false if bytes > max_bytes => Found::TooLong(length + 1),
             false => Found::Line(line, length + 1),
         }
     }

@@ -1,0 +1,341 @@
+//! The text dialect over TCP, as DESIGN.md §6 has it.
+
+use std::time::{Duration, Instant};
+
+use crate::common::{Client, Daemon, GREETING};
+
+/// A connection that the daemon accepts together with what it says first: it cannot be greeted.
+fn speaks_at_once(daemon: &Daemon, bytes: &[u8]) -> Client {
+    daemon.signal("STOP");
+    let mut client = daemon.connect();
+    client.send(bytes);
+    daemon.signal("CONT");
+    client
+}
+
+#[test]
+fn whoever_is_silent_for_200_ms_is_greeted_once() {
+    let daemon = Daemon::start();
+    let before = Instant::now();
+    let mut bob = daemon.connect();
+    bob.hears(&[GREETING]);
+    assert!(before.elapsed() >= Duration::from_millis(200));
+    bob.hears_after("bob", &["* welcome bob - #lobby, 1 here: bob"]);
+    bob.hears_nothing();
+}
+
+#[test]
+fn whoever_speaks_at_once_is_not_greeted() {
+    let daemon = Daemon::start();
+    let mut bob = speaks_at_once(&daemon, b"bob\n");
+    bob.hears(&["* welcome bob - #lobby, 1 here: bob"]);
+}
+
+#[test]
+fn lines_may_be_glued_and_split_anywhere() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.connect());
+    bob.send(b"bob\none\ntwo\nth");
+    alice.hears(&["* bob joined", "bob: one", "bob: two"]);
+    bob.send(b"ree\n");
+    alice.hears(&["bob: three"]);
+    for byte in "four: größe\n".bytes() {
+        bob.send(&[byte]);
+    }
+    alice.hears(&["bob: four: größe"]);
+}
+
+#[test]
+fn both_line_ends_are_taken_and_empty_lines_ignored() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.connect());
+    bob.send(b"\r\n\n  \nbob\r\n\r\n\n   \none\r\ntwo\n");
+    alice.hears(&["* bob joined", "bob: one", "bob: two"]);
+}
+
+#[test]
+fn telnet_sequences_are_no_part_of_a_name_or_a_line() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.connect());
+    // IAC WILL NAWS, IAC SB NAWS 0 80 0 10 IAC SE: the window has 10 rows, and 10 is a newline.
+    bob.send(b"\xff\xfb\x1f\xff\xfa\x1f\0\x50\0\x0a\xff\xf0bo\xff\xf1b\nhe\xff\xfd\x0allo\r\n");
+    alice.hears(&["* bob joined", "bob: hello"]);
+}
+
+#[test]
+fn a_line_that_is_not_utf8_is_refused_and_nothing_else() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.enter("bob"));
+    alice.hears(&["* bob joined"]);
+    bob.send(b"caf\xe9\nhello\n");
+    bob.hears(&["! bad-utf8: the line is not UTF-8"]);
+    alice.hears(&["bob: hello"]);
+}
+
+#[test]
+fn a_line_that_is_too_long_is_refused_and_the_next_one_is_heard() {
+    let daemon = Daemon::with(&["--max-line-bytes", "512"]);
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.enter("bob"));
+    alice.hears(&["* bob joined"]);
+    let longest = "é".repeat(256);
+    bob.send(format!("{longest}x\n{longest}\r\n{}\nshort\n", "x".repeat(20_000)).as_bytes());
+    let error = "! too-long: a message has at most 512 bytes; yours was dropped";
+    bob.hears(&[error, error]);
+    alice.hears(&[&format!("bob: {longest}"), "bob: short"]);
+}
+
+#[test]
+fn a_line_without_an_end_closes_the_connection_after_64_kib() {
+    let daemon = Daemon::start();
+    let mut bob = daemon.enter("bob");
+    bob.send(&[b'x'; 66_000]);
+    bob.hears(&["! too-long: a message has at most 4096 bytes; yours was dropped"]);
+    bob.hears(&["! too-long: a line that does not end is not chat"]);
+    bob.hears_the_end();
+}
+
+#[test]
+fn names_have_rules_and_may_be_tried_again() {
+    let daemon = Daemon::start();
+    let _alice = daemon.enter("Alice");
+    let mut bob = daemon.connect();
+    let rule = "! name-bad: a name has 1 to 32 characters: letters, digits, _ - .";
+    bob.say("b o b");
+    let line = bob.line();
+    assert_eq!(if line == GREETING { bob.line() } else { line }, rule);
+    for bad in [&"x".repeat(33), "@bob", "bob:", "b\u{202e}ob", "\u{3164}", "*", "/nick"] {
+        bob.hears_after(bad, &[rule]);
+    }
+    for reserved in ["GET", "server", "Roomd", "me"] {
+        bob.hears_after(reserved, &[&format!("! name-bad: {reserved} is a reserved word")]);
+    }
+    bob.hears_after("Alice", &["! name-taken: Alice is in use"]);
+    for alike in ["ALICE", "\u{ff21}lice", "Al\u{456}ce"] {
+        bob.hears_after(alike, &[&format!("! name-taken: {alike} looks like Alice, who is here")]);
+    }
+    bob.hears_after(" 李雷 ", &["* welcome 李雷 - #lobby, 2 here: Alice, 李雷"]);
+}
+
+#[test]
+fn a_name_is_free_again_when_its_owner_is_gone() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.enter("bob"));
+    bob.say("/quit");
+    alice.hears(&["* bob joined", "* bob left"]);
+    let mut other = daemon.enter("bob");
+    alice.hears(&["* bob joined"]);
+    other.hears_after("/nick rob", &["* bob is now rob"]);
+    alice.hears(&["* bob is now rob"]);
+    daemon.enter("bob");
+}
+
+#[test]
+fn every_command_does_what_the_help_says() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.enter("bob"));
+    alice.hears(&["* bob joined"]);
+
+    // One's own lines do not come back.
+    bob.say("hello");
+    alice.hears(&["bob: hello"]);
+    bob.hears_nothing();
+    bob.say("/me waves");
+    alice.hears(&["** bob waves"]);
+    bob.say("//shrug");
+    alice.hears(&["bob: /shrug"]);
+
+    bob.say("/msg ALICE psst  psst");
+    alice.hears(&["@bob: psst  psst"]);
+    bob.hears_nothing();
+    bob.hears_after("/msg bob note to self", &["@bob: note to self"]);
+
+    bob.hears_after("/who", &["* 2 here: alice, bob"]);
+    bob.hears_after("/nick Bob", &["* bob is now Bob"]);
+    alice.hears(&["* bob is now Bob"]);
+    bob.hears_after("/ping", &["* pong"]);
+
+    bob.say("/history 2");
+    let lines = [bob.line(), bob.line()];
+    assert!(lines[0].starts_with("~ ") && lines[0].ends_with(" ** bob waves"), "{lines:?}");
+    assert!(lines[1].starts_with("~ ") && lines[1].ends_with(" bob: /shrug"), "{lines:?}");
+
+    bob.hears_after("/join #Dev", &["* welcome Bob - #dev, 1 here: Bob"]);
+    alice.hears(&["* Bob left (room dev)"]);
+    bob.hears_after("/rooms", &["* 2 rooms: #dev (1), #lobby (1)"]);
+    bob.hears_after("/history", &["* nothing was said here yet"]);
+    bob.say("alone");
+    bob.say("/msg alice from another room");
+    alice.hears(&["@Bob: from another room"]);
+
+    bob.say("/help");
+    let help: Vec<String> = (0..11).map(|_| bob.line()).collect();
+    for command in ["msg", "me", "who", "nick", "join", "rooms", "history", "ping", "help", "quit"] {
+        assert!(help.iter().any(|line| line.contains(&format!("/{command}"))), "{command}: {help:?}");
+    }
+    assert!(help.iter().all(|line| line.starts_with("* ")), "{help:?}");
+
+    bob.hears_after("/quit", &["* bye"]);
+    bob.hears_the_end();
+    alice.hears_nothing();
+}
+
+#[test]
+fn every_refusal_has_its_code() {
+    let daemon = Daemon::with(&["--max-rooms", "1"]);
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.enter("bob"));
+    alice.hears(&["* bob joined"]);
+    for (line, answer) in [
+        ("/nick alice", "! name-taken: alice is in use"),
+        ("/nick", "! name-bad: a name has 1 to 32 characters: letters, digits, _ - ."),
+        ("/msg carol hi", "! no-such-user: nobody here is called carol"),
+        ("/msg alice", "! bad-argument: say /msg NAME TEXT"),
+        ("/me", "! bad-argument: say /me TEXT"),
+        ("/history all", "! bad-argument: say /history or /history 50"),
+        ("/join a b", "! bad-argument: a room name has 1 to 32 characters: letters, digits, _ - ."),
+        ("/join dev", "! full: there are 1 rooms, and somebody in each"),
+        // A mistyped /msg must not leak.
+        (
+            "/mgs alice secret",
+            "! unknown-command: there is no /mgs; /help lists what there is, //mgs says it",
+        ),
+        ("/ msg", "! unknown-command: there is no /; /help lists what there is, // says it"),
+    ] {
+        bob.hears_after(line, &[answer]);
+    }
+    alice.hears_nothing();
+}
+
+#[test]
+fn whoever_comes_in_is_shown_what_was_said() {
+    let daemon = Daemon::with(&["--history", "3", "--history-on-join", "2"]);
+    let mut alice = daemon.enter("alice");
+    for i in 1..=5 {
+        alice.say(&format!("line {i}"));
+    }
+    alice.hears_nothing();
+    let mut bob = daemon.enter("bob");
+    for expected in ["alice: line 4", "alice: line 5"] {
+        let line = bob.line();
+        assert!(line.starts_with("~ ") && line.ends_with(expected), "{line}");
+    }
+    bob.say("/history 10");
+    let lines: Vec<String> = (0..3).map(|_| bob.line()).collect();
+    assert!(lines[0].ends_with("line 3") && lines[2].ends_with("line 5"), "{lines:?}");
+    bob.hears_nothing();
+}
+
+#[test]
+fn an_unfinished_last_line_counts_and_what_was_asked_for_arrives_before_the_end() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.connect());
+    bob.send(b"bob\n/who\n/ping\nno newline");
+    bob.end_output();
+    alice.hears(&["* bob joined", "bob: no newline", "* bob left"]);
+    let heard = bob.rest();
+    assert!(
+        heard.ends_with("* welcome bob - #lobby, 2 here: alice, bob\n* 2 here: alice, bob\n* pong\n"),
+        "{heard}"
+    );
+}
+
+#[test]
+fn a_name_alone_may_be_the_unfinished_last_line() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.connect());
+    // "GET" could still become a request line.
+    bob.send(b"gustav");
+    bob.end_output();
+    alice.hears(&["* gustav joined", "* gustav left"]);
+    let heard = bob.rest();
+    assert!(heard.ends_with("* welcome gustav - #lobby, 2 here: alice, gustav\n"), "{heard}");
+    let mut other = daemon.connect();
+    other.send(b"GE");
+    other.end_output();
+    alice.hears(&["* GE joined", "* GE left"]);
+}
+
+#[test]
+fn a_private_message_reaches_other_rooms_and_nobody_else() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob, mut carol) = (daemon.enter("alice"), daemon.enter("bob"), daemon.enter("carol"));
+    alice.hears(&["* bob joined", "* carol joined"]);
+    bob.hears(&["* carol joined"]);
+    alice.hears_after("/join dev", &["* welcome alice - #dev, 1 here: alice"]);
+    bob.hears(&["* alice left (room dev)"]);
+    carol.hears(&["* alice left (room dev)"]);
+    bob.say("/msg alice psst");
+    alice.hears(&["@bob: psst"]);
+    bob.say("not for dev");
+    carol.hears(&["bob: not for dev"]);
+    alice.hears_nothing();
+    carol.hears_nothing();
+}
+
+#[test]
+fn whoever_does_not_say_a_name_is_told_so_and_closed() {
+    let daemon = Daemon::with(&["--name-wait", "300ms"]);
+    let mut silent = daemon.connect();
+    silent.hears(&[GREETING, "* bye: nothing was heard of you for too long (timeout)"]);
+    silent.hears_the_end();
+    let mut stubborn = daemon.connect();
+    stubborn.send(b"not a name\n");
+    assert!(stubborn.rest().ends_with("* bye: nothing was heard of you for too long (timeout)\n"));
+}
+
+#[test]
+fn a_request_line_on_a_text_connection_closes_it() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.enter("bob"));
+    bob.send(b"POST / HTTP/1.1\r\nHost: x\r\n\r\nhello\n");
+    bob.hears(&["! bad-argument: an HTTP request is not chat; the connection is closed"]);
+    bob.hears_the_end();
+    alice.hears(&["* bob joined", "* bob left"]);
+    alice.hears_nothing();
+}
+
+#[test]
+fn a_tls_client_is_closed_with_one_line_in_the_log() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
+    client.hears_the_end();
+    daemon.logs("it speaks TLS");
+}
+
+#[test]
+fn a_fast_speaker_is_read_later_and_loses_nothing() {
+    let daemon = Daemon::with(&["--exempt", "none", "--rate", "50", "--burst", "2"]);
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.connect());
+    let lines: String = (1..=20).map(|i| format!("line {i}\n")).collect();
+    bob.send(format!("bob\n{lines}").as_bytes());
+    bob.end_output();
+    alice.hears(&["* bob joined"]);
+    for i in 1..=20 {
+        alice.hears(&[&format!("bob: line {i}")]);
+    }
+    alice.hears(&["* bob left"]);
+    assert!(daemon.metric("roomd_rate_pauses_total") > 0);
+}
+
+#[test]
+fn in_a_crowd_joins_and_leaves_are_summed_up() {
+    let daemon = Daemon::with(&["--quiet-above", "2"]);
+    let (mut alice, bob) = (daemon.enter("alice"), daemon.enter("bob"));
+    alice.hears(&["* bob joined"]);
+    let _crowd = [daemon.enter("carol"), daemon.enter("dave")];
+    drop(bob);
+    // What falls into one second is one line; the sums of all lines are what happened.
+    let (mut joined, mut left) = (0, 0);
+    while (joined, left) != (2, 1) {
+        let line = alice.line();
+        let (changes, total) = line.strip_prefix("* ").and_then(|l| l.rsplit_once(", ")).expect(&line);
+        assert!(total.ends_with(" here"), "{line}");
+        for change in changes.split(", ") {
+            match change.split_once(' ') {
+                Some((count, "joined")) => joined += count.parse::<u32>().expect("a number"),
+                Some((count, "left")) => left += count.parse::<u32>().expect("a number"),
+                _ => panic!("{line}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,885 @@
+//! What readiness-based servers get wrong, one test per row of the list the daemon was designed with.
+//!
+//! Each test says in one line what happens without its guard, and each was seen to fail once with the
+//! guard taken out. Some run the loop on the scripted machine of `tests/sim`, where readiness comes
+//! exactly as the test wants it; the others talk to a real daemon.
+//!
+//! | row | test |
+//! |---|---|
+//! | 18, a partial line is scanned once | `wire::line::tests::a_partial_line_is_looked_at_once` |
+//! | 27, http that fails to parse | also `tests/real_clients/http.rs`: `http_never_becomes_lines` |
+//! | 28, control characters | also `room::body::tests` |
+//! | 29, telnet split across reads | also `wire::line::tests::any_split_of_the_input_gives_the_same_lines` |
+//! | all others | `row_NN_…` here |
+
+mod common;
+mod sim;
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::{Daemon, output_of};
+use roomd::clock::{Millis, Now};
+use roomd::reactor::os::{ListenAddr, Os, SocketOptions, Stream};
+use roomd::reactor::{
+    ConnectionId, Consumed, Event, FeedId, Handler, Limits, Loss, Net, Peer, Platform, Reactor, Socket, Then,
+};
+use roomd::server::{Config, Server};
+use sim::{Machine, SimPlatform, SimSocket};
+
+// ---- the loop on a scripted machine
+
+/// What the test and the platform share besides the machine.
+#[derive(Debug, Default)]
+struct Script {
+    /// How long the loop wanted to wait last; none: for ever.
+    asked: Option<Duration>,
+    /// How many events it got.
+    events: usize,
+    /// Events that come in the next batch besides those of the machine.
+    extra: Vec<Event>,
+    /// Events say that the peer hung up, and not that there is something to read.
+    says_hang_up_only: bool,
+    /// Every `write` accepts nothing.
+    writes_nothing: bool,
+    /// In the order in which connections were registered.
+    ids: Vec<ConnectionId>,
+}
+
+struct Scripted {
+    machine: SimPlatform,
+    script: Rc<RefCell<Script>>,
+}
+
+struct ScriptedSocket {
+    socket: SimSocket,
+    script: Rc<RefCell<Script>>,
+}
+
+impl Platform for Scripted {
+    type Socket = ScriptedSocket;
+
+    fn now(&mut self) -> Now {
+        self.machine.now()
+    }
+
+    fn busy(&mut self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// The clock stands still unless the test moves it.
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.machine.wait(Some(Duration::ZERO), events)?;
+        let mut script = self.script.borrow_mut();
+        if script.says_hang_up_only {
+            for event in events.iter_mut() {
+                if let Event::Connection { readable, read_closed, .. } = event {
+                    (*readable, *read_closed) = (false, true);
+                }
+            }
+        }
+        events.append(&mut script.extra);
+        script.asked = timeout;
+        script.events = events.len();
+        Ok(())
+    }
+
+    fn listeners(&self) -> usize {
+        self.machine.listeners()
+    }
+
+    fn accept(&mut self, listener: usize) -> io::Result<(ScriptedSocket, Peer)> {
+        let (socket, peer) = self.machine.accept(listener)?;
+        Ok((ScriptedSocket { socket, script: Rc::clone(&self.script) }, peer))
+    }
+
+    fn close_listeners(&mut self) {
+        self.machine.close_listeners();
+    }
+
+    fn register(&mut self, socket: &mut ScriptedSocket, id: ConnectionId) -> io::Result<()> {
+        self.script.borrow_mut().ids.push(id);
+        self.machine.register(&mut socket.socket, id)
+    }
+
+    fn reregister(
+        &mut self,
+        socket: &mut ScriptedSocket,
+        id: ConnectionId,
+        writable: bool,
+    ) -> io::Result<()> {
+        self.machine.reregister(&mut socket.socket, id, writable)
+    }
+
+    fn deregister(&mut self, socket: &mut ScriptedSocket) {
+        self.machine.deregister(&mut socket.socket);
+    }
+}
+
+impl Read for ScriptedSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for ScriptedSocket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.script.borrow().writes_nothing { Ok(0) } else { self.socket.write(bytes) }
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.script.borrow().writes_nothing { Ok(0) } else { self.socket.write_vectored(pieces) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Socket for ScriptedSocket {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.socket.shutdown_write()
+    }
+}
+
+/// A loop on a machine, and the test's hold on both.
+struct House<H: Handler> {
+    machine: Machine,
+    script: Rc<RefCell<Script>>,
+    reactor: Reactor<Scripted, H>,
+}
+
+impl<H: Handler> House<H> {
+    fn new(handler: H, limits: Limits) -> Self {
+        let (machine, script) = (Machine::new(0), Rc::new(RefCell::new(Script::default())));
+        let platform = Scripted { machine: SimPlatform(machine.clone()), script: Rc::clone(&script) };
+        Self { machine, script, reactor: Reactor::new(platform, handler, limits) }
+    }
+
+    fn turn(&mut self) {
+        self.reactor.turn().expect("the selector works");
+    }
+
+    /// Turns until the loop would sleep. The clock does not move.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            self.turn();
+            let script = self.script.borrow();
+            if script.events == 0 && script.asked != Some(Duration::ZERO) {
+                return;
+            }
+        }
+        panic!("the loop does not come to rest");
+    }
+
+    /// The clock moves on.
+    fn after(&mut self, wait: Duration) {
+        self.machine.world_mut().now_ms += wait.as_millis() as u64;
+        self.turn();
+        self.settle();
+    }
+
+    /// A client that takes everything, as far as its system's buffer matters.
+    fn connect(&mut self) -> usize {
+        self.connect_with_room_for(usize::MAX)
+    }
+
+    /// A client whose system buffers so many bytes until it reads.
+    fn connect_with_room_for(&mut self, bytes: usize) -> usize {
+        let client = self.machine.connect(bytes);
+        self.settle();
+        client
+    }
+
+    fn says(&mut self, client: usize, text: &str) {
+        self.machine.send(client, text.as_bytes());
+        self.settle();
+    }
+
+    /// All that has arrived.
+    fn heard(&self, client: usize) -> String {
+        String::from_utf8(self.machine.receive(client, usize::MAX)).expect("UTF-8")
+    }
+
+    fn is_closed(&self, client: usize) -> bool {
+        self.machine.world().pipes[client].is_closed
+    }
+
+    fn id(&self, client: usize) -> ConnectionId {
+        self.script.borrow().ids[client]
+    }
+}
+
+/// A handler of few words: a line goes to everybody else. Some lines are orders.
+#[derive(Default)]
+struct Relay {
+    feed: Option<FeedId>,
+    /// Everybody who ever came.
+    guests: Vec<ConnectionId>,
+    /// Whoever was lost, ended or woken.
+    log: Vec<(ConnectionId, &'static str)>,
+}
+
+impl Relay {
+    fn house(limits: Limits) -> House<Self> {
+        House::new(Self::default(), limits)
+    }
+
+    fn line(&mut self, net: &mut Net, id: ConnectionId, line: &str) {
+        let (order, size) = line.split_once(' ').unwrap_or((line, ""));
+        let bytes = |size: &str| format!("{}\n", "x".repeat(size.parse::<usize>().expect("a size") - 1));
+        match order {
+            "/quit" => {
+                net.send_control(id, b"bye\n");
+                net.close(id);
+            }
+            "/tell" => net.send(id, bytes(size).as_bytes()),
+            "/control" => net.send_control(id, bytes(size).as_bytes()),
+            "/wake" => net.wake_at(id, net.now().monotonic.after(Duration::from_secs(5))),
+            "/to" => net.send(self.guests[size.parse::<usize>().expect("a number")], b"a secret\n"),
+            _ => {
+                let feed = self.feed.expect("somebody is here");
+                net.publish_except(feed, format!("{line}\n").as_bytes(), Some(id));
+            }
+        }
+    }
+
+    fn count(&self, what: &str) -> usize {
+        self.log.iter().filter(|(_, logged)| *logged == what).count()
+    }
+}
+
+impl Handler for Relay {
+    fn opened(&mut self, net: &mut Net, id: ConnectionId, _peer: Peer) {
+        let feed = *self.feed.get_or_insert_with(|| FeedId { channel: net.open_channel(), variant: 0 });
+        net.subscribe(id, feed);
+        self.guests.push(id);
+    }
+
+    fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed {
+        let bytes = input.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        for line in std::str::from_utf8(&input[..bytes]).expect("UTF-8").lines() {
+            self.line(net, id, line);
+        }
+        Consumed { bytes, then: Then::Read }
+    }
+
+    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: &[u8]) {
+        self.log.push((id, "ended"));
+        if !rest.is_empty() {
+            self.line(net, id, std::str::from_utf8(rest).expect("UTF-8"));
+        }
+    }
+
+    fn woken(&mut self, net: &mut Net, id: ConnectionId) {
+        self.log.push((id, "woken"));
+        assert!(self.log.len() < 1000, "the loop stays in its place");
+        // As impatient as can be: it must not keep the loop in its place.
+        net.wake_at(id, net.now().monotonic);
+    }
+
+    fn lost(&mut self, net: &mut Net, id: ConnectionId, loss: Loss) {
+        self.log.push((id, if loss == Loss::Slow { "slow" } else { "broken" }));
+        net.send_control(id, b"bye: slow\n");
+    }
+
+    fn stopping(&mut self, _net: &mut Net) {}
+}
+
+fn text_server() -> House<Server> {
+    let limits = Limits::default();
+    let server = Server::new(Config::default(), &limits, Now::default());
+    House::new(server, limits)
+}
+
+// ---- the rows
+
+/// Without: the loop belongs to whoever sends fastest, and nobody else is heard.
+#[test]
+fn row_01_a_firehose_is_read_once_per_turn_and_then_the_others() {
+    let mut house = Relay::house(Limits::default());
+    let (firehose, alice, bob) = (house.connect(), house.connect(), house.connect());
+    house.machine.send(firehose, "x".repeat(1 << 20).as_bytes());
+    house.machine.send(alice, b"hello\n");
+    house.turn();
+    assert_eq!(house.reactor.net().counters().bytes_in, 64 * 1024 + 6);
+    assert_eq!(house.heard(bob), "hello\n");
+    house.turn();
+    assert_eq!(house.script.borrow().asked, Some(Duration::ZERO), "there is work left");
+}
+
+/// Without: the edge is gone, and what is left in the socket stays there for ever.
+#[test]
+fn row_02_what_the_budget_left_unread_is_read_without_another_event() {
+    let mut house = Relay::house(Limits::default());
+    let (alice, bob) = (house.connect(), house.connect());
+    let line = format!("{}\n", "x".repeat(200 * 1024));
+    house.says(alice, &line);
+    assert_eq!(house.heard(bob), line);
+}
+
+/// Without: `printf hi | nc` hangs, because the end is never read.
+#[test]
+fn row_03_a_fin_that_came_with_the_data_is_seen() {
+    let mut house = Relay::house(Limits::default());
+    let (alice, bob) = (house.connect(), house.connect());
+    house.machine.send(alice, b"hello\n");
+    house.machine.end(alice);
+    house.settle();
+    assert_eq!(house.heard(bob), "hello\n");
+    assert_eq!(house.reactor.handler().count("ended"), 1);
+    assert!(house.is_closed(alice));
+}
+
+/// Without: the last line is lost, or the answers that were still queued.
+#[test]
+fn row_04_the_end_of_input_comes_after_what_was_said_and_before_what_is_queued() {
+    let mut house = Relay::house(Limits::default());
+    let (alice, bob) = (house.connect_with_room_for(1000), house.connect());
+    house.machine.send(alice, b"/tell 5000\nan unfinished line");
+    house.machine.end(alice);
+    house.settle();
+    assert_eq!(house.heard(bob), "an unfinished line\n");
+    let mut heard = String::new();
+    while !house.machine.is_at_end(alice) {
+        let more = house.heard(alice);
+        assert!(!more.is_empty(), "stuck after {} bytes", heard.len());
+        heard += &more;
+        house.settle();
+    }
+    assert_eq!(heard.len(), 5000);
+}
+
+/// Without: data that arrived together with the hang-up is thrown away unread.
+#[test]
+fn row_05_a_hang_up_only_causes_a_read() {
+    let mut house = Relay::house(Limits::default());
+    let (alice, bob) = (house.connect(), house.connect());
+    house.machine.send(alice, b"hello\n");
+    house.machine.end(alice);
+    house.script.borrow_mut().says_hang_up_only = true;
+    house.settle();
+    assert_eq!(house.heard(bob), "hello\n");
+    // And where nobody has hung up, nobody is closed for it.
+    house.says(bob, "still here\n");
+    assert!(!house.is_closed(bob));
+    assert_eq!(house.reactor.handler().count("ended"), 1);
+}
+
+/// Without: the system answers unread input with a reset, which destroys the good-bye on its way.
+#[test]
+fn row_06_a_connection_with_unread_input_lingers_until_the_goodbye_has_arrived() {
+    let mut house = Relay::house(Limits::default());
+    let alice = house.connect();
+    house.says(alice, &format!("/quit\n{}", "x".repeat(200 * 1024)));
+    assert_eq!(house.heard(alice), "bye\n");
+    assert!(house.machine.is_at_end(alice) && !house.is_closed(alice), "our side is closed, theirs is not");
+    // But not for ever, and not for any amount.
+    house.after(Duration::from_secs(3));
+    assert!(house.is_closed(alice));
+    let bob = house.connect();
+    house.says(bob, &format!("/quit\n{}", "x".repeat(2 << 20)));
+    assert!(house.is_closed(bob));
+}
+
+/// The same from outside.
+#[test]
+fn row_06_the_goodbye_reaches_whoever_is_still_talking() {
+    let daemon = Daemon::start();
+    for _ in 0..20 {
+        daemon.signal("STOP");
+        let mut bob = daemon.connect();
+        bob.send(format!("bob\n/quit\n{}", "x".repeat(100_000)).as_bytes());
+        daemon.signal("CONT");
+        let heard = bob.rest();
+        assert!(heard.ends_with("\n* bye\n"), "{heard:?}");
+    }
+}
+
+/// Without: what was meant for somebody who is gone reaches whoever got the slot next.
+#[test]
+fn row_07_a_slot_that_is_used_again_belongs_to_the_new_tenant_only() {
+    let mut house = Relay::house(Limits::default());
+    let (bob, alice) = (house.connect(), house.connect());
+    house.says(alice, "/wake\n");
+    let old = house.id(alice);
+    // Alice leaves and Carol arrives in the same batch.
+    house.machine.end(alice);
+    house.machine.connect(usize::MAX);
+    house.settle();
+    let carol = 2;
+    let new = house.id(carol);
+    assert_eq!((new.index, house.is_closed(alice)), (old.index, true), "the slot is used again");
+    assert_ne!(new.generation, old.generation);
+    // An event, words and a time-out for Alice come late.
+    house.script.borrow_mut().extra.push(Event::Connection {
+        id: old,
+        readable: true,
+        writable: true,
+        read_closed: true,
+    });
+    house.settle();
+    house.says(bob, "/to 1\n");
+    house.after(Duration::from_secs(60));
+    assert_eq!(house.heard(carol), "");
+    assert_eq!(house.reactor.handler().count("woken"), 0);
+    assert!(!house.is_closed(carol));
+}
+
+/// Without: the loop spins at 100 %, or never accepts again.
+#[test]
+fn row_08_out_of_descriptors_accepting_rests_and_goes_on_without_another_event() {
+    const EMFILE: i32 = 24;
+    let mut house = Relay::house(Limits::default());
+    house.machine.fail_accept(EMFILE);
+    let alice = house.connect();
+    assert_eq!(house.reactor.net().counters().accepted, 0);
+    assert_eq!(house.script.borrow().asked, Some(Duration::from_millis(100)));
+    house.after(Duration::from_millis(100));
+    assert_eq!(house.reactor.net().counters().accepted, 1);
+    let bob = house.connect();
+    house.says(alice, "hello\n");
+    assert_eq!(house.heard(bob), "hello\n");
+}
+
+/// Without: one connection that failed before it began keeps all others out.
+#[test]
+fn row_09_an_error_of_one_connection_is_not_one_of_the_listener() {
+    // ECONNABORTED, EPROTO, ENETUNREACH, EINTR.
+    for errno in [103, 71, 101, 4] {
+        let mut house = Relay::house(Limits::default());
+        house.machine.fail_accept(errno);
+        house.machine.connect(usize::MAX);
+        house.turn();
+        let counters = house.reactor.net().counters();
+        assert_eq!((counters.accept_errors, counters.accepted), (1, 1), "errno {errno}");
+    }
+}
+
+/// Without: the selector always has something to say, and the loop never sleeps.
+#[test]
+fn row_10_writability_is_watched_exactly_while_bytes_are_left() {
+    let mut house = Relay::house(Limits::default());
+    let (alice, bob, slow) = (house.connect(), house.connect(), house.connect_with_room_for(100));
+    for _ in 0..5 {
+        house.says(alice, "0123456789\n");
+    }
+    assert_eq!(house.machine.world().reregistrations, 0, "no system call per message");
+    assert_eq!(house.script.borrow().asked, None, "nothing is due, so it sleeps for ever");
+    for _ in 0..20 {
+        house.says(alice, "0123456789\n");
+    }
+    assert_eq!(house.machine.world().reregistrations, 1, "on, for the one that is behind");
+    let mut heard = house.heard(slow);
+    while heard.len() < 25 * 11 {
+        house.settle();
+        let more = house.heard(slow);
+        assert!(!more.is_empty(), "stuck");
+        heard += &more;
+    }
+    house.settle();
+    assert_eq!(house.machine.world().reregistrations, 2, "and off");
+    assert_eq!(house.heard(bob), heard);
+}
+
+/// Without: a healthy peer dies of an event that meant nothing.
+#[test]
+fn row_11_a_writable_event_with_nothing_to_write_is_normal() {
+    let mut house = Relay::house(Limits::default());
+    let (alice, bob) = (house.connect(), house.connect());
+    for _ in 0..3 {
+        let event =
+            Event::Connection { id: house.id(bob), readable: false, writable: true, read_closed: false };
+        house.script.borrow_mut().extra.extend([event, event]);
+        house.settle();
+    }
+    house.says(alice, "hello\n");
+    assert_eq!(house.heard(bob), "hello\n");
+    assert_eq!(house.reactor.handler().log, []);
+}
+
+/// Without: bytes are lost or doubled when the system takes less than it was offered.
+#[test]
+fn row_12_short_writes_go_on_where_they_stopped() {
+    let mut house = Relay::house(Limits::default());
+    let (alice, slow) = (house.connect(), house.connect_with_room_for(1));
+    // Own lines are left out and answers put in between: many more pieces than fit into one write.
+    let mut expected = String::new();
+    let mut said = (String::new(), String::new());
+    for i in 0..150 {
+        said.0 += &format!("line {i}\n");
+        said.1 += "/tell 7\nnot for me\n";
+    }
+    for i in 0..10 {
+        house.says(alice, &format!("line {i}\n"));
+        house.says(slow, "/tell 7\nnot for me\n");
+        expected += &format!("line {i}\nxxxxxx\n");
+    }
+    let mut heard = String::new();
+    while heard.len() < expected.len() {
+        house.settle();
+        let more = house.heard(slow);
+        assert_eq!(more.len(), 1, "after {heard:?}");
+        heard += &more;
+    }
+    assert_eq!(heard, expected);
+
+    let other = house.connect_with_room_for(10_000);
+    house.machine.send(other, said.1.as_bytes());
+    house.machine.send(alice, said.0.as_bytes());
+    house.settle();
+    let heard = house.heard(other);
+    assert_eq!(heard.matches("xxxxxx\n").count(), 150);
+    let lines: String = heard.replace("xxxxxx\n", "");
+    assert_eq!(lines, said.0, "in order, none lost, none doubled");
+}
+
+/// Without: a write that accepts nothing is tried again for ever.
+#[test]
+fn row_12_a_write_of_zero_bytes_is_an_error() {
+    let mut house = Relay::house(Limits::default());
+    let (alice, _bob) = (house.connect(), house.connect());
+    house.script.borrow_mut().writes_nothing = true;
+    house.says(alice, "hello\n");
+    assert_eq!(house.reactor.handler().count("broken"), 1);
+}
+
+/// Without: removing a peer in the midst of a broadcast skips others, or its error hits the sender.
+#[test]
+fn row_13_a_peer_that_breaks_during_a_broadcast_harms_nobody_else() {
+    let mut house = Relay::house(Limits::default());
+    let peers: Vec<usize> = (0..9).map(|_| house.connect()).collect();
+    for broken in [peers[2], peers[3], peers[7]] {
+        house.machine.reset(broken);
+    }
+    house.machine.send(peers[0], b"hello\n");
+    house.settle();
+    for &peer in &peers[1..] {
+        let is_broken = [peers[2], peers[3], peers[7]].contains(&peer);
+        assert_eq!(house.heard(peer), if is_broken { "" } else { "hello\n" }, "peer {peer}");
+    }
+    assert_eq!(house.reactor.handler().count("broken"), 3);
+    house.says(peers[8], "and again\n");
+    assert_eq!(house.heard(peers[0]), "and again\n");
+}
+
+/// Without: a message slips out after one that was lost: a hole in the stream.
+#[test]
+fn row_14_nothing_is_queued_for_a_peer_that_is_doomed() {
+    for room in 1..60 {
+        let mut house = Relay::house(Limits { feed_bytes_max: Some(1000), ..Limits::default() });
+        let (alice, slow) = (house.connect(), house.connect_with_room_for(room));
+        // The second is too much, the third would fit.
+        house.machine.send(slow, b"/tell 20\n/tell 2000\n/tell 30\n");
+        house.machine.send(alice, b"one\ntwo\nthree\n");
+        house.settle();
+        let mut heard = String::new();
+        for _ in 0..1000 {
+            heard += &house.heard(slow);
+            house.settle();
+        }
+        assert!(house.machine.is_at_end(slow), "room {room}: {heard:?}");
+        let whole = format!("{}\none\ntwo\nthree\n", "x".repeat(19));
+        let said = heard.strip_suffix("bye: slow\n").unwrap_or_else(|| panic!("room {room}: {heard:?}"));
+        assert!(whole.starts_with(said), "room {room}: a hole in {heard:?}");
+        assert!(said.is_empty() || said.ends_with('\n'), "room {room}: half a frame in {heard:?}");
+    }
+}
+
+/// Without: a healthy peer is given up long after it has caught up, for a stall that is over.
+#[test]
+fn row_15_the_stall_clock_stops_when_the_queue_drains() {
+    let mut house = Relay::house(Limits::default());
+    let (alice, slow) = (house.connect(), house.connect_with_room_for(10));
+    house.says(alice, "0123456789abcdef\n");
+    house.after(Duration::from_secs(9));
+    let mut heard = house.heard(slow);
+    house.settle();
+    heard += &house.heard(slow);
+    house.settle();
+    assert_eq!(heard, "0123456789abcdef\n");
+    house.after(Duration::from_secs(60));
+    assert_eq!(house.reactor.handler().log, [], "it has nothing to take");
+    // And whoever does stall is given up in time.
+    house.says(alice, "0123456789abcdef\n");
+    house.after(Duration::from_millis(9_900));
+    assert_eq!(house.reactor.handler().log, []);
+    house.after(Duration::from_millis(200));
+    assert_eq!(house.reactor.handler().log, [(house.id(slow), "slow")]);
+}
+
+/// Without: each peer keeps within its limit, and together they take all memory there is.
+#[test]
+fn row_16_all_queues_together_have_a_limit_too() {
+    let mut house = Relay::house(Limits { buffered_bytes_max: Some(10_000), ..Limits::default() });
+    let peers: Vec<usize> = (0..3).map(|_| house.connect_with_room_for(1)).collect();
+    house.says(peers[0], "/tell 3000\n");
+    house.says(peers[1], "/tell 5000\n");
+    assert_eq!(house.reactor.handler().log, []);
+    house.says(peers[2], "/tell 4000\n");
+    assert_eq!(house.reactor.handler().log, [(house.id(peers[1]), "slow")], "who holds most");
+    assert!(house.reactor.net().buffered_bytes() < 10_000);
+}
+
+/// Without: a stray TLS hello or an endless line costs 100 % CPU, or memory without end.
+#[test]
+fn row_17_a_full_buffer_without_a_newline_is_an_error_and_no_reason_to_stay_awake() {
+    let mut house = text_server();
+    let bob = house.connect();
+    house.says(bob, "bob\n");
+    house.heard(bob);
+    house.says(bob, &"x".repeat(10_000));
+    assert!(house.heard(bob).starts_with("! too-long"));
+    assert_ne!(house.script.borrow().asked, Some(Duration::ZERO));
+    assert_eq!(house.reactor.net().buffered_bytes(), 0, "what is too long is not kept");
+    house.says(bob, &"x".repeat(60_000));
+    assert!(house.heard(bob).starts_with("! too-long: a line that does not end"));
+    assert!(house.machine.is_at_end(bob));
+}
+
+/// Without: what a hasty client sends behind its upgrade request is lost.
+#[test]
+fn row_19_frames_glued_to_the_upgrade_request_are_heard() {
+    let daemon = Daemon::start();
+    let mut alice = daemon.enter("alice");
+    let mut hasty = daemon.connect();
+    let request = format!(
+        "GET /ws?name=hasty HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        daemon.host()
+    );
+    hasty.send(
+        &[request.as_bytes(), &common::ws::frame(0x81, b"one\r\n\r\n"), &common::ws::frame(0x81, b"two")]
+            .concat(),
+    );
+    alice.hears(&["* hasty joined", "hasty: one", "hasty: two"]);
+}
+
+/// Without: under load nobody is ever timed out; or one deadline in the past keeps the loop in its place.
+#[test]
+fn row_20_deadlines_expire_in_every_turn_and_never_twice_in_one() {
+    let mut house = Relay::house(Limits::default());
+    let (firehose, alice) = (house.connect(), house.connect());
+    house.says(alice, "/wake\n");
+    house.machine.send(firehose, "x".repeat(10 << 20).as_bytes());
+    house.turn();
+    house.machine.world_mut().now_ms += 5_000;
+    house.turn();
+    assert_eq!(house.script.borrow().asked, Some(Duration::ZERO), "the loop is busy");
+    assert_eq!(house.reactor.handler().count("woken"), 1);
+    house.turn();
+    assert_eq!(house.reactor.handler().count("woken"), 1, "time has not moved");
+    house.machine.world_mut().now_ms += 1;
+    house.turn();
+    assert_eq!(house.reactor.handler().count("woken"), 2);
+}
+
+/// Without: any signal kills the daemon.
+#[test]
+fn row_21_an_interrupted_wait_is_an_empty_batch() {
+    let daemon = Daemon::start();
+    let mut bob = daemon.enter("bob");
+    for _ in 0..5 {
+        // A process that is stopped and continued finds its `epoll_wait` interrupted (signal(7)).
+        daemon.signal("STOP");
+        daemon.signal("CONT");
+        bob.hears_nothing();
+    }
+}
+
+/// Without: a healthy link looks dead, because its pongs wait for a limit that is about something else.
+#[test]
+fn row_22_control_frames_are_beyond_the_limit() {
+    let mut house = Relay::house(Limits { feed_bytes_max: Some(1000), ..Limits::default() });
+    let slow = house.connect_with_room_for(1);
+    house.says(slow, "/tell 999\n/control 100\n/control 100\n");
+    assert_eq!(house.reactor.handler().log, []);
+    let mut heard = String::new();
+    while heard.len() < 1199 {
+        let more = house.heard(slow);
+        assert!(!more.is_empty(), "stuck after {} bytes", heard.len());
+        heard += &more;
+        house.settle();
+    }
+    assert_eq!(heard.lines().map(str::len).collect::<Vec<_>>(), [998, 99, 99]);
+}
+
+/// Without: 0 means "unlimited" to who wrote it, and "nothing" to the code.
+#[test]
+fn row_23_zero_is_refused_and_none_is_no_limit() {
+    for flag in ["--max-per-ip", "--max-connections", "--rate", "--feed-bytes", "--stall", "--max-rooms"] {
+        let (status, said) = output_of(&[flag, "0", "--listen", "127.0.0.1:0"]);
+        assert!(status.is_some_and(|status| status > 0) && said.contains("or none"), "{flag}: {said}");
+    }
+    let daemon =
+        Daemon::with(&["--exempt", "none", "--max-per-ip", "none", "--rate", "none", "--max-rooms", "none"]);
+    let _crowd: Vec<_> = (0..40).map(|i| daemon.enter(&format!("user-{i}"))).collect();
+}
+
+/// Without: clients that parse one document per message break as soon as the room is busy.
+#[test]
+fn row_24_each_frame_carries_exactly_one_event() {
+    let daemon = Daemon::start();
+    let (mut bot, mut guest) =
+        (daemon.with_subprotocol("roomd.json", "?name=bot"), daemon.guest("?name=guest"));
+    assert_eq!(guest.text(), "* welcome guest - #lobby, 2 here: bot, guest");
+    let lines: String = (1..=200).map(|i| format!("line {i}\n")).collect();
+    let mut alice = daemon.enter("alice");
+    alice.send(lines.as_bytes());
+    let mut events = Vec::new();
+    while events.len() < 203 {
+        let text = bot.text();
+        events.push(serde_json::from_str::<serde_json::Value>(&text).expect("one document"));
+    }
+    assert_eq!(events[202]["body"], "line 200");
+    assert_eq!(guest.text(), "* alice joined");
+    for i in 1..=200 {
+        assert_eq!(guest.text(), format!("alice: line {i}"));
+    }
+}
+
+/// Without: an idle peer costs a buffer, and ten thousand of them a gigabyte.
+#[test]
+fn row_25_an_idle_connection_has_no_buffer() {
+    let mut house = text_server();
+    let peers: Vec<usize> = (0..100).map(|_| house.connect()).collect();
+    for &peer in &peers {
+        house.says(peer, &format!("user-{peer}\nhalf a "));
+    }
+    let partial = house.reactor.net().buffered_bytes();
+    assert!((700..2000).contains(&partial), "100 times 7 bytes are {partial}");
+    for &peer in &peers {
+        house.says(peer, "line\n");
+    }
+    assert_eq!(house.reactor.net().buffered_bytes(), 0);
+}
+
+/// Without: a burst of connects is refused, or delayed by seconds.
+#[test]
+fn row_26_a_burst_of_connects_finds_room_in_the_backlog() {
+    let system = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok();
+    let room: usize = system.and_then(|text| text.trim().parse().ok()).unwrap_or(4096);
+    let daemon = Daemon::start();
+    daemon.signal("STOP");
+    let burst: Vec<_> = (0..400.min(room))
+        .map(|i| {
+            // A connect that finds no room is tried again by the system after a second at the earliest.
+            TcpStream::connect_timeout(&daemon.addr(), Duration::from_millis(900))
+                .unwrap_or_else(|error| panic!("connection {i}: {error}"))
+        })
+        .collect();
+    daemon.signal("CONT");
+    daemon.metric_becomes("roomd_connections{dialect=\"undecided\"}", burst.len() as u64);
+}
+
+/// Without: a web page can chat for its visitor.
+#[test]
+fn row_27_http_that_fails_to_parse_does_not_fall_back_to_lines() {
+    let daemon = Daemon::start();
+    let mut alice = daemon.enter("alice");
+    for request in ["GET nothing\r\n\r\nmallory\nhello\n", "POST / HTTP/1.1\r\n: x\r\n\r\nmallory\nhello\n"] {
+        let answer = daemon.http(request);
+        assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    alice.hears_nothing();
+}
+
+/// Without: a message drives the reader's terminal, or fakes a line.
+#[test]
+fn row_28_control_characters_do_not_reach_anybody() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.enter("bob"));
+    alice.hears(&["* bob joined"]);
+    bob.say("\u{1b}[2Jred\u{9b}31m\u{7}\r* alice left\u{202e}\u{2028}x\ty àĀ\u{80}");
+    alice.hears(&["bob: [2Jred31m* alice leftx\ty àĀ"]);
+    bob.say("/msg alice \u{1b}]0;title\u{7}");
+    alice.hears(&["@bob: ]0;title"]);
+    bob.say("/me \u{1b}c waves");
+    alice.hears(&["** bob c waves"]);
+    let mut bot = daemon.enter_json("bot");
+    alice.hears(&["* bot joined"]);
+    bot.say(r#"{"type":"public","body":"one\r\n* alice left\u001b[1m\u2066"}"#);
+    alice.hears(&["bot: one * alice left[1m"]);
+}
+
+/// Without: option bytes end up in the name of a telnet user.
+#[test]
+fn row_29_telnet_sequences_are_removed_however_they_are_split() {
+    let input: &[u8] = b"\xff\xfb\x1f\xff\xfa\x1f\x00\x0a\xff\xf0bo\xff\xf9b\n";
+    for split in 0..=input.len() {
+        let mut house = text_server();
+        let (alice, bob) = (house.connect(), house.connect());
+        house.says(alice, "alice\n");
+        house.machine.send(bob, &input[..split]);
+        house.settle();
+        house.machine.send(bob, &input[split..]);
+        house.settle();
+        assert!(house.heard(alice).ends_with("* bob joined\n"), "split at {split}");
+    }
+}
+
+/// Without: a private message is cut or lost, and its sender believes that it was read.
+#[test]
+fn row_30_a_private_message_that_cannot_be_delivered_is_refused() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.enter("bob"));
+    alice.hears(&["* bob joined"]);
+    bob.hears_after("/msg carol hi", &["! no-such-user: nobody here is called carol"]);
+    let error = "! too-long: a message has at most 4096 bytes; yours was dropped";
+    bob.hears_after(&format!("/msg alice {}", "x".repeat(4096)), &[error]);
+    let longest = "x".repeat(4096 - "/msg alice ".len());
+    bob.say(&format!("/msg alice {longest}"));
+    alice.hears(&[&format!("@bob: {longest}")]);
+}
+
+/// An accepted connection of the real platform.
+fn accepted(options: &SocketOptions) -> (Stream, TcpStream) {
+    let mut os = Os::new().expect("a selector");
+    let addr = ListenAddr::Tcp("127.0.0.1:0".parse().expect("an address"));
+    let Ok(ListenAddr::Tcp(addr)) = os.listen(&addr, options) else { panic!("no listener") };
+    let client = TcpStream::connect(addr).expect("the listener");
+    let mut events = Vec::new();
+    while events.is_empty() {
+        os.wait(Some(common::PATIENCE), &mut events).expect("the selector works");
+    }
+    (os.accept(0).expect("a connection").0, client)
+}
+
+/// Without: several senders wait for each other's acknowledgements, 40 ms at a time.
+#[test]
+fn row_31_nagle_is_off() {
+    let (Stream::Tcp(stream), _client) = accepted(&SocketOptions::default()) else { panic!("not TCP") };
+    assert!(stream.nodelay().expect("an option"));
+}
+
+/// Without: the system swallows megabytes for a peer that reads nothing before anybody notices.
+#[test]
+fn row_32_the_send_buffer_is_bounded() {
+    let (Stream::Tcp(stream), _client) = accepted(&SocketOptions::default()) else { panic!("not TCP") };
+    let bytes = socket2::SockRef::from(&stream).send_buffer_size().expect("an option");
+    // Linux doubles what it is asked for, and counts its own overhead against it (socket(7)).
+    assert!((128 * 1024..=256 * 1024).contains(&bytes), "{bytes}");
+}
+
+/// Without: a turn that publishes more than the limit costs every subscriber one turn per batch.
+#[test]
+fn row_33_a_thousand_messages_of_one_turn_cost_each_peer_one_write() {
+    let mut house = Relay::house(Limits::default());
+    let peers: Vec<usize> = (0..10).map(|_| house.connect()).collect();
+    let lines: String = (0..1000).map(|i| format!("line {i}\n")).collect();
+    house.machine.send(peers[0], lines.as_bytes());
+    house.turn();
+    for &peer in &peers[1..] {
+        assert_eq!(house.heard(peer), lines);
+    }
+    assert_eq!(house.machine.world().writes, 9);
+}
+
+/// A deadline in the past is due at once, whatever asked for it.
+#[test]
+fn millis_never_overflow() {
+    assert_eq!(Millis::NEVER.after(Duration::from_secs(1)), Millis::NEVER);
+}
