@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod bench;
 pub mod chat;
 pub mod serve;
 mod values;
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run the daemon (what `roomd` alone does)
     Serve(Box<serve::Args>),
+    /// Load a chat server and verify that every member gets every message
+    Bench(Box<bench::Args>),
     /// Chat: a terminal client, and a filter for pipes
     ///
     /// On a terminal there is a line to type in at the bottom; /help lists the commands. Tab
@@ -43,6 +46,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Serve(Box::new(cli.serve))) {
         Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Chat(args) => chat::run(&args),
     };
     outcome.unwrap_or_else(|sentence| {
