@@ -321,6 +321,7 @@ impl Run {
             rng.chance(70).then(|| least + rng.below(most - least + 1))
         };
         let limits = Limits {
+            history_answer_bytes_max: usize::MAX,
             rooms_max: some(&mut rng, 1, 5),
             history_messages_max: some(&mut rng, 1, 20),
             history_bytes_max: some(&mut rng, 100, 2000),

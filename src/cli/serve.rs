@@ -166,8 +166,8 @@ impl Args {
         {
             return Err("--ping-after has to be shorter than --dead-after, or nobody could answer".into());
         }
-        let is_origin =
-            |origin: &&String| origin.split_once("://").is_none_or(|(_, host)| host.contains('/'));
+        let is_bad = |host: &str| host.is_empty() || host.contains('/');
+        let is_origin = |origin: &&String| origin.split_once("://").is_none_or(|(_, host)| is_bad(host));
         if let Some(origin) = self.allow_origin.iter().find(is_origin) {
             return Err(format!(
                 "--allow-origin {origin}: it takes a scheme and a host, as https://chat.example"
@@ -227,6 +227,11 @@ impl Args {
                 rooms_max: count(self.max_rooms),
                 history_messages_max: count(self.history),
                 history_bytes_max: bytes(self.history_bytes),
+                history_answer_bytes_max: self
+                    .feed_bytes
+                    .0
+                    .map_or(usize::MAX, |Bytes(n)| n / 4)
+                    .min(64 * 1024),
                 history_on_join: count(self.history_on_join).unwrap_or(0),
                 quiet_above: count(self.quiet_above),
             },
@@ -281,12 +286,13 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
 fn cannot_listen(addr: &ListenAddr, error: &std::io::Error) -> String {
     let help = match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            "another program listens there; stop it, or choose another address with --listen"
+            "another program listens there, or a file is in the way; stop it, or choose another address with --listen"
         }
         std::io::ErrorKind::PermissionDenied => {
             "you may not; ports below 1024 need the capability CAP_NET_BIND_SERVICE, a socket needs a \
              directory you may write to"
         }
+        std::io::ErrorKind::NotFound => "the directory is not there",
         std::io::ErrorKind::AddrNotAvailable => "this machine has no such address",
         _ => return format!("cannot listen on {addr}: {error}"),
     };

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum TurnedAway {
     /// `--max-connections` are open.
     Full,
     /// `--max-per-ip` are open from this address.
@@ -57,12 +57,15 @@ impl Trouble {
             | Kind::PermissionDenied
             | Kind::NotConnected
             | Kind::InvalidInput => Self::ThisOne,
+            _ if error.raw_os_error().is_some_and(|errno| OF_THIS_ONE.contains(&errno)) => Self::ThisOne,
             // EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever else: rest a little, never spin.
-            _ if matches!(error.raw_os_error(), Some(64 | 71 | 92 | 95 | 112)) => Self::ThisOne,
             _ => Self::Exhausted,
         }
     }
 }
+
+/// ENONET, EPROTO, ENOPROTOOPT, EOPNOTSUPP and EHOSTDOWN on Linux, which `io::ErrorKind` does not know.
+const OF_THIS_ONE: [i32; 5] = [64, 71, 92, 95, 112];
 
 /// The gate: which listeners have somebody waiting, and how many are in.
 #[derive(Debug, Default)]
@@ -127,15 +130,15 @@ impl Acceptor {
     }
 
     /// Counts a connection in, if there is room; returns what it counts as.
-    pub(crate) fn admit(&mut self, peer: Peer, limits: &Limits) -> Result<Option<IpAddr>, Refusal> {
+    pub(crate) fn admit(&mut self, peer: Peer, limits: &Limits) -> Result<Option<IpAddr>, TurnedAway> {
         if limits.connections_max.is_some_and(|max| self.admitted >= max) {
-            return Err(Refusal::Full);
+            return Err(TurnedAway::Full);
         }
         let counted_as = peer.ip.filter(|&ip| !limits.is_exempt(ip)).map(subscriber_address);
         if let (Some(ip), Some(max)) = (counted_as, limits.per_ip_max) {
             let count = self.per_ip.entry(ip).or_insert(0);
             if *count >= max {
-                return Err(Refusal::PerIp);
+                return Err(TurnedAway::PerIp);
             }
             *count += 1;
         }

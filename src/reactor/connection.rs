@@ -14,7 +14,7 @@ use crate::clock::Millis;
 /// How long what is queued may take to be written once the handler has closed a connection.
 pub(crate) const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a peer may take to close its side after we have closed ours.
-pub(crate) const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// How many bytes of a lingering peer are read and thrown away.
 const LINGER_BYTES_MAX: u32 = 256 * 1024;
 /// How long producers wait for a reader that is behind but reads, in one episode.
@@ -22,7 +22,8 @@ const HOLD_TIME_MAX: Duration = Duration::from_millis(250);
 /// A reader that has accepted nothing for this long is not making progress.
 const PROGRESS_TIME_MAX: Duration = Duration::from_millis(100);
 
-/// Where a connection is in its life. It only moves downwards.
+/// Where a connection is in its life. It moves downwards, but for the one step back from `Poisoned` in which
+/// the handler says its last words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The handler hears what it says.

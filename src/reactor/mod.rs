@@ -24,7 +24,7 @@ pub(crate) mod outbound;
 pub mod platform;
 pub mod turn;
 
-pub use acceptor::Refusal;
+pub use acceptor::TurnedAway;
 pub use feed::FeedId;
 pub use net::{Counters, Limits, Net, TURN_TIME_BOUNDS_US};
 pub use platform::{Event, Peer, Platform, Socket};
@@ -42,6 +42,20 @@ pub struct ConnectionId {
     pub index: u32,
     /// Which tenant of that slot; never 0.
     pub generation: u32,
+}
+
+impl ConnectionId {
+    /// The id in one number, for where there is place for nothing else.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The id whose [`ConnectionId::to_bits`] these are.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
 }
 
 /// Why the loop has given up a connection.
@@ -113,7 +127,7 @@ pub trait Handler {
     fn expired(&mut self, _net: &mut Net) {}
 
     /// A connection is refused; what is it told? Nothing of it will be heard again.
-    fn refused(&mut self, _peer: Peer, _why: Refusal) -> Vec<u8> {
+    fn refused(&mut self, _peer: Peer, _why: TurnedAway) -> Vec<u8> {
         Vec::new()
     }
 

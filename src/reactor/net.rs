@@ -29,7 +29,7 @@ pub struct Limits {
     pub connections_max: Option<usize>,
     /// Connections open at once from one address (`--max-per-ip`).
     pub per_ip_max: Option<usize>,
-    /// Addresses that `per_ip_max` does not count (`--exempt`).
+    /// Addresses that `per_ip_max` does not count, and that a handler may spare too (`--exempt`).
     pub exempt: Vec<IpNet>,
     /// Bytes that a feed keeps for those who are behind, and bytes that one connection may have
     /// waiting besides its feed (`--feed-bytes`).
@@ -41,7 +41,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// No limits, apart from what a slow peer may cost: 256 KiB and 10 s.
+    /// No limits, apart from what slow peers may cost: 256 KiB and 10 s each, and 64 MiB together.
     fn default() -> Self {
         Self {
             connections_max: None,
@@ -247,11 +247,11 @@ impl Net {
 
     /// Sends `bytes`, one or more whole frames, to one connection. Does nothing if it is no longer open.
     ///
-    /// A connection with more than `feed_bytes_max` waiting is given up as slow.
+    /// A connection that has more than `feed_bytes_max` waiting already is given up as slow.
     pub fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
         let limit = self.limits.feed_bytes_max.unwrap_or(u64::MAX);
         let Some(connection) = find(&mut self.connections, id) else { return };
-        if connection.phase == Phase::Open && (connection.outbound.inserted() + bytes.len()) as u64 > limit {
+        if connection.phase == Phase::Open && connection.outbound.inserted() as u64 > limit {
             self.lose(id, Loss::Slow);
         } else {
             self.send_control(id, bytes);

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -137,7 +138,9 @@ fn listen_tcp(addr: SocketAddr, options: &SocketOptions) -> io::Result<TcpListen
 
 fn listen_unix(path: &PathBuf, options: &SocketOptions) -> io::Result<UnixListener> {
     // A socket that nobody listens on is what a daemon that was killed has left behind.
-    if let Err(error) = std::os::unix::net::UnixStream::connect(path)
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if is_socket
+        && let Err(error) = std::os::unix::net::UnixStream::connect(path)
         && error.kind() == io::ErrorKind::ConnectionRefused
     {
         std::fs::remove_file(path)?;
@@ -184,7 +187,7 @@ impl Platform for Os {
                 events.push(Event::Listener(token.0));
             } else {
                 events.push(Event::Connection {
-                    id: id_of(token),
+                    id: ConnectionId::from_bits(token.0 as u64),
                     readable: event.is_readable(),
                     writable: event.is_writable() || event.is_write_closed() || event.is_error(),
                     read_closed: event.is_read_closed() || event.is_error(),
@@ -238,11 +241,7 @@ impl Platform for Os {
 }
 
 fn token_of(id: ConnectionId) -> Token {
-    Token((id.generation as usize) << 32 | id.index as usize)
-}
-
-fn id_of(token: Token) -> ConnectionId {
-    ConnectionId { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
+    Token(id.to_bits() as usize)
 }
 
 impl Listener {

@@ -6,8 +6,9 @@
 //! # The contract of readiness
 //!
 //! Readiness is edge-triggered: an event says that something *changed*, and says it once. It is a
-//! hint, never a promise: only a `WouldBlock` proves that a socket is drained (or full), only a read
-//! of zero bytes proves that the peer has closed its side, and an event may come for no reason at all.
+//! hint, never a promise: only a `WouldBlock` proves that a socket is full, only a `WouldBlock` or a read
+//! that did not fill its buffer that it is drained, only a read of zero bytes that the peer has closed its
+//! side; and an event may come for no reason at all.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::IpAddr;
@@ -18,7 +19,10 @@ use crate::clock::Now;
 
 /// A byte stream that does not block.
 pub trait Socket: Read + Write {
-    /// Whether several pieces are better written with one [`Write::write_vectored`].
+    /// Writes `pieces`, or the first part of them, with one system call.
+    ///
+    /// # Errors
+    /// As `write(2)`.
     fn send(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match pieces {
             [one] => self.write(one),

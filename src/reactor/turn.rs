@@ -18,7 +18,7 @@ use super::connection::{Connection, FLUSH_TIME_MAX, Phase};
 use super::feed::{FeedId, Log};
 use super::net::UNREAD_REPLIES_MAX;
 use super::outbound::SLICES_MAX;
-use super::{ConnectionId, Event, Handler, Limits, Loss, Net, Peer, Platform, Refusal, Socket, Then};
+use super::{ConnectionId, Event, Handler, Limits, Loss, Net, Peer, Platform, Socket, Then, TurnedAway};
 use crate::clock::Millis;
 
 /// What one peer may be read per turn, in bytes. The buffer of the whole loop has this size.
@@ -596,10 +596,10 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     }
 
     /// Tells a peer why it is not let in. It is a connection that closes from the start.
-    fn refuse(&mut self, socket: P::Socket, peer: Peer, refusal: Refusal) {
+    fn refuse(&mut self, socket: P::Socket, peer: Peer, refusal: TurnedAway) {
         match refusal {
-            Refusal::Full => self.net.counters.refused_full += 1,
-            Refusal::PerIp => self.net.counters.refused_per_ip += 1,
+            TurnedAway::Full => self.net.counters.refused_full += 1,
+            TurnedAway::PerIp => self.net.counters.refused_per_ip += 1,
         }
         let words = self.handler.refused(peer, refusal);
         if self.acceptor.refused >= REFUSED_MAX {

@@ -168,6 +168,8 @@ pub enum Bye {
     Slow,
     /// Nothing was heard of you for too long.
     Timeout,
+    /// You did not say a name in time.
+    Nameless,
 }
 
 /// A request that was not carried out.

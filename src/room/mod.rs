@@ -37,6 +37,8 @@ pub struct Limits {
     pub history_messages_max: Option<usize>,
     /// Bytes of messages a room remembers (`--history-bytes`).
     pub history_bytes_max: Option<usize>,
+    /// Bytes of messages that one answer holds; there is more to ask for then.
+    pub history_answer_bytes_max: usize,
     /// Messages that whoever comes in is shown (`--history-on-join`).
     pub history_on_join: usize,
     /// Members above which joins and leaves are summed up (`--quiet-above`).
@@ -49,6 +51,7 @@ impl Default for Limits {
             rooms_max: Some(64),
             history_messages_max: Some(1000),
             history_bytes_max: Some(1024 * 1024),
+            history_answer_bytes_max: 64 * 1024,
             history_on_join: 10,
             quiet_above: Some(256),
         }
@@ -176,7 +179,7 @@ impl Chat {
             }
             Command::History(query) => {
                 let room = self.room_of(key);
-                let (messages, has_more) = room.history.get(query);
+                let (messages, has_more) = room.history.get(query, self.limits.history_answer_bytes_max);
                 let reply = Reply::History { room: room.name.clone(), messages, has_more };
                 self.reply(key, reply, reference, now);
                 Ok(())
@@ -364,8 +367,7 @@ impl Chat {
             return Ok(number);
         }
         if self.limits.rooms_max.is_some_and(|max| self.rooms.len() >= max) && !self.forget_a_room() {
-            let text = format!("there are {} rooms, and somebody in each", self.rooms.len());
-            return Err(Refusal::new(ErrorCode::Full, text));
+            return Err(Refusal::new(ErrorCode::Full, "there is no place for another room; see /rooms"));
         }
         Ok(self.make_room(name, now))
     }
@@ -444,7 +446,7 @@ impl Chat {
             epoch_ms: room.epoch_ms,
             users: self.users(room, Some(key), names_max),
             total: room.members.len(),
-            history: room.history.get(query).0,
+            history: room.history.get(query, self.limits.history_answer_bytes_max).0,
         };
         self.reply(key, reply, reference, now);
     }

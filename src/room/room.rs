@@ -86,13 +86,29 @@ impl History {
     }
 
     /// The messages asked for, by rising id, and whether there are more in the direction asked.
-    pub(super) fn get(&self, query: HistoryQuery) -> (Vec<Rc<Message>>, bool) {
+    /// However many are asked for, they have no more than `bytes_max` together, but for the first one.
+    pub(super) fn get(&self, query: HistoryQuery, bytes_max: usize) -> (Vec<Rc<Message>>, bool) {
         let position = |id: u64| self.messages.partition_point(|m| m.id < id);
         let end = query.before.map_or(self.messages.len(), position);
         let start = query.after.map_or(0, |id| position(id.saturating_add(1))).min(end);
-        let count = query.limit.min(end - start);
-        let range = if query.after.is_some() { start..start + count } else { end - count..end };
-        (self.messages.range(range).cloned().collect(), count < end - start)
+        let mut wanted: Vec<Rc<Message>> = Vec::new();
+        let mut bytes = 0;
+        let mut add = |message: &Rc<Message>| {
+            bytes += cost(message);
+            let fits = wanted.len() < query.limit && (wanted.is_empty() || bytes <= bytes_max);
+            if fits {
+                wanted.push(Rc::clone(message));
+            }
+            fits
+        };
+        let asked = self.messages.range(start..end);
+        // From the end one has, towards the other.
+        let has_all =
+            if query.after.is_some() { asked.into_iter().all(&mut add) } else { asked.rev().all(&mut add) };
+        if query.after.is_none() {
+            wanted.reverse();
+        }
+        (wanted, !has_all)
     }
 
     pub(super) fn check_invariants(&self, newest_id: u64) {

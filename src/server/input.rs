@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::Server;
 use super::session::{Session, Stage};
-use super::{Server, tag_of};
 use crate::clock::Millis;
 use crate::reactor::{ConnectionId, FeedId, Net};
 use crate::room::{Bye, Command, ErrorCode, MemberId, Name, Reference, Refusal, RoomName};
@@ -146,6 +146,9 @@ impl Server {
         self.metrics.lines_in += 1;
         if !is_json && wire::is_http_request_line(line) {
             // A web page makes its visitor's browser speak here.
+            if let Some(session) = self.session(id) {
+                log::info!("close {}: an HTTP request in the middle of chat", who(session));
+            }
             let text = "an HTTP request is not chat; the connection is closed";
             self.refuse(net, id, Refusal::new(ErrorCode::BadArgument, text), &None);
             return self.close(net, id, &[], None);
@@ -243,6 +246,8 @@ impl Server {
 
     /// The first message of a client that offered no subprotocol chooses JSON by its first character.
     fn switch_to_json_if_asked(&mut self, net: &mut Net, id: ConnectionId, text: &str) {
+        // It may have come in with this very read.
+        self.carry_out(net);
         let Some(session) = self.session(id) else { return };
         let Stage::WebSocket { is_json, may_switch, .. } = &mut session.stage else { return };
         if !std::mem::take(may_switch) || !text.starts_with('{') {
@@ -250,7 +255,7 @@ impl Server {
         }
         *is_json = true;
         let (channel, member) = (session.channel, session.member);
-        self.carry_out(net);
+        self.metrics.count_switch();
         net.subscribe(id, FeedId { channel, variant: Dialect::JsonFrames as u8 });
         // It was a guest until now; what it is called from here on, its first request says.
         let request = json::parse(text).ok();
@@ -274,7 +279,7 @@ impl Server {
     ) -> Result<MemberId, Refusal> {
         let dialect = self.session(id).and_then(|s| s.dialect()).unwrap_or(Dialect::TextLines);
         let (shown_name, shown_room) = (name.clone(), room.clone());
-        let member = self.chat.enter(tag_of(id), name, room, dialect.names_max(), reference, net.now())?;
+        let member = self.chat.enter(id.to_bits(), name, room, dialect.names_max(), reference, net.now())?;
         if let Some(session) = self.session(id) {
             session.member = Some(member);
             log::info!("join {shown_name} {shown_room} from {}", who(session));

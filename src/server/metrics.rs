@@ -26,8 +26,7 @@ fn place(stage: &Stage) -> usize {
         Stage::Lines { is_json: false, .. } => 1,
         Stage::Lines { is_json: true, .. } => 2,
         Stage::Http => 3,
-        // What a client turns to later is not counted again.
-        Stage::WebSocket { is_guest: true, .. } | Stage::WebSocket { is_json: false, .. } => 4,
+        Stage::WebSocket { is_json: false, .. } => 4,
         Stage::WebSocket { is_json: true, .. } => 5,
     }
 }
@@ -39,6 +38,12 @@ impl Metrics {
 
     pub(super) fn count_out(&mut self, stage: &Stage) {
         self.connections[place(stage)] -= 1;
+    }
+
+    /// A WebSocket client has turned from text to JSON.
+    pub(super) fn count_switch(&mut self) {
+        self.connections[4] -= 1;
+        self.connections[5] += 1;
     }
 
     pub(super) fn render(&self, net: &Net, chat: &Chat) -> String {

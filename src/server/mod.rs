@@ -21,9 +21,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::clock::{Millis, Now};
-use crate::reactor::{
-    ConnectionId, Consumed, FeedId, Handler, Limits, Loss, Net, Peer, Refusal as Refused, Then,
-};
+use crate::reactor::{ConnectionId, Consumed, FeedId, Handler, Limits, Loss, Net, Peer, Then, TurnedAway};
 use crate::room::{self, Bye, Chat, ErrorCode, Event, Output, Refusal, Reply, Why};
 use crate::wire::{Dialect, text, websocket};
 use browsers::{Browsers, SPARE_CONNECTION_WAIT};
@@ -205,13 +203,13 @@ impl Server {
                 }
                 Output::RoomClosed { room } => net.close_channel(self.channels[room as usize]),
                 Output::Entered { tag, room } => {
-                    self.subscribe(net, id_of(tag), self.channels[room as usize]);
+                    self.subscribe(net, ConnectionId::from_bits(tag), self.channels[room as usize]);
                 }
                 Output::ToRoom { room, name, at_ms, event, author } => {
-                    self.publish(net, room, &name, at_ms, &event, author.map(id_of));
+                    self.publish(net, room, &name, at_ms, &event, author.map(ConnectionId::from_bits));
                 }
                 Output::ToMember { tag, at_ms, reply, reference } => {
-                    self.reply(net, id_of(tag), at_ms, &reply, &reference);
+                    self.reply(net, ConnectionId::from_bits(tag), at_ms, &reply, &reference);
                 }
             }
         }
@@ -246,15 +244,6 @@ impl Server {
             }
         }
     }
-}
-
-/// A member's tag is the id of its connection.
-fn tag_of(id: ConnectionId) -> u64 {
-    u64::from(id.generation) << 32 | u64::from(id.index)
-}
-
-fn id_of(tag: u64) -> ConnectionId {
-    ConnectionId { index: tag as u32, generation: (tag >> 32) as u32 }
 }
 
 impl Handler for Server {
@@ -317,11 +306,13 @@ impl Handler for Server {
                 net.send_control(id, &websocket::ping());
             }
             session::Due::HttpTimeout => return self.time_out_http(net, id),
+            session::Due::Nameless => {
+                log::info!("close {}: no name in time", input::who(session));
+                return self.dismiss(net, id, Bye::Nameless, None);
+            }
             session::Due::Dead => return self.dismiss(net, id, Bye::Timeout, Some(Why::Timeout)),
         }
-        if let Some(session) = self.sessions[id.index as usize].as_ref() {
-            net.wake_at(id, session.wakes_at(&self.config).max(Millis(now.0 + 1)));
-        }
+        self.rearm(net, id);
     }
 
     fn lost(&mut self, net: &mut Net, id: ConnectionId, loss: Loss) {
@@ -353,10 +344,10 @@ impl Handler for Server {
         self.chat.expire(net.now());
     }
 
-    fn refused(&mut self, peer: Peer, why: Refused) -> Vec<u8> {
+    fn refused(&mut self, peer: Peer, why: TurnedAway) -> Vec<u8> {
         let text = match why {
-            Refused::Full => "the server has as many connections as it takes; try again later",
-            Refused::PerIp => "there are too many connections from your address",
+            TurnedAway::Full => "the server has as many connections as it takes; try again later",
+            TurnedAway::PerIp => "there are too many connections from your address",
         };
         match peer.ip {
             Some(ip) => log::info!("refuse {ip}: {text}"),
@@ -367,10 +358,12 @@ impl Handler for Server {
 
     fn stopping(&mut self, net: &mut Net) {
         self.is_stopping = true;
+        log::info!("stopping: {} members are told", self.chat.members());
         self.carry_out(net);
         for slot in 0..self.sessions.len() {
-            if let Some(session) = self.sessions[slot].take() {
-                if !matches!(session.stage, Stage::Undecided | Stage::Http) {
+            // A request that is under way is still answered.
+            if let Some(session) = self.sessions[slot].take_if(|s| !matches!(s.stage, Stage::Http)) {
+                if session.was_greeted || !matches!(session.stage, Stage::Undecided) {
                     let words = session.last_words(Bye::Shutdown, net.now());
                     net.send_control(session.id, &words);
                 }

@@ -51,6 +51,7 @@ pub(super) enum Due {
     Greeting,
     Ping,
     HttpTimeout,
+    Nameless,
     Dead,
 }
 
@@ -104,6 +105,7 @@ impl Session {
                 Bye::Shutdown => (websocket::GOING_AWAY, "the server is shutting down"),
                 Bye::Slow => (websocket::SLOW, "slow"),
                 Bye::Timeout => (websocket::TIMEOUT, "timeout"),
+                Bye::Nameless => (websocket::TIMEOUT, "no name"),
             };
             out.extend(websocket::close(Some(code), reason));
         }
@@ -139,9 +141,13 @@ impl Session {
                 let is_dead = config.dead_after.is_some_and(|wait| self.heard_at.after(wait) <= now);
                 let is_nameless = self.member.is_none()
                     && config.name_wait.is_some_and(|wait| self.opened_at.after(wait) <= now);
-                if is_dead || is_nameless { Due::Dead } else { Due::Ping }
+                match (is_nameless, is_dead) {
+                    (true, _) => Due::Nameless,
+                    (false, true) => Due::Dead,
+                    (false, false) => Due::Ping,
+                }
             }
-            Stage::Undecided | Stage::Lines { .. } => Due::Dead,
+            Stage::Undecided | Stage::Lines { .. } => Due::Nameless,
         }
     }
 

@@ -70,7 +70,7 @@ impl Server {
             Ok((true, bytes)) => Taken::Some(bytes),
             Ok((false, _)) => Taken::Closed,
             Err(refused) => {
-                self.refuse_http(net, id, refused);
+                self.refuse_http(net, id, refused, input.starts_with(b"HEAD "));
                 Taken::Closed
             }
         }
@@ -78,12 +78,12 @@ impl Server {
 
     pub(super) fn time_out_http(&mut self, net: &mut Net, id: ConnectionId) {
         let why = "the request did not arrive in time";
-        self.refuse_http(net, id, Refused { status: "408 Request Timeout", why });
+        self.refuse_http(net, id, Refused { status: "408 Request Timeout", why }, false);
     }
 
-    fn refuse_http(&mut self, net: &mut Net, id: ConnectionId, refused: Refused) {
+    fn refuse_http(&mut self, net: &mut Net, id: ConnectionId, refused: Refused, is_head: bool) {
         let mut out = Vec::new();
-        refused.write(&mut out);
+        refused.write(&mut out, is_head);
         if let Some(session) = self.session(id) {
             log::info!("refuse {}: {}: {}", who(session), refused.status, refused.why);
         }
@@ -135,8 +135,15 @@ impl Server {
         let listener = self.session(id).map_or(0, |s| usize::from(s.listener));
         let is_local = self.config.loopback_listeners.get(listener).copied().unwrap_or(false);
         let host = request.host.as_deref().unwrap_or_default();
-        if is_local && request.host.is_some() && !is_loopback_host(host) {
-            return Err(Refused { status: "403 Forbidden", why: "this Host is not this machine" });
+        let host_of =
+            |origin: &str| origin.split_once("://").map_or(String::new(), |(_, host)| host.to_lowercase());
+        let is_allowed =
+            |host: &str| self.config.allowed_origins.iter().any(|o| host_of(o) == host.to_lowercase());
+        if is_local && request.host.is_some() && !is_loopback_host(host) && !is_allowed(host) {
+            return Err(Refused {
+                status: "403 Forbidden",
+                why: "this Host is not this machine; see --allow-origin",
+            });
         }
         let Some(origin) = &request.origin else { return Ok(()) };
         let is_ours = origin.split_once("://").is_some_and(|(_, from)| from.eq_ignore_ascii_case(host));
@@ -151,12 +158,13 @@ impl Server {
 
     fn may_read_metrics(&mut self, id: ConnectionId) -> bool {
         let Some(ip) = self.session(id).map(|s| s.peer_ip) else { return false };
-        // A Unix socket has its own permissions.
-        ip.is_none_or(|ip| self.config.metrics_from.iter().any(|net| net.contains(&ip.to_canonical())))
+        let from = &self.config.metrics_from;
+        // A Unix socket has its own permissions, unless nobody may.
+        ip.map_or(!from.is_empty(), |ip| from.iter().any(|net| net.contains(&ip.to_canonical())))
     }
 
     fn upgrade(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> Result<(), Refused> {
-        let Some(upgrade) = &request.upgrade else {
+        let Some(upgrade) = request.upgrade.as_ref().filter(|_| !request.is_head) else {
             return Err(Refused { status: "426 Upgrade Required", why: "this is for WebSocket clients" });
         };
         let offered = |name: &str| upgrade.protocols.iter().any(|p| p == name);

@@ -191,13 +191,15 @@ impl Response<'_> {
         // Writing to a string does not fail.
         let _ = write!(
             head,
-            "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\
-             X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n{}\r\n",
-            self.status,
-            self.content_type,
-            self.body.len(),
-            self.fields
+            "HTTP/1.1 {}\r\nContent-Type: {}\r\nConnection: close\r\nX-Content-Type-Options: nosniff\r\n\
+             X-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n{}",
+            self.status, self.content_type, self.fields
         );
+        // A 304 has no body, and the length would be that of the page (RFC 9110, section 8.6).
+        if !self.status.starts_with("304") {
+            let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
+        }
+        head.push_str("\r\n");
         out.extend_from_slice(head.as_bytes());
         if !is_head {
             out.extend_from_slice(self.body.as_bytes());
@@ -207,7 +209,7 @@ impl Response<'_> {
 
 impl Refused {
     /// Appends the refusal to `out`.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>, is_head: bool) {
         let fields = match &self.status[..3] {
             "405" => "Allow: GET, HEAD\r\n",
             "426" => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
@@ -215,7 +217,7 @@ impl Refused {
         };
         let body = format!("{}: {}\n", self.status, self.why);
         let content_type = "text/plain; charset=utf-8";
-        Response { status: self.status, content_type, fields, body: &body }.write(out, false);
+        Response { status: self.status, content_type, fields, body: &body }.write(out, is_head);
     }
 }
 
@@ -254,7 +256,7 @@ pub fn accept_any(input: &[u8], head_bytes_max: usize) -> Result<Option<(usize, 
     });
     accepted.map_err(|refused| {
         let mut out = Vec::new();
-        refused.write(&mut out);
+        refused.write(&mut out, false);
         out
     })
 }

@@ -19,10 +19,10 @@
 //! | `users` | | `users` |
 //! | `rooms` | | `rooms` |
 //! | `history` | `[limit]` (1 to 1000, else 100), `[before]`, `[after]` (ids, exclusive) | `history` |
-//! | `nick` | `name` | the `nick` event; `ack` if `ref` was given |
+//! | `nick` | `name` | the `nick` event, unless that is your name already; `ack` if `ref` was given |
 //! | `join` | `room` | `hello` for the new room |
 //! | `ping` | | `pong` |
-//! | `quit` | | `bye`, then the connection is closed |
+//! | `quit` | | `bye` (without `ref`), then the connection is closed |
 //!
 //! A connection whose first request is not `hello` is named by that request's `from`, as in the
 //! seed protocol `{"type":"private","from":"alice","to":"bob","body":"…"}`, or, without one,
@@ -33,7 +33,7 @@
 //!
 //! | `type` | fields (optional ones in brackets) | meaning |
 //! |---|---|---|
-//! | `hello` | `name`, `room`, `id`, `users`, `total`, `epoch`, `server`, `[ref]` | you are `name` in `room`; `id` is that of the room's newest message (0: none yet); `users` are the first 1000 names of `total`; `epoch` is when this room began to count (it changes with a restart, and when a room was forgotten and made again): ids of another epoch are not comparable |
+//! | `hello` | `name`, `room`, `id`, `users`, `total`, `epoch`, `server`, `[ref]` | you are `name` in `room`; `id` is that of the room's newest message (0: none yet); `users` are up to 1000 names of `total`, you among them; `epoch` is when this room began to count (it changes with a restart, and when a room was forgotten and made again): ids of another epoch are not comparable |
 //! | `public` | `id`, `ts`, `room`, `from`, `body` | somebody said `body`; ids count 1, 2, 3 … per room over `public` and `action` together |
 //! | `action` | `id`, `ts`, `room`, `from`, `body` | somebody did `body` |
 //! | `private` | `ts`, `from`, `to`, `body` | only the two of you see it |
@@ -47,7 +47,7 @@
 //! | `ack` | `ref`, `ts`, `[id]` | your request was carried out; `id` if it made a message |
 //! | `pong` | `ts`, `[ref]` | |
 //! | `error` | `code`, `text`, `[ref]` | your request was refused, nothing else was lost |
-//! | `bye` | `why` | the last line before the server closes the connection |
+//! | `bye` | `why`: `quit`, `shutdown`, `slow`, `timeout` or `nameless` | the last line before the server closes the connection |
 //!
 //! The `code`s are those of [`ErrorCode`].
 
@@ -374,6 +374,7 @@ pub fn why(bye: Bye) -> &'static str {
         Bye::Shutdown => "shutdown",
         Bye::Slow => "slow",
         Bye::Timeout => "timeout",
+        Bye::Nameless => "nameless",
     }
 }
 

@@ -126,8 +126,11 @@ pub fn sniff(input: &[u8]) -> Sniffed {
 /// Whether a text line is the first line of an HTTP request: somebody makes a browser speak here.
 #[must_use]
 pub fn is_http_request_line(line: &[u8]) -> bool {
-    let Some(version_at) = memchr::memmem::rfind(line, b" HTTP/") else { return false };
-    METHODS.iter().any(|method| line.starts_with(method)) && line.len() > version_at + 6
+    let words: Vec<&[u8]> = line.splitn(4, |&byte| byte == b' ').collect();
+    let [_, target, version] = words[..] else { return false };
+    let is_target =
+        target.starts_with(b"/") || target == b"*" || memchr::memmem::find(target, b"://").is_some();
+    is_target && version.len() > 5 && version[..5].eq_ignore_ascii_case(b"HTTP/")
 }
 
 #[cfg(test)]
@@ -161,6 +164,9 @@ mod tests {
     fn request_lines_are_known_among_chat_lines() {
         assert!(is_http_request_line(b"POST /x HTTP/1.1"));
         assert!(is_http_request_line(b"GET / HTTP/1.0"));
+        assert!(is_http_request_line(b"BREW /pot HTTP/1.1"));
+        assert!(is_http_request_line(b"get http://x/ http/1.1"));
+        assert!(!is_http_request_line(b"speak plain HTTP/1.1"));
         assert!(!is_http_request_line(b"GET me a coffee"));
         assert!(!is_http_request_line(b"what does GET / HTTP/1.1 mean?"));
     }

@@ -16,7 +16,7 @@ use std::fmt::Write;
 use time::OffsetDateTime;
 
 use crate::room::{
-    Body, Bye, Command, ErrorCode, Event, HistoryQuery, Message, Name, Refusal, Reply, RoomName,
+    Body, Bye, Command, ErrorCode, Event, HistoryQuery, Message, Name, Refusal, Reply, RoomName, Why,
 };
 
 /// What a client is told that has said nothing for a moment.
@@ -46,8 +46,10 @@ const HELP: [&str; 11] = [
 /// # Errors
 /// The refusal its sender gets.
 pub fn parse(line: &str, names_max: usize) -> Result<Option<Command>, Refusal> {
-    let Some(command) = line.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
-        let said = line.strip_prefix('/').unwrap_or(line);
+    // A space that got in front of /msg must not tell everybody.
+    let unindented = line.trim_start();
+    let Some(command) = unindented.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
+        let said = unindented.strip_prefix('/').unwrap_or(line);
         return Ok(Body::new(said).map(Command::Say));
     };
     let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
@@ -97,6 +99,7 @@ pub fn event(event: &Event) -> String {
         Event::Message(message) => said(message),
         Event::Joined { name, .. } => format!("* {name} joined"),
         Event::Left { name, why: None, .. } => format!("* {name} left"),
+        Event::Left { name, why: Some(Why::Moved(room)), .. } => format!("* {name} left (room {room})"),
         Event::Left { name, why: Some(why), .. } => format!("* {name} left ({why})"),
         Event::Renamed { from, to } => format!("* {from} is now {to}"),
         Event::Crowd { joined, left: 0, total } => format!("* {joined} joined, {total} here"),
@@ -133,6 +136,7 @@ pub fn reply(at_ms: u64, reply: &Reply, put: &mut impl FnMut(&str)) {
         Reply::Bye(Bye::Shutdown) => put("* server is shutting down"),
         Reply::Bye(Bye::Slow) => put("* bye: you did not keep up with the room (slow)"),
         Reply::Bye(Bye::Timeout) => put("* bye: nothing was heard of you for too long (timeout)"),
+        Reply::Bye(Bye::Nameless) => put("* bye: you did not say a name in time (timeout)"),
         // Who typed it sees it in the terminal already.
         Reply::PrivateSent { .. } | Reply::Ack { .. } => {}
     }
@@ -201,6 +205,9 @@ mod tests {
             ("   ", "nothing"),
             ("//shrug", "say /shrug"),
             ("///", "say //"),
+            (" /msg bob secret", "tell bob secret"),
+            ("\t//x", "say /x"),
+            (" indented", "say  indented"),
             ("/msg bob psst  psst", "tell bob psst  psst"),
             ("/msg  bob   psst", "tell bob psst"),
             ("/me waves", "act waves"),

@@ -120,7 +120,7 @@ fn every_limit_is_a_variable_too_and_the_flag_wins() {
     assert_eq!(daemon.addrs.len(), 2);
     let mut bob = daemon.enter("bob");
     bob.hears_after(&"x".repeat(601), &["! too-long: a message has at most 600 bytes; yours was dropped"]);
-    bob.hears_after("/join dev", &["! full: there are 1 rooms, and somebody in each"]);
+    bob.hears_after("/join dev", &["! full: there is no place for another room; see /rooms"]);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_port_in_use_is_a_sentence_and_status_1() {
     assert_eq!(
         said,
         format!(
-            "roomd: cannot listen on {addr}: another program listens there; stop it, or choose another \
+            "roomd: cannot listen on {addr}: another program listens there, or a file is in the way; stop it, or choose another \
              address with --listen\n"
         )
     );
@@ -282,4 +282,33 @@ fn the_log_has_who_came_and_went_and_never_what_was_said() {
     daemon.signal("TERM");
     let (_, rest) = daemon.wait();
     assert!(!rest.iter().any(|line| line.contains("4711")), "{rest:?}");
+}
+
+/// It would be the end of whatever the operator mistyped.
+#[test]
+fn a_file_in_the_way_of_a_unix_socket_is_left_alone() {
+    let path = socket_path();
+    std::fs::write(&path, "dear").expect("a place for files");
+    let (status, said) = output_of(&["--listen", &format!("unix:{}", path.display())]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("a file is in the way"), "{said}");
+    assert_eq!(std::fs::read(&path).expect("it is still there"), b"dear");
+    std::fs::remove_file(&path).expect("it is ours");
+}
+
+/// A request that was under way when the daemon was told to stop would end without a word.
+#[test]
+fn a_health_check_under_way_while_stopping_is_told_503() {
+    use std::io::{Read, Write};
+    let mut daemon = Daemon::start();
+    let mut check = std::net::TcpStream::connect(daemon.addr()).expect("a listener");
+    check.write_all(b"GET /healthz HTTP/1.1\r\n").expect("it is read");
+    daemon.metric_becomes("roomd_connections{dialect=\"http\"}", 2); // this one, and who asks
+    daemon.signal("TERM");
+    daemon.logs("stopping");
+    check.write_all(b"Host: localhost\r\n\r\n").expect("it is still read");
+    let mut answer = String::new();
+    check.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(daemon.wait().0.success());
 }

@@ -160,7 +160,7 @@ fn every_command_does_what_the_help_says() {
     assert!(lines[1].starts_with("~ ") && lines[1].ends_with(" bob: /shrug"), "{lines:?}");
 
     bob.hears_after("/join #Dev", &["* welcome Bob - #dev, 1 here: Bob"]);
-    alice.hears(&["* Bob left (room dev)"]);
+    alice.hears(&["* Bob left (room #dev)"]);
     bob.hears_after("/rooms", &["* 2 rooms: #dev (1), #lobby (1)"]);
     bob.hears_after("/history", &["* nothing was said here yet"]);
     bob.say("alone");
@@ -192,7 +192,7 @@ fn every_refusal_has_its_code() {
         ("/me", "! bad-argument: say /me TEXT"),
         ("/history all", "! bad-argument: say /history or /history 50"),
         ("/join a b", "! bad-argument: a room name has 1 to 32 characters: letters, digits, _ - ."),
-        ("/join dev", "! full: there are 1 rooms, and somebody in each"),
+        ("/join dev", "! full: there is no place for another room; see /rooms"),
         // A mistyped /msg must not leak.
         (
             "/mgs alice secret",
@@ -261,8 +261,8 @@ fn a_private_message_reaches_other_rooms_and_nobody_else() {
     alice.hears(&["* bob joined", "* carol joined"]);
     bob.hears(&["* carol joined"]);
     alice.hears_after("/join dev", &["* welcome alice - #dev, 1 here: alice"]);
-    bob.hears(&["* alice left (room dev)"]);
-    carol.hears(&["* alice left (room dev)"]);
+    bob.hears(&["* alice left (room #dev)"]);
+    carol.hears(&["* alice left (room #dev)"]);
     bob.say("/msg alice psst");
     alice.hears(&["@bob: psst"]);
     bob.say("not for dev");
@@ -275,11 +275,11 @@ fn a_private_message_reaches_other_rooms_and_nobody_else() {
 fn whoever_does_not_say_a_name_is_told_so_and_closed() {
     let daemon = Daemon::with(&["--name-wait", "300ms"]);
     let mut silent = daemon.connect();
-    silent.hears(&[GREETING, "* bye: nothing was heard of you for too long (timeout)"]);
+    silent.hears(&[GREETING, "* bye: you did not say a name in time (timeout)"]);
     silent.hears_the_end();
     let mut stubborn = daemon.connect();
     stubborn.send(b"not a name\n");
-    assert!(stubborn.rest().ends_with("* bye: nothing was heard of you for too long (timeout)\n"));
+    assert!(stubborn.rest().ends_with("* bye: you did not say a name in time (timeout)\n"));
 }
 
 #[test]
@@ -338,4 +338,49 @@ fn in_a_crowd_joins_and_leaves_are_summed_up() {
             }
         }
     }
+}
+
+/// `/history` used to be sent whole, and a client that got more than its feed may hold was closed as slow.
+#[test]
+fn a_long_history_comes_in_parts_and_closes_nobody() {
+    let daemon = Daemon::with(&["--feed-bytes", "8KiB"]);
+    let mut alice = daemon.enter("alice");
+    let mut writer = daemon.enter("writer");
+    for i in 0..20 {
+        writer.say(&format!("{i:03000}"));
+    }
+    while !alice.line().ends_with("0019") {}
+    alice.say("/history 20");
+    alice.say("/ping");
+    let mut older = 0;
+    loop {
+        let line = alice.line();
+        older += usize::from(line.starts_with("~ "));
+        if line == "* pong" {
+            break;
+        }
+    }
+    assert!((1..20).contains(&older), "{older}");
+    // Nor does the history shown on entering.
+    let mut newcomer = daemon.connect();
+    newcomer.send(b"late\n/ping\n");
+    while newcomer.line() != "* pong" {}
+}
+
+#[test]
+fn a_space_in_front_of_a_command_does_not_tell_everybody() {
+    let daemon = Daemon::start();
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.enter("bob"));
+    alice.hears_after(" /msg bob secret", &["* bob joined"]);
+    bob.hears(&["@alice: secret"]);
+}
+
+#[test]
+fn an_http_request_of_any_method_never_becomes_a_name() {
+    let daemon = Daemon::start();
+    let mut alice = daemon.enter("alice");
+    let mut brewer = daemon.connect();
+    brewer.send(b"BREW / HTTP/1.1\r\nHost: x\r\n\r\nmallory\r\nhello\r\n");
+    assert!(brewer.rest().contains("an HTTP request is not chat"));
+    alice.hears_nothing();
 }

@@ -200,3 +200,29 @@ fn shutdown_closes_with_1001() {
     assert_eq!((guest.close_code(), bot.close_code()), (1001, 1001));
     assert_eq!(daemon.wait().0.code(), Some(0));
 }
+
+/// It used to be subscribed before its welcome was carried out: to the lobby, whatever its room.
+#[test]
+fn a_first_object_glued_to_the_upgrade_speaks_json_in_the_room_of_the_url() {
+    use std::io::Write;
+    let daemon = Daemon::start();
+    let mut dev = daemon.enter_json("dora");
+    dev.answers(
+        json!({"type": "join", "room": "dev"}),
+        json!({"type": "hello", "name": "dora", "room": "dev", "id": 0, "users": ["dora"], "total": 1}),
+    );
+    let mut glued = std::net::TcpStream::connect(daemon.addr()).expect("a listener");
+    let upgrade = "GET /ws?room=dev HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let hello = crate::common::ws::frame(0x81, br#"{"type":"hello","name":"glue"}"#);
+    glued.write_all(&[upgrade.as_bytes(), &hello].concat()).expect("it is read");
+    dev.is_told(json!({"type": "join", "room": "dev", "name": "guest-1", "total": 2}));
+    dev.is_told(json!({"type": "nick", "room": "dev", "from": "guest-1", "name": "glue"}));
+    dev.say(r#"{"type":"public","body":"here"}"#);
+    dev.say(r#"{"type":"quit"}"#);
+    glued.shutdown(std::net::Shutdown::Write).expect("it is open");
+    let mut heard = Vec::new();
+    std::io::Read::read_to_end(&mut glued, &mut heard).expect("an end");
+    assert!(String::from_utf8_lossy(&heard).contains(r#""room":"dev","from":"dora","body":"here""#));
+    assert_eq!(daemon.metric("roomd_connections{dialect=\"ws-text\"}"), 0);
+}
