@@ -87,10 +87,6 @@ impl Platform for Scripted {
         Ok(())
     }
 
-    fn listeners(&self) -> usize {
-        self.machine.listeners()
-    }
-
     fn accept(&mut self, listener: usize) -> io::Result<(ScriptedSocket, Peer)> {
         let (socket, peer) = self.machine.accept(listener)?;
         Ok((ScriptedSocket { socket, script: Rc::clone(&self.script) }, peer))

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod bench;
+pub mod chat;
 pub mod serve;
 mod values;
 
@@ -25,6 +27,18 @@ struct Cli {
 enum Command {
     /// Run the daemon (what `roomd` alone does)
     Serve(Box<serve::Args>),
+    /// Load a chat server and verify that every member gets every message
+    Bench(Box<bench::Args>),
+    /// Chat: a terminal client, and a filter for pipes
+    ///
+    /// On a terminal there is a line to type in at the bottom; /help lists the commands. Tab
+    /// completes commands and names, Ctrl-C clears the line, Ctrl-D leaves. Times are local.
+    /// NO_COLOR turns colours off. A broken connection is made again, and nothing is lost.
+    ///
+    /// Otherwise it is a filter: what is read from standard input is sent line by line, commands,
+    /// too; what is heard meanwhile is printed, with times in UTC; when everything is confirmed it
+    /// ends. The exit status is 0 if every line was carried out, 1 if not, 2 for wrong usage.
+    Chat(chat::Args),
 }
 
 /// Parses the command line and runs what it asks for.
@@ -32,6 +46,8 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Serve(Box::new(cli.serve))) {
         Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Chat(args) => chat::run(&args),
     };
     outcome.unwrap_or_else(|sentence| {
         eprintln!("roomd: {sentence}");

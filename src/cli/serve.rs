@@ -17,8 +17,8 @@ use crate::server::{Config, Server};
 const CONNECTIONS_MAX_DEFAULT: usize = 10_000;
 /// What `--max-line-bytes` may be at most.
 const LINE_BYTES_MAX_MAX: usize = 64 * 1024;
-/// What `--max-line-bytes` has to be at least: a command with two names fits.
-const LINE_BYTES_MAX_MIN: usize = 512;
+/// What `--max-line-bytes` has to be at least.
+const LINE_BYTES_MAX_MIN: usize = 16;
 
 /// The flags of `roomd serve`.
 ///
@@ -27,7 +27,7 @@ const LINE_BYTES_MAX_MIN: usize = 512;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Where to listen: an address and a port, or unix:PATH; may be given several times.
-    /// Port 0 lets the system choose. [::]:PORT is IPv6 only; give 0.0.0.0:PORT too
+    /// Port 0 lets the system choose. An IPv6 address, in brackets, means IPv6 only
     #[arg(
         long,
         value_name = "ADDR",
@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "LEVEL", env = "ROOMD_LOG_LEVEL", default_value = "info")]
     pub log_level: LevelFilter,
 
-    /// Bytes of a line or message, 512 to 64KiB. At the limit: an error, the line is skipped; the
+    /// Bytes of a line or message, 16 to 64KiB. At the limit: an error, the line is skipped; the
     /// connection is closed after 64 KiB without a newline
     #[arg(long, value_name = "BYTES", env = "ROOMD_MAX_LINE_BYTES", default_value = "4096")]
     pub max_line_bytes: Bytes,
@@ -126,8 +126,8 @@ pub struct Args {
     #[arg(long, value_name = "COUNT", env = "ROOMD_QUIET_ABOVE", default_value = "256")]
     pub quiet_above: Limit<Count>,
 
-    /// Origin whose web pages may connect, as https://chat.example, besides our own page; may be
-    /// given several times. Others: status 403
+    /// Origin whose web pages may connect, such as `https://chat.example`, besides our own page;
+    /// may be given several times. Others: status 403
     #[arg(long, value_name = "ORIGIN", env = "ROOMD_ALLOW_ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
 
@@ -152,13 +152,13 @@ impl Args {
                 "--max-line-bytes {line}: it takes {LINE_BYTES_MAX_MIN} to {LINE_BYTES_MAX_MAX}"
             ));
         }
-        // A message of the longest kind, in the longest dialect, has to fit several times over.
+        // The longest message has to fit, in the dialect in which it is longest.
         if let Limit(Some(Bytes(feed))) = self.feed_bytes
-            && feed < 4 * line
+            && feed < 2 * line
         {
             return Err(format!(
-                "--feed-bytes {feed}: it takes at least 4 times --max-line-bytes, {}",
-                4 * line
+                "--feed-bytes {feed}: it takes at least twice --max-line-bytes, {}",
+                2 * line
             ));
         }
         if let (Limit(Some(ping)), Limit(Some(dead))) = (self.ping_after, self.dead_after)

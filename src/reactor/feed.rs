@@ -143,7 +143,7 @@ impl Feed {
 #[derive(Debug, Default)]
 pub(crate) struct Channel {
     pub(crate) feeds: [Feed; VARIANTS],
-    /// How many subscribers ask for the producers not to be read (see [`super::pace`]).
+    /// How many subscribers ask for the producers not to be read (see [`Pace`](super::connection::Pace)).
     pub(crate) holders: u32,
     /// Producers that were ready while the channel was held; queued again when it is let go.
     pub(crate) parked: Vec<ConnectionId>,

@@ -194,10 +194,6 @@ impl Platform for Os {
         Ok(())
     }
 
-    fn listeners(&self) -> usize {
-        self.listeners.len()
-    }
-
     fn accept(&mut self, listener: usize) -> io::Result<(Stream, Peer)> {
         let Some(source) = self.listeners.get(listener) else {
             return Err(io::ErrorKind::WouldBlock.into());

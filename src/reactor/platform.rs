@@ -80,9 +80,6 @@ pub trait Platform {
     /// The selector is broken: the loop cannot go on.
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 
-    /// How many listeners there are.
-    fn listeners(&self) -> usize;
-
     /// Accepts one connection.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! The chat server: the [`Handler`] that puts the dialects of [`wire`](crate::wire) and the rooms of
-//! [`room`](crate::room) on the loop of [`reactor`](crate::reactor).
+//! The chat server: the [`Handler`] that puts the dialects of [`crate::wire`] and the rooms of
+//! [`crate::room`] on the loop of [`crate::reactor`].
 //!
 //! | what | where |
 //! |---|---|

@@ -49,7 +49,7 @@
 //! | `error` | `code`, `text`, `[ref]` | your request was refused, nothing else was lost |
 //! | `bye` | `why` | the last line before the server closes the connection |
 //!
-//! The `code`s are those of [`ErrorCode`](crate::room::ErrorCode).
+//! The `code`s are those of [`ErrorCode`].
 
 use std::borrow::Cow;
 

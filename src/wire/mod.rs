@@ -5,8 +5,8 @@
 //!
 //! | dialect | frames | content |
 //! |---|---|---|
-//! | [`Dialect::TextLines`] (netcat, telnet) | [`line`] | [`text`] |
-//! | [`Dialect::JsonLines`] (programs) | [`line`] | [`json`] |
+//! | [`Dialect::TextLines`] (netcat, telnet) | [`mod@line`] | [`text`] |
+//! | [`Dialect::JsonLines`] (programs) | [`mod@line`] | [`json`] |
 //! | [`Dialect::TextFrames`] (browsers) | [`websocket`], after [`http`] | [`text`] |
 //! | [`Dialect::JsonFrames`] (the page, programs) | [`websocket`], after [`http`] | [`json`] |
 

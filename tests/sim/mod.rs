@@ -363,10 +363,6 @@ impl Platform for SimPlatform {
         Ok(())
     }
 
-    fn listeners(&self) -> usize {
-        1
-    }
-
     fn accept(&mut self, _listener: usize) -> io::Result<(SimSocket, Peer)> {
         let mut world = self.0.world_mut();
         let ip = world.peer_ip;

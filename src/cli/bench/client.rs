@@ -1,0 +1,221 @@
+//! One connection of the generator: its socket, its entry into a room, and its unfinished bytes.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::dialect::Entry;
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Not begun, or closed by either side.
+    Closed,
+    /// Waiting for TCP.
+    Connecting,
+    /// Waiting for the answer to the WebSocket upgrade.
+    Upgrading,
+    /// Saying who it is.
+    Entering,
+    /// In its room.
+    Joined,
+}
+
+/// What became of a read.
+#[derive(Debug)]
+pub(super) enum ReadOutcome {
+    /// So many bytes are there, those left over from before included; `true`: try again after them.
+    Bytes(usize, bool),
+    /// Nothing more for now.
+    Drained,
+    /// The connection is over.
+    Ended(String),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    stream: Option<TcpStream>,
+    pub(super) state: State,
+    pub(super) entry: Entry,
+    /// The sender it is.
+    pub(super) sender: Option<usize>,
+    /// It stops reading when the load begins.
+    pub(super) is_slow: bool,
+    /// The peer has closed: read until the end, a short read does not mean drained.
+    pub(super) is_read_closed: bool,
+    /// What the server said last when it refused something.
+    pub(super) farewell: Option<Box<str>>,
+    /// The start of a line or frame that is not complete yet.
+    rest: Vec<u8>,
+    /// To be sent; empty when all is sent.
+    pub(super) out: Vec<u8>,
+    out_done: usize,
+}
+
+impl Client {
+    /// A connection that is not begun yet.
+    pub(super) fn new(entry: Entry, sender: Option<usize>, is_slow: bool) -> Self {
+        Self {
+            stream: None,
+            state: State::Closed,
+            entry,
+            sender,
+            is_slow,
+            is_read_closed: false,
+            farewell: None,
+            rest: Vec::new(),
+            out: Vec::new(),
+            out_done: 0,
+        }
+    }
+
+    /// Begins to connect, from the address `source` if one is given.
+    ///
+    /// # Errors
+    /// What the system says; `AddrNotAvailable` if the source address has no port left.
+    pub(super) fn connect(
+        &mut self,
+        target: SocketAddr,
+        source: Option<IpAddr>,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<()> {
+        let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(source) = source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        match socket.connect(&target.into()) {
+            Err(error) if is_final(&error) => return Err(error),
+            _ => {}
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        self.stream = Some(stream);
+        self.state = State::Connecting;
+        self.is_read_closed = false;
+        Ok(())
+    }
+
+    /// Whether TCP is connected, asked at the first writable event.
+    ///
+    /// # Errors
+    /// Why it will not be.
+    pub(super) fn is_connected(&self) -> io::Result<bool> {
+        let Some(stream) = &self.stream else {
+            return Ok(false);
+        };
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        match stream.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads once into `buffer`, behind what was left over last time.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
+        let Some(stream) = &mut self.stream else {
+            return ReadOutcome::Drained;
+        };
+        let old = self.rest.len();
+        if old >= buffer.len() {
+            return ReadOutcome::Ended("sent a line longer than the generator's buffer".into());
+        }
+        buffer[..old].copy_from_slice(&self.rest);
+        let room = buffer.len() - old;
+        match stream.read(&mut buffer[old..]) {
+            Ok(0) => ReadOutcome::Ended("closed the connection".into()),
+            // A short read took all there was; the next byte is a new event.
+            Ok(length) => ReadOutcome::Bytes(old + length, length == room || self.is_read_closed),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ReadOutcome::Drained,
+            Err(error) if error.kind() == ErrorKind::Interrupted => ReadOutcome::Bytes(old, true),
+            Err(error) => ReadOutcome::Ended(broken(&error)),
+        }
+    }
+
+    /// Keeps `rest`, the unfinished end of what was read, for the next time.
+    pub(super) fn keep(&mut self, rest: &[u8]) {
+        self.rest.clear();
+        self.rest.extend_from_slice(rest);
+    }
+
+    /// Sends what the socket takes.
+    ///
+    /// # Errors
+    /// Why the connection is over.
+    pub(super) fn flush(&mut self) -> Result<(), String> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(());
+        };
+        while self.out_done < self.out.len() {
+            match stream.write(&self.out[self.out_done..]) {
+                Ok(length) => self.out_done += length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(&error)),
+            }
+        }
+        self.out.clear();
+        self.out_done = 0;
+        Ok(())
+    }
+
+    /// How many bytes are not sent yet.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.out.len() - self.out_done
+    }
+
+    /// Stops listening to events, so that the server fills the socket and finds it full.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn stop_reading(&mut self, registry: &Registry) -> io::Result<()> {
+        match &mut self.stream {
+            Some(stream) => registry.deregister(stream),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes the connection.
+    pub(super) fn close(&mut self) {
+        self.stream = None;
+        self.state = State::Closed;
+        self.rest = Vec::new();
+        self.out = Vec::new();
+        self.out_done = 0;
+        self.entry.steps_done = 0;
+    }
+}
+
+/// Whether an attempt to connect is over at once. "In progress" has no stable [`ErrorKind`], so
+/// that everything else counts as on its way: the first event tells what became of it.
+fn is_final(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::AddrNotAvailable
+            | ErrorKind::AddrInUse
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
+            | ErrorKind::InvalidInput
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::PermissionDenied
+    )
+}
+
+/// How a broken connection is told, to go behind "the server".
+fn broken(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionReset => "reset the connection".into(),
+        ErrorKind::BrokenPipe => "closed the connection while it was written to".into(),
+        ErrorKind::ConnectionRefused => "refused the connection".into(),
+        _ => format!("broke the connection: {error}"),
+    }
+}

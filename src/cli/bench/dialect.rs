@@ -1,0 +1,366 @@
+//! The dialects: how a client of each kind of server says who it is, sends, and is spoken to.
+//!
+//! A dialect turns intentions into bytes and a line or frame from the server into a [`Notice`]. It
+//! knows nothing of sockets. Messages of the run are recognised before it is asked, by
+//! [`Payload::find`](super::payload::Payload::find), alike in all dialects.
+
+use super::websocket;
+
+/// Which protocol the clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    /// roomd's text lines, what netcat speaks: a sender does not get its own line back
+    Text,
+    /// roomd's JSON lines: a sender gets its own message back
+    Json,
+    /// WebSocket without subprotocol, as hub-style servers speak it: each text frame is a message,
+    /// and a sender gets its own back
+    WsText,
+    /// WebSocket with the subprotocol roomd.json
+    WsJson,
+    /// IRC: ngircd, InspIRCd
+    Irc,
+    /// Redis pub/sub: senders only publish
+    Redis,
+    /// NATS core: senders only publish
+    Nats,
+    /// The floor of benches/floor.rs: senders only publish
+    Floor,
+}
+
+/// What a line or frame that is no message of the run means to the client that got it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// Nothing to do.
+    Idle,
+    /// A step of the entry is done; the answer to it, if any, is in the output.
+    Step,
+    /// The client is in its room.
+    Joined,
+    /// The server refused something or says good-bye: the line tells what.
+    Refused,
+}
+
+/// Who a client is and how far its entry is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entry {
+    /// 9 characters, the longest nick every IRC server takes.
+    pub(super) name: String,
+    /// Room number; all are in room 0 if there is only one.
+    pub(super) room: usize,
+    /// There are several rooms, so that a client cannot stay where it comes in.
+    pub(super) has_to_move: bool,
+    /// It subscribes (always, where members and senders are the same kind of client).
+    pub(super) listens: bool,
+    /// How many steps of the entry are done.
+    pub(super) steps_done: u8,
+}
+
+impl Dialect {
+    /// Whether what the server sends is cut into WebSocket frames; it is lines otherwise.
+    pub(super) fn is_websocket(self) -> bool {
+        matches!(self, Self::WsText | Self::WsJson)
+    }
+
+    /// Whether a sender gets its own messages back.
+    pub(super) fn own_comes_back(self) -> bool {
+        matches!(self, Self::Json | Self::WsText | Self::WsJson)
+    }
+
+    /// Whether senders are members that get the messages of the other senders.
+    pub(super) fn senders_listen(self) -> bool {
+        !matches!(self, Self::Redis | Self::Nats | Self::Floor)
+    }
+
+    /// The largest body one line of the dialect holds, in bytes.
+    pub(super) fn body_size_max(self) -> usize {
+        match self {
+            Self::Irc => 400,
+            _ => super::payload::SIZE_MAX,
+        }
+    }
+
+    /// What a client says as soon as it is connected. For WebSocket that is the HTTP request.
+    pub(super) fn open(self, entry: &Entry, host: &str, out: &mut Vec<u8>) {
+        let Entry { name, room, .. } = entry;
+        let text = match self {
+            Self::Text => format!("{name}\n"),
+            Self::Json => hello(entry) + "\n",
+            Self::WsText => websocket::request(host, &format!("/ws?name={name}{}", room_query(entry)), None),
+            Self::WsJson => websocket::request(host, "/ws", Some("roomd.json")),
+            Self::Irc => format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n"),
+            Self::Redis if entry.listens => {
+                format!("*2\r\n$9\r\nSUBSCRIBE\r\n{}", redis_room(*room))
+            }
+            Self::Redis => "*1\r\n$4\r\nPING\r\n".into(),
+            Self::Nats if entry.listens => format!("{NATS_CONNECT}SUB bench{room} 1\r\nPING\r\n"),
+            Self::Nats => format!("{NATS_CONNECT}PING\r\n"),
+            Self::Floor if entry.listens => "s\n".into(),
+            Self::Floor => "p\n".into(),
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    /// What a WebSocket client says after the upgrade; says whether it is in its room already.
+    pub(super) fn open_upgraded(self, entry: &Entry, out: &mut Vec<u8>) -> bool {
+        if self == Self::WsJson {
+            websocket::write_text(&[hello(entry).as_bytes()], out);
+            return false;
+        }
+        true
+    }
+
+    /// Appends the message `body` for `room`.
+    pub(super) fn write_message(self, room: usize, body: &[u8], out: &mut Vec<u8>) {
+        let size = body.len();
+        let before = match self {
+            Self::Text | Self::WsText | Self::Floor => String::new(),
+            Self::Json | Self::WsJson => r#"{"type":"public","body":""#.into(),
+            Self::Irc => format!("PRIVMSG #bench{room} :"),
+            Self::Redis => format!("*3\r\n$7\r\nPUBLISH\r\n{}${size}\r\n", redis_room(room)),
+            Self::Nats => format!("PUB bench{room} {size}\r\n"),
+        };
+        let after = match self {
+            Self::Text | Self::Floor => "\n",
+            Self::Json => "\"}\n",
+            Self::WsText => "",
+            Self::WsJson => "\"}",
+            Self::Irc | Self::Redis | Self::Nats => "\r\n",
+        };
+        let parts = [before.as_bytes(), body, after.as_bytes()];
+        if self.is_websocket() {
+            websocket::write_text(&parts, out);
+        } else {
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+        }
+    }
+
+    /// Whether `unit` repeats older messages, which are not deliveries.
+    pub(super) fn is_history(self, unit: &[u8]) -> bool {
+        match self {
+            Self::Text | Self::WsText => unit.first() == Some(&b'~'),
+            Self::Json | Self::WsJson => unit.starts_with(br#"{"type":"history""#),
+            Self::Irc | Self::Redis | Self::Nats | Self::Floor => false,
+        }
+    }
+
+    /// What `line`, which is no message of the run, means; an answer to it is appended to `out`.
+    pub(super) fn notice(self, line: &[u8], entry: &mut Entry, out: &mut Vec<u8>) -> Notice {
+        let notice = match self {
+            Self::Text => text_notice(line, entry, out),
+            // It named its room in the request, and the upgrade let it in.
+            Self::WsText if line.first() == Some(&b'!') => Notice::Refused,
+            Self::WsText => Notice::Idle,
+            Self::Json | Self::WsJson => json_notice(line),
+            Self::Irc => irc_notice(line, entry, out),
+            Self::Redis => match line.first() {
+                // ":1" ends the answer to SUBSCRIBE; a publisher gets ":N" for each message.
+                Some(b':') if entry.listens => Notice::Joined,
+                Some(b'+') => Notice::Joined,
+                Some(b'-') => Notice::Refused,
+                _ => Notice::Idle,
+            },
+            Self::Nats => match line {
+                b"PING" => answer(out, "PONG\r\n"),
+                b"PONG" => Notice::Joined,
+                _ if line.starts_with(b"-ERR") => Notice::Refused,
+                _ => Notice::Idle,
+            },
+            Self::Floor => Notice::Joined,
+        };
+        entry.steps_done += u8::from(notice == Notice::Step && entry.steps_done < u8::MAX);
+        notice
+    }
+}
+
+const NATS_CONNECT: &str =
+    "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"rust\",\"version\":\"1\"}\r\n";
+
+fn hello(entry: &Entry) -> String {
+    let name = &entry.name;
+    match entry.has_to_move {
+        true => format!(r#"{{"type":"hello","name":"{name}","room":"bench{}"}}"#, entry.room),
+        false => format!(r#"{{"type":"hello","name":"{name}"}}"#),
+    }
+}
+
+fn room_query(entry: &Entry) -> String {
+    match entry.has_to_move {
+        true => format!("&room=bench{}", entry.room),
+        false => String::new(),
+    }
+}
+
+/// The channel of `room` as a Redis bulk string.
+fn redis_room(room: usize) -> String {
+    let name = format!("bench{room}");
+    format!("${}\r\n{name}\r\n", name.len())
+}
+
+fn answer(out: &mut Vec<u8>, text: &str) -> Notice {
+    out.extend_from_slice(text.as_bytes());
+    Notice::Idle
+}
+
+fn text_notice(line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
+    if line.starts_with(b"* welcome ") {
+        if entry.has_to_move && entry.steps_done == 0 {
+            answer(out, &format!("/join bench{}\n", entry.room));
+            return Notice::Step;
+        }
+        return Notice::Joined;
+    }
+    match line.first() {
+        Some(b'!') => Notice::Refused,
+        _ => Notice::Idle,
+    }
+}
+
+fn json_notice(line: &[u8]) -> Notice {
+    let is = |kind: &str| {
+        let head = &line[..line.len().min(40)];
+        memchr::memmem::find(head, format!(r#""type":"{kind}""#).as_bytes()).is_some()
+    };
+    if is("hello") {
+        Notice::Joined
+    } else if is("error") || is("bye") {
+        Notice::Refused
+    } else {
+        Notice::Idle
+    }
+}
+
+fn irc_notice(line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
+    if let Some(cookie) = line.strip_prefix(b"PING ") {
+        out.extend_from_slice(b"PONG ");
+        out.extend_from_slice(cookie);
+        return answer(out, "\r\n");
+    }
+    if line.starts_with(b"ERROR") {
+        return Notice::Refused;
+    }
+    let mut words = line.split(|&byte| byte == b' ');
+    match words.nth(1).unwrap_or_default() {
+        b"001" => {
+            answer(out, &format!("JOIN #bench{}\r\n", entry.room));
+            Notice::Step
+        }
+        b"366" => Notice::Joined,
+        // Cannot send, bad nick, nick in use, banned, channel full or forbidden.
+        b"404" | b"432" | b"433" | b"465" | b"471" | b"473" | b"474" | b"475" => Notice::Refused,
+        _ => Notice::Idle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(has_to_move: bool) -> Entry {
+        Entry { name: "b12300001".into(), room: 3, has_to_move, listens: true, steps_done: 0 }
+    }
+
+    /// Feeds `lines` to a fresh client and returns what they meant and what it answered.
+    fn talk(dialect: Dialect, mut entry: Entry, lines: &[&str]) -> (Vec<Notice>, String) {
+        let mut out = Vec::new();
+        let meant = lines.iter().map(|line| dialect.notice(line.as_bytes(), &mut entry, &mut out)).collect();
+        (meant, String::from_utf8(out).unwrap())
+    }
+
+    fn opening(dialect: Dialect, entry: &Entry) -> String {
+        let mut out = Vec::new();
+        dialect.open(entry, "127.0.0.1:8080", &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn message(dialect: Dialect) -> String {
+        let mut out = Vec::new();
+        dialect.write_message(3, b"hello", &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn text_is_in_the_lobby_after_one_welcome() {
+        assert_eq!(opening(Dialect::Text, &entry(false)), "b12300001\n");
+        let (meant, said) = talk(
+            Dialect::Text,
+            entry(false),
+            &["* roomd 0.1.0 - your name?", "* welcome b12300001 - #lobby, 1 here: b12300001"],
+        );
+        assert_eq!(meant, [Notice::Idle, Notice::Joined]);
+        assert_eq!(said, "");
+    }
+
+    #[test]
+    fn text_moves_to_its_room_after_the_first_welcome() {
+        let (meant, said) = talk(
+            Dialect::Text,
+            entry(true),
+            &[
+                "* welcome b12300001 - #lobby, 1 here: b12300001",
+                "* bob joined",
+                "* welcome b12300001 - #bench3, 1 here",
+            ],
+        );
+        assert_eq!(meant, [Notice::Step, Notice::Idle, Notice::Joined]);
+        assert_eq!(said, "/join bench3\n");
+    }
+
+    #[test]
+    fn ws_text_named_its_room_in_the_request_and_does_not_move() {
+        assert!(
+            opening(Dialect::WsText, &entry(true)).starts_with("GET /ws?name=b12300001&room=bench3 HTTP")
+        );
+        let welcome = talk(Dialect::WsText, entry(true), &["* welcome b12300001 - #bench3, 1 here"]);
+        assert_eq!(welcome, (vec![Notice::Idle], String::new()));
+    }
+
+    #[test]
+    fn refusals_are_noticed() {
+        for (dialect, line) in [
+            (Dialect::Text, "! name-taken: bob is in use"),
+            (Dialect::Json, r#"{"type":"error","code":"full","text":"no"}"#),
+            (Dialect::WsJson, r#"{"type":"bye","why":"slow"}"#),
+            (Dialect::Irc, ":irc.local 433 * b12300001 :Nickname already in use"),
+            (Dialect::Irc, "ERROR :Closing link"),
+            (Dialect::Redis, "-ERR max number of clients reached"),
+            (Dialect::Nats, "-ERR 'Slow Consumer'"),
+        ] {
+            assert_eq!(talk(dialect, entry(false), &[line]).0, [Notice::Refused], "{line}");
+        }
+    }
+
+    #[test]
+    fn each_peer_lets_its_client_in() {
+        let irc = talk(
+            Dialect::Irc,
+            entry(true),
+            &[":h 001 b12300001 :Welcome", "PING :abc", ":h 366 b12300001 #bench3 :End"],
+        );
+        assert_eq!(irc.0, [Notice::Step, Notice::Idle, Notice::Joined]);
+        assert_eq!(irc.1, "JOIN #bench3\r\nPONG :abc\r\n");
+        let redis = talk(Dialect::Redis, entry(true), &["*3", "$9", "subscribe", "$6", "bench3", ":1"]);
+        assert_eq!(redis.0.last(), Some(&Notice::Joined));
+        let nats = talk(Dialect::Nats, entry(true), &["INFO {}", "PONG", "PING"]);
+        assert_eq!(nats, (vec![Notice::Idle, Notice::Joined, Notice::Idle], "PONG\r\n".into()));
+        let json = talk(Dialect::Json, entry(true), &[r#"{"type":"hello","name":"b12300001"}"#]);
+        assert_eq!(json.0, [Notice::Joined]);
+    }
+
+    #[test]
+    fn a_message_is_what_the_protocol_says() {
+        assert_eq!(message(Dialect::Text), "hello\n");
+        assert_eq!(message(Dialect::Json), "{\"type\":\"public\",\"body\":\"hello\"}\n");
+        assert_eq!(message(Dialect::Irc), "PRIVMSG #bench3 :hello\r\n");
+        assert_eq!(message(Dialect::Redis), "*3\r\n$7\r\nPUBLISH\r\n$6\r\nbench3\r\n$5\r\nhello\r\n");
+        assert_eq!(message(Dialect::Nats), "PUB bench3 5\r\nhello\r\n");
+    }
+
+    #[test]
+    fn history_is_no_delivery() {
+        assert!(Dialect::Text.is_history(b"~ 09:41 bob: #=aaaa"));
+        assert!(!Dialect::Text.is_history(b"bob: ~ #=aaaa"));
+        assert!(Dialect::Json.is_history(br#"{"type":"history","room":"lobby"}"#));
+    }
+}

@@ -1,0 +1,501 @@
+//! Who must have got what: every member every message of its room, once, in order per sender.
+//!
+//! The ledger is told of every message sent and of every delivery, and knows nothing of sockets or
+//! clocks. A delivery costs two table look-ups:
+//!
+//! * `next`, for each member and each sender of its room, the sequence number that must come next.
+//!   A higher one opens a *gap*; a late one closes its part of the gap and is *reordered*; one that
+//!   neither is next nor belongs to a gap is *doubled*. What remains of the gaps at the end is *lost*.
+//! * `waiting`, for each message in flight, how many members have not yet got past it. It says when
+//!   the next message may be sent (`--window`) and when all has arrived.
+//!
+//! A member is [`Claim::Everything`] until the bench itself disturbs it. One that comes and goes
+//! (`--churn`) is [`Claim::Span`]: what it sees must be without holes from the first message it
+//! sees to the end, but nobody waits for it. One that does not read has no claim at all.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::payload::Message;
+
+/// `next`: this member has not heard this sender yet and may start with any message.
+const ANY: u32 = u32::MAX;
+/// `next`: this member is the sender, in a dialect that does not send its own messages back.
+const NONE: u32 = u32::MAX - 1;
+
+/// What a member may expect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Every message from the first to the last.
+    Everything,
+    /// Every message from the first one it sees to the last.
+    Span,
+    /// Nothing: it never reads, or it only sends.
+    Nothing,
+}
+
+/// What went wrong, in deliveries: one message that 10 members did not get counts 10.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Faults {
+    /// Never arrived.
+    pub(super) lost: u64,
+    /// Arrived once more.
+    pub(super) doubled: u64,
+    /// Arrived after a later message of the same sender.
+    pub(super) reordered: u64,
+    /// Arrived cut short or overwritten.
+    pub(super) damaged: u64,
+    /// Arrived in a room it was not sent to.
+    pub(super) strayed: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    room: usize,
+    claim: Claim,
+    /// Messages wait for this one: counted in [`Room::awaited`].
+    awaited: bool,
+    /// The sender it is itself, if its own messages do not come back to it.
+    own: Option<usize>,
+    /// Its row of [`Ledger::next`]: one place for each sender of its room.
+    row: std::ops::Range<usize>,
+}
+
+#[derive(Debug)]
+struct Sender {
+    room: usize,
+    /// Its column in the rows of its room's members.
+    column: usize,
+    sent: u32,
+    /// For the messages in flight, the oldest first, how many members are not past them yet.
+    waiting: VecDeque<u32>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    senders: Vec<usize>,
+    /// How many members the messages sent from now on wait for.
+    awaited: u32,
+}
+
+/// The ledger of one run.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    rooms: Vec<Room>,
+    members: Vec<Member>,
+    senders: Vec<Sender>,
+    next: Vec<u32>,
+    /// Missing messages as ranges: (place in `next`, first) to last.
+    gaps: BTreeMap<(usize, u32), u32>,
+    faults: Faults,
+    sent: u64,
+    deliveries: u64,
+    in_flight: u64,
+}
+
+impl Ledger {
+    /// `senders[k]` is the room of sender `k`; rooms count from 0.
+    pub(super) fn new(rooms: usize, senders: &[usize]) -> Self {
+        let mut ledger = Self::default();
+        ledger.rooms.resize_with(rooms, Room::default);
+        for (sender, &room) in senders.iter().enumerate() {
+            let columns = &mut ledger.rooms[room].senders;
+            ledger.senders.push(Sender { room, column: columns.len(), sent: 0, waiting: VecDeque::new() });
+            columns.push(sender);
+        }
+        ledger
+    }
+
+    /// Enters the next member; members are numbered from 0 in the order of entering.
+    pub(super) fn enter(&mut self, room: usize, claim: Claim, own: Option<usize>) {
+        let start = self.next.len();
+        let end = match claim {
+            Claim::Nothing => start,
+            Claim::Everything | Claim::Span => start + self.rooms[room].senders.len(),
+        };
+        let first = if claim == Claim::Span { ANY } else { 0 };
+        self.next.resize(end, first);
+        if let (Claim::Everything, Some(own)) = (claim, own) {
+            self.next[start + self.senders[own].column] = NONE;
+        }
+        let awaited = claim == Claim::Everything;
+        self.rooms[room].awaited += u32::from(awaited);
+        self.members.push(Member { room, claim, awaited, own, row: start..end });
+    }
+
+    /// Enters the next message of `sender` and returns its sequence number. `member` is the number
+    /// of the sender's own connection.
+    pub(super) fn send(&mut self, sender: usize, member: usize) -> u32 {
+        let member = &self.members[member];
+        let not_to_itself = member.awaited && member.own == Some(sender);
+        let log = &mut self.senders[sender];
+        let sequence = log.sent;
+        log.sent += 1;
+        log.waiting.push_back(self.rooms[log.room].awaited - u32::from(not_to_itself));
+        self.sent += 1;
+        self.in_flight += 1;
+        self.land(sender);
+        sequence
+    }
+
+    /// The newest `count` messages of `sender` never left the generator: nobody can expect them.
+    pub(super) fn retract(&mut self, sender: usize, count: u32) {
+        let log = &mut self.senders[sender];
+        let count = count.min(log.sent);
+        log.sent -= count;
+        self.sent -= u64::from(count);
+        for _ in 0..count {
+            self.in_flight -= u64::from(log.waiting.pop_back().is_some());
+        }
+    }
+
+    /// `member` got `message`; says whether it got it for the first time.
+    pub(super) fn deliver(&mut self, member: usize, message: Message) -> bool {
+        let sender = usize::from(message.sender);
+        let sequence = message.sequence;
+        let Some(log) = self.senders.get(sender).filter(|log| sequence < log.sent) else {
+            self.damaged();
+            return false;
+        };
+        let receiver = &self.members[member];
+        if receiver.claim == Claim::Nothing {
+            return false;
+        }
+        if receiver.room != log.room {
+            self.faults.strayed += 1;
+            return false;
+        }
+        let place = receiver.row.start + log.column;
+        let next = self.next[place];
+        match next {
+            ANY => {}
+            NONE => {
+                self.faults.doubled += 1;
+                return false;
+            }
+            next if sequence < next => return self.deliver_late(place, sequence),
+            next if sequence > next => drop(self.gaps.insert((place, next), sequence - 1)),
+            _ => {}
+        }
+        self.next[place] = sequence + 1;
+        self.deliveries += 1;
+        if receiver.awaited {
+            self.pass(sender, next, sequence + 1);
+        }
+        true
+    }
+
+    /// A body of this run arrived damaged, so that nobody knows which one it was.
+    pub(super) fn damaged(&mut self) {
+        self.faults.damaged += 1;
+    }
+
+    /// `member` was disconnected by the server. What it should have got stays due, but the messages
+    /// in flight no longer wait for it.
+    pub(super) fn disconnect(&mut self, member: usize) {
+        self.stop_waiting(member);
+        if self.members[member].claim == Claim::Span {
+            self.restart(member);
+        }
+    }
+
+    /// The bench itself takes `member` out and lets it come back: it claims a span from now on.
+    pub(super) fn churn(&mut self, member: usize) {
+        self.stop_waiting(member);
+        self.restart(member);
+    }
+
+    /// How many messages not every member is past yet.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// How many deliveries arrived, each counted once.
+    pub(super) fn deliveries(&self) -> u64 {
+        self.deliveries
+    }
+
+    /// How many messages were sent.
+    pub(super) fn messages_sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The faults if nothing more arrives.
+    pub(super) fn faults(&self) -> Faults {
+        let mut faults = self.faults;
+        for (&(_, first), &last) in &self.gaps {
+            faults.lost += u64::from(last - first) + 1;
+        }
+        for member in &self.members {
+            let senders = &self.rooms[member.room].senders;
+            for (&next, &sender) in self.next[member.row.clone()].iter().zip(senders) {
+                if next != ANY && next != NONE {
+                    faults.lost += u64::from(self.senders[sender].sent.saturating_sub(next));
+                }
+            }
+        }
+        faults
+    }
+
+    /// A message with a number that was already passed: from a gap, or once too often.
+    fn deliver_late(&mut self, place: usize, sequence: u32) -> bool {
+        let before = self.gaps.range(..=(place, sequence)).next_back();
+        let gap = before.filter(|&(&(at, _), &last)| at == place && sequence <= last);
+        let Some((&(_, first), &last)) = gap else {
+            self.faults.doubled += 1;
+            return false;
+        };
+        self.gaps.remove(&(place, first));
+        if first < sequence {
+            self.gaps.insert((place, first), sequence - 1);
+        }
+        if sequence < last {
+            self.gaps.insert((place, sequence + 1), last);
+        }
+        self.faults.reordered += 1;
+        self.deliveries += 1;
+        true
+    }
+
+    /// One member got past the messages `from..to` of `sender`.
+    fn pass(&mut self, sender: usize, from: u32, to: u32) {
+        let log = &mut self.senders[sender];
+        let oldest = log.sent - log.waiting.len() as u32;
+        for sequence in from.max(oldest)..to {
+            log.waiting[(sequence - oldest) as usize] -= 1;
+        }
+        self.land(sender);
+    }
+
+    /// Forgets the messages of `sender` that nobody is waiting for any more.
+    fn land(&mut self, sender: usize) {
+        let waiting = &mut self.senders[sender].waiting;
+        while waiting.front() == Some(&0) {
+            waiting.pop_front();
+            self.in_flight -= 1;
+        }
+    }
+
+    /// No message, in flight or later, waits for `member`.
+    fn stop_waiting(&mut self, member: usize) {
+        let Member { room, row, .. } = &self.members[member];
+        if !self.members[member].awaited {
+            return;
+        }
+        let (room, row) = (*room, row.clone());
+        for column in 0..row.len() {
+            let sender = self.rooms[room].senders[column];
+            let next = self.next[row.start + column];
+            if next != NONE {
+                self.pass(sender, next, self.senders[sender].sent);
+            }
+        }
+        self.members[member].awaited = false;
+        self.rooms[room].awaited -= 1;
+    }
+
+    /// `member` claims a span from the next message it sees. What it missed so far is lost for good.
+    fn restart(&mut self, member: usize) {
+        let row = self.members[member].row.clone();
+        let holes: Vec<_> =
+            self.gaps.range((row.start, 0)..(row.end, 0)).map(|(&key, &last)| (key, last)).collect();
+        for (key, last) in holes {
+            self.gaps.remove(&key);
+            self.faults.lost += u64::from(last - key.1) + 1;
+        }
+        self.next[row].fill(ANY);
+        self.members[member].claim = Claim::Span;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One room, members 0 and 1, and sender 0, who is connection 2 and no member.
+    fn room_of_two() -> Ledger {
+        let mut ledger = Ledger::new(1, &[0]);
+        ledger.enter(0, Claim::Everything, None);
+        ledger.enter(0, Claim::Everything, None);
+        ledger.enter(0, Claim::Nothing, None);
+        ledger
+    }
+
+    fn send(ledger: &mut Ledger, count: u32) {
+        for _ in 0..count {
+            ledger.send(0, 2);
+        }
+    }
+
+    fn deliver(ledger: &mut Ledger, member: usize, sequences: &[u32]) {
+        for &sequence in sequences {
+            ledger.deliver(member, message(0, sequence));
+        }
+    }
+
+    fn message(sender: u16, sequence: u32) -> Message {
+        Message { sender, sequence, due_us: 0 }
+    }
+
+    #[test]
+    fn everything_in_order_is_no_fault_and_lands() {
+        let mut ledger = room_of_two();
+        send(&mut ledger, 3);
+        assert_eq!(ledger.in_flight(), 3);
+        deliver(&mut ledger, 0, &[0, 1, 2]);
+        assert_eq!(ledger.in_flight(), 3);
+        deliver(&mut ledger, 1, &[0, 1]);
+        assert_eq!(ledger.in_flight(), 1);
+        deliver(&mut ledger, 1, &[2]);
+        assert_eq!(ledger.in_flight(), 0);
+        assert_eq!(ledger.deliveries(), 6);
+        assert_eq!(ledger.faults(), Faults::default());
+    }
+
+    #[test]
+    fn a_message_that_never_comes_is_lost() {
+        let mut ledger = room_of_two();
+        send(&mut ledger, 4);
+        deliver(&mut ledger, 0, &[0, 1, 2, 3]);
+        deliver(&mut ledger, 1, &[0, 3]);
+        let lost = Faults { lost: 2, ..Faults::default() };
+        assert_eq!(ledger.faults(), lost);
+        assert_eq!(ledger.in_flight(), 0, "a lost message does not hold up the window");
+    }
+
+    #[test]
+    fn a_lost_last_message_is_lost_too() {
+        let mut ledger = room_of_two();
+        send(&mut ledger, 2);
+        deliver(&mut ledger, 0, &[0, 1]);
+        deliver(&mut ledger, 1, &[0]);
+        assert_eq!(ledger.faults().lost, 1);
+        assert_eq!(ledger.in_flight(), 1);
+    }
+
+    #[test]
+    fn a_message_that_comes_twice_is_doubled() {
+        let mut ledger = room_of_two();
+        send(&mut ledger, 2);
+        deliver(&mut ledger, 0, &[0, 0, 1, 1, 0]);
+        deliver(&mut ledger, 1, &[0, 1]);
+        let doubled = Faults { doubled: 3, ..Faults::default() };
+        assert_eq!(ledger.faults(), doubled);
+        assert_eq!(ledger.deliveries(), 4);
+    }
+
+    #[test]
+    fn a_late_message_is_reordered_and_not_lost() {
+        let mut ledger = room_of_two();
+        send(&mut ledger, 5);
+        deliver(&mut ledger, 0, &[0, 4, 2, 1, 3]);
+        deliver(&mut ledger, 1, &[0, 1, 2, 3, 4]);
+        let reordered = Faults { reordered: 3, ..Faults::default() };
+        assert_eq!(ledger.faults(), reordered);
+        assert_eq!(ledger.in_flight(), 0);
+        assert_eq!(ledger.deliveries(), 10);
+    }
+
+    #[test]
+    fn a_late_message_that_comes_twice_is_doubled() {
+        let mut ledger = room_of_two();
+        send(&mut ledger, 3);
+        deliver(&mut ledger, 0, &[0, 2, 1, 1]);
+        assert_eq!((ledger.faults().reordered, ledger.faults().doubled), (1, 1));
+    }
+
+    #[test]
+    fn order_is_per_sender() {
+        let mut ledger = Ledger::new(1, &[0, 0]);
+        ledger.enter(0, Claim::Everything, None);
+        ledger.enter(0, Claim::Everything, Some(0));
+        ledger.enter(0, Claim::Everything, Some(1));
+        ledger.send(0, 1);
+        ledger.send(1, 2);
+        ledger.send(0, 1);
+        for (member, sender, sequence) in [(0, 1, 0), (0, 0, 0), (0, 0, 1), (1, 1, 0), (2, 0, 0), (2, 0, 1)] {
+            assert!(ledger.deliver(member, message(sender, sequence)));
+        }
+        assert_eq!(ledger.in_flight(), 0);
+        assert_eq!(ledger.faults(), Faults::default());
+    }
+
+    #[test]
+    fn an_own_message_that_should_not_come_back_is_doubled() {
+        let mut ledger = Ledger::new(1, &[0]);
+        ledger.enter(0, Claim::Everything, Some(0));
+        ledger.send(0, 0);
+        assert_eq!(ledger.in_flight(), 0, "nobody else is there");
+        assert!(!ledger.deliver(0, message(0, 0)));
+        assert_eq!(ledger.faults().doubled, 1);
+    }
+
+    #[test]
+    fn an_own_message_that_should_come_back_is_waited_for() {
+        let mut ledger = Ledger::new(1, &[0]);
+        ledger.enter(0, Claim::Everything, None);
+        ledger.send(0, 0);
+        assert_eq!((ledger.in_flight(), ledger.faults().lost), (1, 1));
+        assert!(ledger.deliver(0, message(0, 0)));
+        assert_eq!((ledger.in_flight(), ledger.faults().lost), (0, 0));
+    }
+
+    #[test]
+    fn a_message_of_another_room_is_strayed() {
+        let mut ledger = Ledger::new(2, &[0, 1]);
+        ledger.enter(0, Claim::Everything, None);
+        ledger.enter(1, Claim::Everything, Some(1));
+        ledger.send(1, 1);
+        assert!(!ledger.deliver(0, message(1, 0)));
+        assert_eq!(ledger.faults().strayed, 1);
+    }
+
+    #[test]
+    fn a_message_nobody_sent_is_damaged() {
+        let mut ledger = room_of_two();
+        send(&mut ledger, 1);
+        assert!(!ledger.deliver(0, message(0, 1)));
+        assert!(!ledger.deliver(0, message(9, 0)));
+        assert_eq!(ledger.faults().damaged, 2);
+    }
+
+    #[test]
+    fn a_disconnected_member_lost_the_rest_and_is_not_waited_for() {
+        let mut ledger = room_of_two();
+        send(&mut ledger, 2);
+        deliver(&mut ledger, 0, &[0, 1]);
+        ledger.disconnect(1);
+        assert_eq!(ledger.in_flight(), 0);
+        send(&mut ledger, 1);
+        deliver(&mut ledger, 0, &[2]);
+        assert_eq!(ledger.in_flight(), 0);
+        assert_eq!(ledger.faults().lost, 3);
+    }
+
+    #[test]
+    fn a_churned_member_sees_a_span_without_holes() {
+        let mut ledger = room_of_two();
+        send(&mut ledger, 2);
+        deliver(&mut ledger, 0, &[0, 1]);
+        ledger.churn(1);
+        send(&mut ledger, 5);
+        deliver(&mut ledger, 0, &[2, 3, 4, 5, 6]);
+        deliver(&mut ledger, 1, &[4, 5, 6]);
+        assert_eq!(ledger.faults(), Faults::default());
+        send(&mut ledger, 2);
+        deliver(&mut ledger, 0, &[7, 8]);
+        deliver(&mut ledger, 1, &[8]);
+        assert_eq!(ledger.faults().lost, 1);
+        ledger.churn(1);
+        assert_eq!(ledger.faults().lost, 1, "a hole stays a hole after leaving");
+    }
+
+    #[test]
+    fn messages_that_never_left_are_not_expected() {
+        let mut ledger = room_of_two();
+        send(&mut ledger, 3);
+        deliver(&mut ledger, 0, &[0]);
+        deliver(&mut ledger, 1, &[0]);
+        ledger.retract(0, 2);
+        assert_eq!((ledger.in_flight(), ledger.faults().lost, ledger.messages_sent()), (0, 0, 1));
+    }
+}

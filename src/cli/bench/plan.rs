@@ -1,0 +1,324 @@
+//! The flags of `roomd bench`, and the plan they make: one workload against one server, checked.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use super::contender::Against;
+use super::dialect::Dialect;
+use super::payload::SIZE_MIN;
+
+/// The flags of `roomd bench`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+Every message says who sent it, as the how-manieth, and when it was due. Every member must get every \
+message of its room once and in order per sender. The exit status is 1 if one was lost, doubled, \
+reordered or damaged, or if the server closed a connection it should have kept.
+
+CPU time and memory are those of the server process, found by its listening port or named by --pid. \
+For figures worth comparing give the server and the generator a processor each:
+
+  taskset -c 0 roomd serve
+  taskset -c 1 roomd bench --members 1000 --window 64")]
+pub struct Args {
+    /// The server to load
+    #[arg(value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub addr: String,
+
+    /// What the clients speak
+    #[arg(long, value_enum, default_value = "text")]
+    pub dialect: Dialect,
+
+    /// How many members listen
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub members: usize,
+
+    /// How many more connections send
+    ///
+    /// Where the server makes no difference between the two (text, JSON, WebSocket, IRC), a sender
+    /// is in the room as well and must get the messages of the others.
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub senders: usize,
+
+    /// Send R messages per second, all senders together [default: 100]
+    ///
+    /// Messages are due at even intervals, whether or not the server keeps up, and latency counts
+    /// from the time a message was due: a stalled server makes all the messages behind it late.
+    #[arg(long, value_name = "R", conflicts_with_all = ["window", "idle"])]
+    pub rate: Option<f64>,
+
+    /// Saturate the server: W messages are in flight at any time
+    ///
+    /// A message is in flight until every member got it.
+    #[arg(long, value_name = "W", conflicts_with = "idle")]
+    pub window: Option<u32>,
+
+    /// Send nothing: connect, stay for the duration, and see what that costs
+    #[arg(long)]
+    pub idle: bool,
+
+    /// Size of a message in bytes
+    #[arg(long, value_name = "B", default_value_t = 64)]
+    pub size: usize,
+
+    /// How long to send
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub duration: Duration,
+
+    /// Spread members and senders evenly over this many rooms
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub rooms: usize,
+
+    /// This share of the members never reads a message
+    #[arg(long, value_name = "P%", default_value = "0%", value_parser = parse_percent)]
+    pub slow: f64,
+
+    /// Every second, this many members leave without a word and come back under another name
+    #[arg(long, value_name = "R/s", default_value = "0", value_parser = parse_per_second)]
+    pub churn: f64,
+
+    /// Let in so many clients at a time
+    ///
+    /// More than the server's backlog means that the kernel drops attempts and repeats them after
+    /// seconds: ngircd, with a backlog of 10, wants 8.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub connecting: usize,
+
+    /// Decides which members are slow and which are churned
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+
+    /// The server process [default: whoever listens on the port of ADDR]
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Run the workloads of the README against roomd and the floor, and print their table
+    ///
+    /// Starts the servers itself, on loopback; ADDR and the flags of a single workload are not
+    /// used, except --duration.
+    #[arg(long)]
+    pub suite: bool,
+
+    /// Suite: repeat every workload so often, interleaved, and show medians
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "suite")]
+    pub runs: usize,
+
+    /// Suite: the floor program [default: examples/floor beside roomd]
+    #[arg(long, value_name = "PATH", requires = "suite")]
+    pub floor: Option<std::path::PathBuf>,
+
+    /// Suite: another server to measure beside; repeatable
+    ///
+    /// SPEC is "NAME DIALECT ADDR COMMAND ARGUMENTS…", separated by blanks, for instance "redis
+    /// redis 127.0.0.1:16379 redis-server --port 16379". The command must stay in the foreground.
+    /// Flags for the generator go before it: "… 127.0.0.1:6667 --connecting 8 -- ngircd -n".
+    /// benches/peers.sh does it for ngircd, InspIRCd, Redis and NATS.
+    #[arg(long, value_name = "SPEC", requires = "suite")]
+    pub against: Vec<Against>,
+
+    /// Suite: run only the workloads whose name contains this
+    #[arg(long, value_name = "WORD", requires = "suite")]
+    pub only: Option<String>,
+}
+
+/// When messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Load {
+    /// So many per second, evenly, whatever the server does.
+    RatePerSecond(f64),
+    /// So many in flight at any time.
+    Window(u32),
+    /// None.
+    Idle,
+}
+
+/// One workload against one server. All numbers are consistent and within limits.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) target: SocketAddr,
+    /// ADDR as given: the `Host` of WebSocket requests, and the name in sentences.
+    pub(super) host: String,
+    pub(super) dialect: Dialect,
+    pub(super) members: usize,
+    pub(super) senders: usize,
+    pub(super) rooms: usize,
+    pub(super) load: Load,
+    pub(super) size: usize,
+    pub(super) duration: Duration,
+    pub(super) slow_members: usize,
+    pub(super) churn_per_second: f64,
+    pub(super) connecting_max: usize,
+    pub(super) seed: u64,
+    pub(super) pid: Option<u32>,
+}
+
+/// Due times are 32 bits of microseconds, and a run ends some seconds after its duration.
+const DURATION_MAX: Duration = Duration::from_secs(3600);
+/// Sender numbers are 16 bits.
+const SENDERS_MAX: usize = 1 << 16;
+/// Connection numbers in names are 20 bits, and churn needs more of them.
+const MEMBERS_MAX: usize = 500_000;
+/// Expected sequence numbers, one for each member and sender of a room: 4 bytes each.
+const LEDGER_PLACES_MAX: usize = 256 << 20;
+const RATE_MAX: f64 = 10_000_000.0;
+
+impl Plan {
+    /// Checks the flags of a single workload.
+    ///
+    /// # Errors
+    /// A sentence that says which flag cannot be, and why.
+    pub(super) fn new(args: &Args) -> Result<Self, String> {
+        let load = match (args.idle, args.window, args.rate) {
+            (true, ..) => Load::Idle,
+            (_, Some(window), _) => Load::Window(window),
+            (.., rate) => Load::RatePerSecond(rate.unwrap_or(100.0)),
+        };
+        let senders = if load == Load::Idle { 0 } else { args.senders };
+        let plan = Self {
+            target: resolve(&args.addr)?,
+            host: args.addr.clone(),
+            dialect: args.dialect,
+            members: args.members,
+            senders,
+            rooms: args.rooms,
+            load,
+            size: args.size,
+            duration: args.duration,
+            slow_members: (args.members as f64 * args.slow).round() as usize,
+            churn_per_second: args.churn,
+            connecting_max: args.connecting,
+            seed: args.seed,
+            pid: args.pid,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// How many connections are open at a time.
+    pub(super) fn connections(&self) -> usize {
+        self.members + self.senders
+    }
+
+    /// The room of member or sender number `index`.
+    pub(super) fn room_of(&self, index: usize) -> usize {
+        index % self.rooms
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let range = |flag: &str, value: f64, from: f64, to: f64| {
+            if value >= from && value <= to {
+                return Ok(());
+            }
+            Err(format!("{flag} must be between {from} and {to}, not {value}"))
+        };
+        range("--members", self.members as f64, 1.0, MEMBERS_MAX as f64)?;
+        range("--rooms", self.rooms as f64, 1.0, self.members as f64)?;
+        range("--size", self.size as f64, SIZE_MIN as f64, self.dialect.body_size_max() as f64)?;
+        range("--duration in seconds", self.duration.as_secs_f64(), 0.01, DURATION_MAX.as_secs_f64())?;
+        range("--connecting", self.connecting_max as f64, 1.0, 10_000.0)?;
+        range("--churn", self.churn_per_second, 0.0, 10_000.0)?;
+        match self.load {
+            Load::RatePerSecond(rate) => range("--rate", rate, 0.001, RATE_MAX)?,
+            Load::Window(window) => range("--window", f64::from(window), 1.0, 1_000_000.0)?,
+            Load::Idle => return Ok(()),
+        }
+        range("--senders", self.senders as f64, 1.0, SENDERS_MAX as f64)?;
+        if self.senders < self.rooms {
+            return Err(format!(
+                "{} senders cannot serve {} rooms: every room needs one, so say --senders {}",
+                self.senders, self.rooms, self.rooms
+            ));
+        }
+        let places = self.connections() * self.senders.div_ceil(self.rooms);
+        if places > LEDGER_PLACES_MAX {
+            return Err(format!(
+                "{} members times {} senders are too many pairs to verify: use fewer senders or more rooms",
+                self.members, self.senders
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The first address of `HOST:PORT`.
+fn resolve(addr: &str) -> Result<SocketAddr, String> {
+    let mut addresses =
+        addr.to_socket_addrs().map_err(|error| format!("cannot understand the address {addr}: {error}"))?;
+    addresses.next().ok_or_else(|| format!("{addr} has no address"))
+}
+
+/// A share such as `5%`.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>();
+    match number {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("not a share between 0% and 100%".into()),
+    }
+}
+
+/// A frequency such as `20/s`.
+fn parse_per_second(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text).parse::<f64>();
+    number.map_err(|_| "not a number of times per second, such as 20/s".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn plan(line: &str) -> Result<Plan, String> {
+        let words = std::iter::once("bench").chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        Plan::new(&line.args)
+    }
+
+    #[test]
+    fn flags_make_a_plan() {
+        let plan = plan("127.0.0.1:9 --members 200 --slow 5% --churn 2/s --window 64").unwrap();
+        assert_eq!(plan.slow_members, 10);
+        assert_eq!(plan.churn_per_second, 2.0);
+        assert_eq!(plan.load, Load::Window(64));
+        assert_eq!(plan.connections(), 201);
+        assert_eq!(plan.host, "127.0.0.1:9");
+    }
+
+    #[test]
+    fn idle_needs_no_senders() {
+        let plan = plan("--idle --rooms 3").unwrap();
+        assert_eq!((plan.load, plan.senders), (Load::Idle, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_in_a_sentence() {
+        for (line, sentence) in [
+            ("--members 0", "--members must be between 1 and 500000, not 0"),
+            ("--size 10", "--size must be between 26 and 65000, not 10"),
+            ("--size 500 --dialect irc", "--size must be between 26 and 400, not 500"),
+            ("--rooms 2", "say --senders 2"),
+            ("--rate NaN", "--rate must be between"),
+            ("--rate 0", "--rate must be between"),
+            ("--window 0", "--window must be between"),
+            ("--duration 2h", "--duration in seconds must be between"),
+            ("--members 500000 --senders 60000", "too many pairs"),
+            ("--slow 101%", "not a share between 0% and 100%"),
+            ("--churn often", "not a number of times per second"),
+            ("--rate 1 --window 1", "cannot be used with"),
+            ("--runs 2", "--suite"),
+            ("nowhere", "cannot understand the address nowhere"),
+        ] {
+            let error = plan(line).unwrap_err();
+            assert!(error.contains(sentence), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The result of a run: what `--json` prints, and the same for people.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytesize::ByteSize;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use super::ledger::Faults;
+
+/// A process that waited longer than this for a processor shares it with somebody.
+pub(super) const KEPT_WAITING_SHARE_MAX: f64 = 0.1;
+
+/// One run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Report {
+    /// What was loaded, and how.
+    pub(super) workload: Workload,
+    /// The connect phase.
+    pub(super) connect: Connect,
+    /// The load phase; absent with `--idle`.
+    pub(super) traffic: Option<Traffic>,
+    /// What was verified.
+    pub(super) verdict: Verdict,
+    /// The server process; absent if it is not on this machine or may not be looked at.
+    pub(super) server: Option<Server>,
+    /// The generator itself.
+    pub(super) generator: Generator,
+    /// Sentences about what limits the value of the figures.
+    pub(super) notes: Vec<String>,
+    /// Nothing was lost, doubled, reordered, damaged or closed that should not have been.
+    pub(super) ok: bool,
+}
+
+/// What was loaded, and how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Workload {
+    pub(super) target: String,
+    pub(super) dialect: String,
+    pub(super) load: String,
+    pub(super) members: usize,
+    pub(super) senders: usize,
+    pub(super) rooms: usize,
+    pub(super) message_bytes: usize,
+    pub(super) slow_members: usize,
+    pub(super) churned: u64,
+}
+
+/// The connect phase.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Connect {
+    pub(super) connections: usize,
+    pub(super) seconds: f64,
+    pub(super) per_second: f64,
+}
+
+/// The load phase.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Traffic {
+    /// From the first due time to the last delivery.
+    pub(super) seconds: f64,
+    pub(super) messages: u64,
+    pub(super) deliveries: u64,
+    pub(super) deliveries_per_second: f64,
+    /// From the time a message was due to its arrival at a member.
+    pub(super) latency_us: Latency,
+}
+
+/// Microseconds that so many percent of the deliveries took at most.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Latency {
+    pub(super) p50: u64,
+    pub(super) p90: u64,
+    pub(super) p99: u64,
+    pub(super) p99_9: u64,
+    pub(super) max: u64,
+}
+
+/// What was verified.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Verdict {
+    /// In deliveries.
+    #[serde(flatten)]
+    pub(super) faults: Faults,
+    /// Connections that ended without the bench's doing, by reason.
+    pub(super) closed: BTreeMap<String, u64>,
+    /// What the server refused, by its own words.
+    pub(super) refused: BTreeMap<String, u64>,
+    /// Members that never read and that the server closed, as it may.
+    pub(super) slow_closed: usize,
+}
+
+/// The server process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Server {
+    pub(super) pid: u32,
+    pub(super) name: String,
+    /// Of the connect phase and until the arrivals are announced.
+    pub(super) cpu_us_per_connection: Option<f64>,
+    /// Of the load phase.
+    pub(super) cpu_us_per_delivery: Option<f64>,
+    /// Processors kept busy in the load phase.
+    pub(super) cpu_share: Option<f64>,
+    /// Share of the load phase it was ready to run and got no processor.
+    pub(super) kept_waiting_share: Option<f64>,
+    pub(super) resident_bytes_before: Option<u64>,
+    pub(super) resident_bytes_connected: Option<u64>,
+    pub(super) resident_bytes_after: Option<u64>,
+    pub(super) resident_bytes_per_connection: Option<f64>,
+    pub(super) switches_voluntary: Option<u64>,
+    pub(super) switches_involuntary: Option<u64>,
+}
+
+/// The generator itself, in the load phase.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Generator {
+    /// Share of the time it had something to do: its CPU time, without polling for the next due time.
+    pub(super) busy_share: f64,
+    /// Share of the time it was ready to run and got no processor.
+    pub(super) kept_waiting_share: f64,
+    /// Its busy time per delivery.
+    pub(super) busy_us_per_delivery: Option<f64>,
+}
+
+impl Report {
+    /// Whether other programs were in the way of the server or of the generator.
+    pub(super) fn is_disturbed(&self) -> bool {
+        let server = self.server.as_ref().and_then(|server| server.kept_waiting_share);
+        server.unwrap_or(0.0).max(self.generator.kept_waiting_share) > KEPT_WAITING_SHARE_MAX
+    }
+}
+
+impl Latency {
+    /// The percentiles of `histogram`, which counts microseconds.
+    pub(super) fn of(histogram: &Histogram<u64>) -> Self {
+        Self {
+            p50: histogram.value_at_quantile(0.5),
+            p90: histogram.value_at_quantile(0.9),
+            p99: histogram.value_at_quantile(0.99),
+            p99_9: histogram.value_at_quantile(0.999),
+            max: histogram.max(),
+        }
+    }
+}
+
+impl Verdict {
+    /// Whether everything is as it should be.
+    pub(super) fn is_ok(&self) -> bool {
+        self.faults == Faults::default() && self.closed.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Workload { target, dialect, load, members, senders, rooms, message_bytes, .. } = &self.workload;
+        row(
+            f,
+            "workload",
+            format_args!(
+                "{target}, {dialect}: {members} members, {senders} senders, {rooms} rooms, {load}, {message_bytes}-byte messages"
+            ),
+        )?;
+        let Connect { connections, seconds, per_second } = &self.connect;
+        row(f, "connect", format_args!("{connections} in {seconds:.2} s, {per_second:.0} per second"))?;
+        if let Some(traffic) = &self.traffic {
+            traffic.write(f)?;
+        }
+        if let Some(server) = &self.server {
+            server.write(f)?;
+        }
+        self.generator.write(f)?;
+        self.verdict.write(f, &self.workload)?;
+        for note in &self.notes {
+            row(f, "note", note)?;
+        }
+        Ok(())
+    }
+}
+
+impl Traffic {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        row(
+            f,
+            "deliveries",
+            format_args!(
+                "{:.0} per second: {} messages, {} deliveries in {:.2} s",
+                self.deliveries_per_second, self.messages, self.deliveries, self.seconds
+            ),
+        )?;
+        let Latency { p50, p90, p99, p99_9, max } = &self.latency_us;
+        row(
+            f,
+            "latency",
+            format_args!(
+                "p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
+                Micros(*p50),
+                Micros(*p90),
+                Micros(*p99),
+                Micros(*p99_9),
+                Micros(*max)
+            ),
+        )
+    }
+}
+
+impl Server {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        row(f, "server", format_args!("{} (pid {})", self.name, self.pid))?;
+        if let Some(cpu) = self.cpu_us_per_connection {
+            row(f, "  connecting", format_args!("{cpu:.1} µs CPU per connection"))?;
+        }
+        if let (Some(cpu), Some(share)) = (self.cpu_us_per_delivery, self.cpu_share) {
+            row(
+                f,
+                "  delivering",
+                format_args!("{cpu:.3} µs CPU per delivery, {:.0} % of a processor", share * 100.0),
+            )?;
+        }
+        if let (Some(connected), Some(each)) =
+            (self.resident_bytes_connected, self.resident_bytes_per_connection)
+        {
+            let after = self
+                .resident_bytes_after
+                .map_or_else(String::new, |after| format!(", {} after the run", ByteSize(after)));
+            row(
+                f,
+                "  memory",
+                format_args!(
+                    "{} resident when connected, {each:.0} bytes per connection{after}",
+                    ByteSize(connected)
+                ),
+            )?;
+        }
+        if let (Some(voluntary), Some(involuntary)) = (self.switches_voluntary, self.switches_involuntary) {
+            row(f, "  switches", format_args!("{voluntary} voluntary, {involuntary} involuntary"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Generator {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per_delivery =
+            self.busy_us_per_delivery.map_or_else(String::new, |busy| format!(", {busy:.3} µs per delivery"));
+        row(f, "generator", format_args!("busy {:.0} % of the time{per_delivery}", self.busy_share * 100.0))
+    }
+}
+
+impl Verdict {
+    fn write(&self, f: &mut fmt::Formatter<'_>, workload: &Workload) -> fmt::Result {
+        let Faults { lost, doubled, reordered, damaged, strayed } = self.faults;
+        row(
+            f,
+            "verified",
+            format_args!(
+                "{lost} lost, {doubled} doubled, {reordered} reordered, {damaged} damaged, {strayed} in the wrong room"
+            ),
+        )?;
+        for (reason, count) in &self.closed {
+            row(f, "closed", format_args!("{count} connections: {reason}"))?;
+        }
+        for (said, count) in &self.refused {
+            row(f, "refused", format_args!("{count} times: {said}"))?;
+        }
+        if workload.slow_members > 0 {
+            row(
+                f,
+                "slow",
+                format_args!(
+                    "{} members never read; the server closed {} of them",
+                    workload.slow_members, self.slow_closed
+                ),
+            )?;
+        }
+        if workload.churned > 0 {
+            row(f, "churn", format_args!("{} members left and came back", workload.churned))?;
+        }
+        Ok(())
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt::Result {
+    writeln!(f, "{name:<12} {value}")
+}
+
+/// Microseconds in the unit people read them in.
+struct Micros(u64);
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            micros @ 0..1_000 => write!(f, "{micros} µs"),
+            micros @ 1_000..1_000_000 => write!(f, "{:.2} ms", micros as f64 / 1e3),
+            micros => write!(f, "{:.2} s", micros as f64 / 1e6),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! One run from the first connection to the report: the phases, and what is measured around them.
+
+use std::time::{Duration, SystemTime};
+
+use super::driver::Driver;
+use super::phases::{self, Loaded};
+use super::plan::{Load, Plan};
+use super::process::{Process, Usage};
+use super::random::Random;
+use super::report::{
+    Connect, Generator, KEPT_WAITING_SHARE_MAX, Latency, Report, Server, Traffic, Verdict, Workload,
+};
+
+/// Descriptors besides the connections: standard streams, epoll, files of `/proc`.
+const DESCRIPTORS_RESERVE: u64 = 32;
+/// A generator busier than this may have been what limited the result.
+const BUSY_SHARE_MAX: f64 = 0.9;
+/// A server busier than this was limited by its processor.
+const SERVER_BUSY_SHARE: f64 = 0.9;
+
+/// Runs `plan`.
+///
+/// # Errors
+/// A sentence that says why there is no result.
+pub(super) fn run(plan: Plan) -> Result<Report, String> {
+    reserve_descriptors(plan.connections())?;
+    let mut observer = Observer::new(&plan);
+    let slow = Random::new(plan.seed).choose(plan.slow_members, plan.members);
+    let mut driver = Driver::new(plan, &slow, run_number())?;
+
+    observer.before_connecting();
+    let connecting = phases::connect(&mut driver)?;
+    phases::settle(&mut driver)?;
+    observer.before_load();
+    let loaded = match driver.plan.load {
+        Load::Idle => phases::idle(&mut driver).map(|()| Loaded::default())?,
+        _ => phases::load(&mut driver)?,
+    };
+    let took = driver.epoch.elapsed();
+    observer.after_load();
+    phases::linger(&mut driver)?;
+    Ok(report(&mut driver, &observer, connecting, took, &loaded))
+}
+
+/// Raises the limit of open files as far as it goes.
+fn reserve_descriptors(connections: usize) -> Result<(), String> {
+    let needed = connections as u64 + DESCRIPTORS_RESERVE;
+    let limit = rlimit::increase_nofile_limit(u64::MAX)
+        .map_err(|error| format!("cannot read the limit of open files: {error}"))?;
+    if limit >= needed {
+        return Ok(());
+    }
+    Err(format!(
+        "{connections} connections need {needed} open files, but this process may open {limit}: use \
+         fewer members, or raise the hard limit (`ulimit -Hn` as root, LimitNOFILE= in systemd)"
+    ))
+}
+
+/// Distinguishes this run's messages and names from those of the runs before it.
+fn run_number() -> u16 {
+    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seed = clock.unwrap_or_default().as_nanos() as u64 ^ u64::from(std::process::id()) << 32;
+    Random::new(seed).below(1 << 16) as u16
+}
+
+/// What a process had used up and how big it was at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Snapshot {
+    usage: Option<Usage>,
+    resident_bytes: Option<u64>,
+}
+
+impl Snapshot {
+    fn of(process: Process) -> Self {
+        Self { usage: process.usage(), resident_bytes: process.resident_bytes() }
+    }
+
+    fn used_since(self, earlier: Self) -> Option<Usage> {
+        Some(self.usage?.since(earlier.usage?))
+    }
+}
+
+/// Looks at the server and at the generator between the phases.
+struct Observer {
+    server: Option<Process>,
+    before_connecting: Snapshot,
+    before_load: Snapshot,
+    after_load: Snapshot,
+    own_before_load: Snapshot,
+    own_after_load: Snapshot,
+}
+
+impl Observer {
+    fn new(plan: &Plan) -> Self {
+        let server = match plan.pid {
+            Some(pid) => Some(Process { pid }),
+            None if plan.target.ip().is_loopback() => Process::listening_on(plan.target),
+            None => None,
+        };
+        let none = Snapshot::default();
+        Self {
+            server,
+            before_connecting: none,
+            before_load: none,
+            after_load: none,
+            own_before_load: none,
+            own_after_load: none,
+        }
+    }
+
+    fn look(&self) -> Snapshot {
+        self.server.map(Snapshot::of).unwrap_or_default()
+    }
+
+    fn before_connecting(&mut self) {
+        self.before_connecting = self.look();
+    }
+
+    fn before_load(&mut self) {
+        self.before_load = self.look();
+        self.own_before_load = Snapshot::of(Process::this());
+    }
+
+    fn after_load(&mut self) {
+        self.own_after_load = Snapshot::of(Process::this());
+        self.after_load = self.look();
+    }
+
+    /// The server's figures for `connections`, and for `deliveries` in a load phase that `took` so long.
+    fn server(&self, connections: f64, deliveries: f64, took: Duration) -> Option<Server> {
+        let process = self.server?;
+        let connecting = self.before_load.used_since(self.before_connecting);
+        let loading = self.after_load.used_since(self.before_load);
+        let before = self.before_connecting.resident_bytes;
+        let connected = self.before_load.resident_bytes;
+        let per_connection = |(before, connected)| (connected as f64 - before as f64) / connections;
+        Some(Server {
+            pid: process.pid,
+            name: process.name()?,
+            cpu_us_per_connection: connecting.map(|used| used.cpu_ns as f64 / 1e3 / connections),
+            cpu_us_per_delivery: loading
+                .filter(|_| deliveries > 0.0)
+                .map(|used| used.cpu_ns as f64 / 1e3 / deliveries),
+            cpu_share: loading.map(|used| used.cpu_ns as f64 / took.as_nanos() as f64),
+            kept_waiting_share: loading.map(|used| used.waited_ns as f64 / took.as_nanos() as f64),
+            resident_bytes_before: before,
+            resident_bytes_connected: connected,
+            resident_bytes_after: self.after_load.resident_bytes,
+            resident_bytes_per_connection: before
+                .zip(connected)
+                .map(|(before, connected): (u64, u64)| per_connection((before, connected))),
+            switches_voluntary: loading.map(|used| used.switches_voluntary),
+            switches_involuntary: loading.map(|used| used.switches_involuntary),
+        })
+    }
+}
+
+fn report(
+    driver: &mut Driver,
+    observer: &Observer,
+    connecting: Duration,
+    took: Duration,
+    loaded: &Loaded,
+) -> Report {
+    let slow_closed = driver.closed_slow_members();
+    let deliveries = driver.ledger.deliveries();
+    let connections = driver.plan.connections();
+    let verdict = Verdict {
+        faults: driver.ledger.faults(),
+        closed: driver.closings.clone(),
+        refused: driver.refusals.clone(),
+        slow_closed,
+    };
+    let server = observer.server(connections as f64, deliveries as f64, took);
+    let generator = generator(driver, observer, took);
+    Report {
+        workload: workload(&driver.plan, loaded),
+        connect: Connect {
+            connections,
+            seconds: connecting.as_secs_f64(),
+            per_second: connections as f64 / connecting.as_secs_f64(),
+        },
+        traffic: (driver.plan.load != Load::Idle).then(|| traffic(driver)),
+        notes: notes(driver, server.as_ref(), &generator, loaded),
+        ok: verdict.is_ok(),
+        verdict,
+        server,
+        generator,
+    }
+}
+
+fn workload(plan: &Plan, loaded: &Loaded) -> Workload {
+    let load = match plan.load {
+        Load::RatePerSecond(rate) => format!("{rate} messages per second"),
+        Load::Window(window) => format!("window {window}"),
+        Load::Idle => "idle".into(),
+    };
+    let dialect = clap::ValueEnum::to_possible_value(&plan.dialect);
+    Workload {
+        target: plan.target.to_string(),
+        dialect: dialect.map_or_else(String::new, |value| value.get_name().to_owned()),
+        load,
+        members: plan.members,
+        senders: plan.senders,
+        rooms: plan.rooms,
+        message_bytes: plan.size,
+        slow_members: plan.slow_members,
+        churned: loaded.churned,
+    }
+}
+
+fn traffic(driver: &Driver) -> Traffic {
+    let seconds = driver.delivered_at.duration_since(driver.epoch).as_secs_f64();
+    let deliveries = driver.ledger.deliveries();
+    Traffic {
+        seconds,
+        messages: driver.ledger.messages_sent(),
+        deliveries,
+        deliveries_per_second: if deliveries > 0 { deliveries as f64 / seconds } else { 0.0 },
+        latency_us: Latency::of(&driver.latency_us),
+    }
+}
+
+fn generator(driver: &Driver, observer: &Observer, took: Duration) -> Generator {
+    let deliveries = driver.ledger.deliveries();
+    let used = observer.own_after_load.used_since(observer.own_before_load).unwrap_or_default();
+    let busy = Duration::from_nanos(used.cpu_ns).saturating_sub(driver.spun);
+    Generator {
+        busy_share: busy.as_secs_f64() / took.as_secs_f64(),
+        kept_waiting_share: used.waited_ns as f64 / took.as_nanos() as f64,
+        busy_us_per_delivery: (deliveries > 0).then(|| busy.as_secs_f64() * 1e6 / deliveries as f64),
+    }
+}
+
+/// What limits the value of the figures.
+fn notes(driver: &Driver, server: Option<&Server>, generator: &Generator, loaded: &Loaded) -> Vec<String> {
+    let mut notes = Vec::new();
+    let server_share = server.and_then(|server| server.cpu_share);
+    let is_server_saturated = server_share.is_some_and(|share| share > SERVER_BUSY_SHARE);
+    let server_waited = server.and_then(|server| server.kept_waiting_share).unwrap_or(0.0);
+    for (who, share) in [("server", server_waited), ("generator", generator.kept_waiting_share)] {
+        if share > KEPT_WAITING_SHARE_MAX {
+            notes.push(format!(
+                "the {who} was kept waiting for a processor {:.0} % of the time: give server and generator \
+                 one each (taskset -c) and let nothing else run, or the figures show the quarrel",
+                share * 100.0
+            ));
+        }
+    }
+    if notes.is_empty() && generator.busy_share > BUSY_SHARE_MAX && !is_server_saturated {
+        notes.push(format!(
+            "the generator was busy {:.0} % of the time and the server was not: the generator was the \
+             bottleneck, the server can do more than this. CPU per delivery still holds; for throughput \
+             run several generators",
+            generator.busy_share * 100.0
+        ));
+    }
+    if loaded.is_stalled {
+        notes.push("the load was cut short: nothing was delivered any more".into());
+    }
+    if loaded.unsent > 0 {
+        notes.push(format!(
+            "{} messages were due and could not be sent, because the server did not take them: the rate \
+             is too high for it",
+            loaded.unsent
+        ));
+    }
+    if server.is_none() {
+        let target = driver.plan.target;
+        notes.push(format!(
+            "no figures of the server process: none that listens on {target} can be seen; name it with --pid"
+        ));
+    }
+    notes
+}

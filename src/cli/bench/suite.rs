@@ -1,0 +1,381 @@
+//! `roomd bench --suite`: the workloads of the README, side by side, as one table.
+//!
+//! Every run has a fresh server process and a fresh generator process, each on a processor of its
+//! own if there are two. Runs are interleaved (all contenders do a workload once before any does it
+//! again), because a machine's speed drifts; a figure is the median of a contender's runs, and what
+//! counts is its ratio to the floor's in the same suite.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::contender::{Against, pinned, two_processors};
+use super::dialect::Dialect;
+use super::plan::Args;
+use super::progress::Progress;
+use super::report::Report;
+
+const ROOMD: &str = "roomd";
+const FLOOR: &str = "floor";
+
+/// One way to load a server.
+struct Workload {
+    name: &'static str,
+    flags: &'static [&'static str],
+    figures: &'static [Figure],
+}
+
+/// One row of the table: what is taken from the report of a workload.
+struct Figure {
+    title: &'static str,
+    unit: &'static str,
+    decimals: usize,
+    of: fn(&Report) -> Option<f64>,
+    /// What roomd sets out to stay below.
+    limit: Limit,
+}
+
+enum Limit {
+    /// So many times the floor's figure.
+    TimesFloor(f64),
+    /// So much, in the unit of the figure.
+    Amount(f64),
+    None,
+}
+
+const WORKLOADS: &[Workload] = &[
+    Workload {
+        name: "paced",
+        flags: &["--members", "1000", "--senders", "1", "--rate", "100"],
+        figures: &[
+            Figure {
+                title: "1000 members, 1 sender, 100 messages/s: CPU per delivery",
+                unit: "µs",
+                decimals: 2,
+                of: cpu_us_per_delivery,
+                limit: Limit::TimesFloor(1.10),
+            },
+            Figure {
+                title: "the same: latency p99",
+                unit: "ms",
+                decimals: 1,
+                of: |report| Some(report.traffic.as_ref()?.latency_us.p99 as f64 / 1e3),
+                limit: Limit::TimesFloor(1.10),
+            },
+        ],
+    },
+    Workload {
+        name: "saturated",
+        flags: &["--members", "1000", "--senders", "1", "--window", "64"],
+        figures: &[
+            Figure {
+                title: "1000 members, saturated, window 64: CPU per delivery",
+                unit: "µs",
+                decimals: 3,
+                of: cpu_us_per_delivery,
+                limit: Limit::TimesFloor(1.20),
+            },
+            Figure {
+                title: "the same: million deliveries per second",
+                unit: "M",
+                decimals: 2,
+                of: |report| Some(report.traffic.as_ref()?.deliveries_per_second / 1e6),
+                limit: Limit::None,
+            },
+        ],
+    },
+    Workload {
+        name: "many-senders",
+        flags: &["--members", "100", "--senders", "20", "--window", "64"],
+        figures: &[Figure {
+            title: "100 members and 20 senders, saturated, window 64: CPU per delivery",
+            unit: "µs",
+            decimals: 3,
+            of: cpu_us_per_delivery,
+            limit: Limit::TimesFloor(1.25),
+        }],
+    },
+    Workload {
+        name: "idle",
+        flags: &["--members", "10000", "--idle"],
+        figures: &[
+            Figure {
+                title: "10 000 idle members: resident memory each",
+                unit: "B",
+                decimals: 0,
+                of: |report| report.server.as_ref()?.resident_bytes_per_connection,
+                limit: Limit::Amount(400.0),
+            },
+            Figure {
+                title: "the same: CPU per connection to let them in",
+                unit: "µs",
+                decimals: 1,
+                of: |report| report.server.as_ref()?.cpu_us_per_connection,
+                limit: Limit::Amount(25.0),
+            },
+        ],
+    },
+];
+
+fn cpu_us_per_delivery(report: &Report) -> Option<f64> {
+    report.server.as_ref()?.cpu_us_per_delivery
+}
+
+/// What came out: all reports by workload and contender.
+#[derive(Debug, Default, Serialize)]
+struct Outcome {
+    machine: String,
+    runs: usize,
+    reports: BTreeMap<&'static str, BTreeMap<String, Vec<Report>>>,
+    /// Sentences about runs without a result or with faults.
+    failures: Vec<String>,
+}
+
+/// Runs the suite and prints its table.
+///
+/// # Errors
+/// A sentence that says why there is no result at all.
+pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
+    let contenders = contenders(args)?;
+    let workloads: Vec<&Workload> = WORKLOADS
+        .iter()
+        .filter(|workload| args.only.as_ref().is_none_or(|word| workload.name.contains(word)))
+        .collect();
+    if workloads.is_empty() {
+        let names: Vec<&str> = WORKLOADS.iter().map(|workload| workload.name).collect();
+        return Err(format!("no workload has such a name; there are {}", names.join(", ")));
+    }
+    let outcome = run_all(args, &contenders, &workloads)?;
+    if args.json {
+        println!("{}", super::to_json(&outcome)?);
+    } else {
+        print!("{}", table(&outcome, &contenders, &workloads));
+    }
+    Ok(if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// roomd, the floor, and what else was asked for.
+fn contenders(args: &Args) -> Result<Vec<Against>, String> {
+    let roomd = this_program()?;
+    let floor = match &args.floor {
+        Some(path) => path.clone(),
+        None => roomd.with_file_name("examples").join(FLOOR),
+    };
+    if !floor.exists() {
+        return Err(format!(
+            "there is no floor program at {}: build it with `cargo build --release --example floor`, \
+             or say where it is with --floor",
+            floor.display()
+        ));
+    }
+    let listen = ["--listen", "127.0.0.1:0"];
+    let serve = [&["serve"], &listen[..], &["--log-level", "warn", "--max-connections", "15000"]].concat();
+    let mut contenders = vec![
+        Against::announced(ROOMD, Dialect::Text, &roomd, &serve),
+        Against::announced(FLOOR, Dialect::Floor, &floor, &listen),
+    ];
+    contenders.extend(args.against.iter().cloned());
+    Ok(contenders)
+}
+
+fn this_program() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))
+}
+
+fn run_all(args: &Args, contenders: &[Against], workloads: &[&Workload]) -> Result<Outcome, String> {
+    let processors = two_processors();
+    let mut outcome =
+        Outcome { machine: machine(processors.is_some()), runs: args.runs, ..Outcome::default() };
+    let total = args.runs * contenders.len() * workloads.len();
+    let mut progress = Progress::begin("suite", total as u64);
+    let generator = this_program()?;
+    let mut done = 0;
+    for workload in workloads {
+        for _ in 0..args.runs {
+            for contender in contenders {
+                progress.show(std::time::Instant::now(), done, || {
+                    format!("{}: {}", workload.name, contender.name)
+                });
+                let result = run_one(args, contender, workload, &generator, processors);
+                outcome.take(contender, workload, result);
+                done += 1;
+            }
+        }
+    }
+    progress.end(&format!("{done} runs, {} of them failed", outcome.failures.len()));
+    Ok(outcome)
+}
+
+/// Starts `contender` and a generator that loads it.
+fn run_one(
+    args: &Args,
+    contender: &Against,
+    workload: &Workload,
+    generator: &Path,
+    processors: Option<(usize, usize)>,
+) -> Result<Report, String> {
+    let server = contender.start(processors.map(|(server, _)| server))?;
+    let dialect = clap::ValueEnum::to_possible_value(&contender.dialect);
+    let output = pinned(processors.map(|(_, generator)| generator), generator)
+        .args(["bench", "--json", "--dialect"])
+        .arg(dialect.ok_or("the dialect has no name")?.get_name())
+        .args(workload.flags)
+        .args(&contender.flags)
+        .args(extra_flags(contender.dialect, workload))
+        .arg("--duration")
+        .arg(humantime::format_duration(args.duration).to_string())
+        .args(["--pid", &server.pid().to_string(), &server.address.to_string()])
+        .output()
+        .map_err(|error| format!("cannot start the generator: {error}"))?;
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        said.lines().last().unwrap_or("the generator said nothing").to_owned()
+    })
+}
+
+/// An IRC server tells every member of a channel of every arrival: 10 000 in one channel would be 50
+/// million lines before anything is measured, so that they get 100 channels.
+fn extra_flags(dialect: Dialect, workload: &Workload) -> &'static [&'static str] {
+    match (dialect, workload.name) {
+        (Dialect::Irc, "idle") => &["--rooms", "100"],
+        _ => &[],
+    }
+}
+
+impl Outcome {
+    fn take(&mut self, contender: &Against, workload: &Workload, result: Result<Report, String>) {
+        let run = format!("{}, {}", workload.name, contender.name);
+        match result {
+            Ok(report) => {
+                if !report.ok {
+                    let verdict = &report.verdict;
+                    self.failures.push(format!("{run}: {:?} {:?}", verdict.faults, verdict.closed));
+                }
+                self.failures
+                    .extend(report.notes.iter().filter(|_| !report.ok).map(|note| format!("{run}: {note}")));
+                let by_contender = self.reports.entry(workload.name).or_default();
+                by_contender.entry(contender.name.clone()).or_default().push(report);
+            }
+            Err(sentence) => self.failures.push(format!("{run}: {sentence}")),
+        }
+    }
+
+    /// How many runs other programs were in the way of, and how many there were.
+    fn disturbed(&self) -> (usize, usize) {
+        let reports = || self.reports.values().flat_map(BTreeMap::values).flatten();
+        (reports().filter(|report| report.is_disturbed()).count(), reports().count())
+    }
+
+    /// The median of `figure` over the runs of `contender`.
+    fn median(&self, workload: &Workload, contender: &str, figure: &Figure) -> Option<f64> {
+        let reports = self.reports.get(workload.name)?.get(contender)?;
+        median(reports.iter().filter_map(figure.of).collect())
+    }
+}
+
+/// The middle value, or the mean of the two in the middle.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    let lower = values[(values.len() - 1) / 2];
+    Some((lower + upper) / 2.0)
+}
+
+/// The outcome as Markdown.
+fn table(outcome: &Outcome, contenders: &[Against], workloads: &[&Workload]) -> String {
+    let mut text = String::new();
+    let names: Vec<&str> = contenders.iter().map(|contender| contender.name.as_str()).collect();
+    let rule = "---:|".repeat(names.len() + 2);
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "| workload | {} | roomd / floor | at most |", names.join(" | "));
+    let _ = writeln!(text, "|---|{rule}");
+    for workload in workloads {
+        for figure in workload.figures {
+            let _ = writeln!(text, "{}", row(outcome, workload, figure, &names));
+        }
+    }
+    let _ = writeln!(text, "\nMedians of {} runs. {}", outcome.runs, outcome.machine);
+    let (disturbed, all) = outcome.disturbed();
+    if disturbed > 0 {
+        let _ = writeln!(
+            text,
+            "In {disturbed} of {all} runs other programs kept the server or the generator waiting for a \
+             processor: repeat it on an idle machine."
+        );
+    }
+    let _ = writeln!(
+        text,
+        "One by one, against a server of your own:\n\n    roomd serve --max-connections 15000"
+    );
+    for workload in workloads {
+        let _ = writeln!(text, "    roomd bench {}    # {}", workload.flags.join(" "), workload.name);
+    }
+    for failure in &outcome.failures {
+        let _ = writeln!(text, "\nFailed: {failure}");
+    }
+    text
+}
+
+fn row(outcome: &Outcome, workload: &Workload, figure: &Figure, names: &[&str]) -> String {
+    let Figure { title, unit, decimals, .. } = figure;
+    let amount = |value: f64| format!("{value:.decimals$} {unit}");
+    let median = |name: &str| outcome.median(workload, name, figure);
+    let cell = |name: &&str| median(name).map_or_else(|| "–".into(), amount);
+    let cells: Vec<String> = names.iter().map(cell).collect();
+    let ratio = median(ROOMD).zip(median(FLOOR)).map(|(roomd, floor)| roomd / floor);
+    let ratio = ratio.map_or_else(|| "–".into(), |ratio| format!("{ratio:.2}"));
+    let limit = match figure.limit {
+        Limit::TimesFloor(times) => format!("{times:.2} × floor"),
+        Limit::Amount(most) => amount(most),
+        Limit::None => "–".into(),
+    };
+    format!("| {title} | {} | {ratio} | {limit} |", cells.join(" | "))
+}
+
+/// What the figures were taken on.
+fn machine(is_pinned: bool) -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let pinning = match is_pinned {
+        true => "server and generator on a processor each",
+        false => "server and generator not pinned, so that they may be in each other's way",
+    };
+    format!("{model}, {processors} processors, Linux {}; {pinning}.", kernel.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_the_middle() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![3.0]), Some(3.0));
+        assert_eq!(median(vec![9.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 9.0]), Some(3.0));
+    }
+
+    #[test]
+    fn every_workload_is_a_plan() {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        for workload in WORKLOADS {
+            let words = std::iter::once(&"bench").chain(workload.flags);
+            let line = Line::try_parse_from(words).unwrap();
+            super::super::plan::Plan::new(&line.args).unwrap();
+        }
+    }
+}

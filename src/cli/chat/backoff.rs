@@ -1,0 +1,69 @@
+//! How long to wait before the next attempt to connect.
+//!
+//! The wait doubles from a quarter of a second to [`LONGEST`], and each is drawn at random from
+//! its upper half, so that the clients of a restarted daemon do not come back in one moment. Chance is a
+//! parameter (the seed), so tests know what happens.
+
+use std::time::Duration;
+
+const SHORTEST: Duration = Duration::from_millis(250);
+/// The longest wait.
+pub const LONGEST: Duration = Duration::from_secs(15);
+
+/// The waits of one client.
+#[derive(Debug)]
+pub struct Backoff {
+    attempt: u32,
+    chance: u64,
+}
+
+impl Backoff {
+    /// A fresh one; clients with different seeds wait differently.
+    pub fn new(seed: u64) -> Backoff {
+        Backoff { attempt: 0, chance: seed }
+    }
+
+    /// The wait before the next attempt.
+    pub fn next_wait(&mut self) -> Duration {
+        let full = LONGEST.min(SHORTEST.saturating_mul(1 << self.attempt.min(16)));
+        self.attempt += 1;
+        full.mul_f64(0.5 + self.fraction() / 2.0)
+    }
+
+    /// To be called when a connection works again.
+    pub fn reset(&mut self) {
+        self.attempt = 0;
+    }
+
+    /// A number in 0..1 (the SplitMix64 generator's next one).
+    fn fraction(&mut self) -> f64 {
+        self.chance = self.chance.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.chance;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        f64::from(u32::try_from(z >> 32).expect("32 bits are left")) / f64::from(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_the_longest_and_stay_in_their_upper_half() {
+        let mut backoff = Backoff::new(7);
+        for attempt in 0..20 {
+            let full = LONGEST.min(SHORTEST * (1 << attempt.min(10)));
+            let wait = backoff.next_wait();
+            assert!(full / 2 <= wait && wait <= full, "{attempt}: {wait:?}");
+        }
+        backoff.reset();
+        assert!(backoff.next_wait() <= SHORTEST);
+    }
+
+    #[test]
+    fn two_clients_do_not_come_back_together() {
+        assert_ne!(Backoff::new(1).next_wait(), Backoff::new(2).next_wait());
+    }
+}

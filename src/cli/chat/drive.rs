@@ -1,0 +1,152 @@
+//! The loop around the session: waits for whatever comes first, feeds it in, does what comes out.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::address::Address;
+use super::connection::Connection;
+use super::line::Line;
+use super::session::{Input, Output, Prompt, Session};
+
+/// What wakes the loop.
+#[derive(Debug)]
+pub enum Message {
+    /// From the terminal or the standard input.
+    Typed(Input),
+    /// From the connection of this number; those before the current one are not listened to.
+    Wire(u64, Input),
+}
+
+/// What the session shows itself with: a terminal, or a filter's standard output.
+pub trait Face {
+    /// Shows a line.
+    ///
+    /// # Errors
+    /// If there is nobody to show it to any more.
+    fn show(&mut self, line: &Line) -> io::Result<()>;
+
+    /// A line as the server sent it.
+    ///
+    /// # Errors
+    /// As [`show`](Self::show).
+    fn raw(&mut self, _line: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// All that has come so far has been shown; `prompt` if something may be typed now.
+    ///
+    /// # Errors
+    /// As [`show`](Self::show).
+    fn settle(&mut self, session: &Session, prompt: Option<Prompt>) -> io::Result<()>;
+}
+
+/// At most so many messages are handled between two looks at the screen.
+const BATCH: usize = 1024;
+
+/// How the program ends: `Ok(false)` is a failure that was said already, `Err` is the sentence.
+pub type Outcome = Result<bool, String>;
+
+/// The session with its connection.
+#[derive(Debug)]
+pub struct Drive {
+    session: Session,
+    address: Address,
+    inbox: Sender<Message>,
+    connection: Option<Connection>,
+    /// The number of the connection that is listened to.
+    number: u64,
+    /// What may be typed once all is shown.
+    prompt: Option<Prompt>,
+}
+
+impl Drive {
+    /// `inbox` is the other end of what [`run`](Self::run) reads.
+    pub fn new(session: Session, address: Address, inbox: Sender<Message>) -> Drive {
+        Drive { session, address, inbox, connection: None, number: 0, prompt: None }
+    }
+
+    /// Runs the session to its end.
+    ///
+    /// # Errors
+    /// The sentence that says what went wrong.
+    pub fn run(mut self, messages: &Receiver<Message>, face: &mut impl Face) -> Outcome {
+        // An error of the face is a broken pipe: whoever read us has seen enough.
+        let mut end = self.perform(face).unwrap_or(Some(Ok(true)));
+        while end.is_none() {
+            end = self.turn(messages, face).unwrap_or(Some(Ok(true)));
+        }
+        let _ = face.settle(&self.session, None);
+        end.unwrap_or(Ok(true))
+    }
+
+    /// Shows where things stand, waits, handles what has come.
+    fn turn(&mut self, messages: &Receiver<Message>, face: &mut impl Face) -> io::Result<Option<Outcome>> {
+        face.settle(&self.session, self.prompt.take())?;
+        let Some(first) = self.wait(messages) else {
+            return self.handle(Input::Tick, face);
+        };
+        for message in std::iter::once(first).chain(messages.try_iter().take(BATCH)) {
+            let input = match message {
+                Message::Typed(input) => input,
+                Message::Wire(from, input) if from == self.number => input,
+                Message::Wire(..) => continue,
+            };
+            if let Input::Received(line) = &input {
+                face.raw(line)?;
+            }
+            let end = self.handle(input, face)?;
+            if end.is_some() {
+                return Ok(end);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next message; `None` if the session's deadline comes first.
+    fn wait(&self, messages: &Receiver<Message>) -> Option<Message> {
+        let next = match self.session.deadline() {
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        // Disconnected cannot be: `self.inbox` is a sender.
+        next.ok()
+    }
+
+    fn handle(&mut self, input: Input, face: &mut impl Face) -> io::Result<Option<Outcome>> {
+        self.session.handle(Instant::now(), input);
+        self.perform(face)
+    }
+
+    /// Does what the session wants done.
+    fn perform(&mut self, face: &mut impl Face) -> io::Result<Option<Outcome>> {
+        while let Some(output) = self.session.next_output() {
+            match output {
+                Output::Connect => {
+                    self.number += 1;
+                    let (address, inbox) = (self.address.clone(), self.inbox.clone());
+                    self.connection = Some(Connection::open(address, self.number, inbox));
+                }
+                Output::Disconnect => {
+                    self.number += 1;
+                    self.connection = None;
+                }
+                Output::Send(line) => {
+                    if let Some(connection) = &self.connection {
+                        connection.send(line);
+                    }
+                }
+                Output::Show(line) => face.show(&line)?,
+                Output::Prompt(prompt) => self.prompt = Some(prompt),
+                Output::Leave(outcome) => return Ok(Some(outcome)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Unix milliseconds.
+pub fn wall_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

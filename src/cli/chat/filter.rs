@@ -1,0 +1,113 @@
+//! The session as a Unix filter: lines from the standard input are sent, what is heard is printed.
+//!
+//! What the room says goes to the standard output, a line at a time; how the connection is doing
+//! and what was refused goes to the standard error. A broken pipe ends it quietly.
+
+use std::io::{self, BufRead, Write};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use super::address::Address;
+use super::drive::{Drive, Face, Message, Outcome, wall_clock};
+use super::line::Line;
+use super::paint::Painter;
+use super::sanitize::escape_json;
+use super::session::{Input, Mode, Prompt, Session};
+
+/// How many lines are read ahead of the server's answers.
+const READ_AHEAD: usize = 256;
+
+/// Runs the session as a filter; `json` prints events as they come.
+///
+/// # Errors
+/// The sentence that says what went wrong.
+pub fn run(
+    session: Session,
+    address: Address,
+    (mode, json, painter): (Mode, bool, Painter),
+    (inbox, messages): (Sender<Message>, &Receiver<Message>),
+) -> Outcome {
+    let (credits, credit) = mpsc::channel();
+    if mode == Mode::Sender {
+        let typed = inbox.clone();
+        thread::spawn(move || read_lines(&credit, &typed));
+    }
+    let mut face = Filter { mode, json, painter, credits, given: 0, taken: 0 };
+    Drive::new(session, address, inbox).run(messages, &mut face)
+}
+
+/// Reads a line for each credit, so that a long input is not read into memory.
+fn read_lines(credit: &Receiver<()>, typed: &Sender<Message>) {
+    let mut stdin = io::stdin().lock();
+    let mut line = Vec::new();
+    while credit.recv().is_ok() {
+        line.clear();
+        let input = match stdin.read_until(b'\n', &mut line) {
+            Ok(0) => Input::EndOfInput,
+            Ok(_) => Input::Typed(String::from_utf8_lossy(&line).into_owned()),
+            Err(error) => {
+                eprintln!("roomd: cannot read the input: {error}");
+                Input::EndOfInput
+            }
+        };
+        let ended = input == Input::EndOfInput;
+        if typed.send(Message::Typed(input)).is_err() || ended {
+            return;
+        }
+    }
+}
+
+/// The face of the session as a filter.
+struct Filter {
+    mode: Mode,
+    json: bool,
+    painter: Painter,
+    /// Lets the input's thread read a line.
+    credits: Sender<()>,
+    given: usize,
+    taken: usize,
+}
+
+impl Face for Filter {
+    fn show(&mut self, line: &Line) -> io::Result<()> {
+        match line {
+            Line::Status(text) | Line::Trouble(text) => {
+                eprintln!("roomd: {text}");
+                return Ok(());
+            }
+            _ if self.json => return Ok(()),
+            // Whoever piped it in knows it.
+            Line::Said { own: true, old: false, .. } | Line::Private { own: true, .. } => return Ok(()),
+            // A one-way pipe is not told who comes and goes.
+            Line::Happened { .. } if self.mode == Mode::Sender => return Ok(()),
+            _ => {}
+        }
+        write_line(&self.painter.paint(line, wall_clock()))
+    }
+
+    fn raw(&mut self, line: &str) -> io::Result<()> {
+        if self.json && line.starts_with('{') {
+            return write_line(&(escape_json(line) + "\n"));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, session: &Session, _: Option<Prompt>) -> io::Result<()> {
+        // Empty lines and local commands are answered by not being in the outbox.
+        self.taken = session.typed_lines();
+        let on_their_way = self.given - self.taken.min(self.given);
+        let free = READ_AHEAD.saturating_sub(session.unanswered() + on_their_way);
+        for _ in 0..free {
+            self.given += 1;
+            // The thread is gone at the end of the input.
+            let _ = self.credits.send(());
+        }
+        Ok(())
+    }
+}
+
+fn write_line(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(line.as_bytes())?;
+    stdout.flush()
+}

@@ -1,0 +1,309 @@
+//! What was typed and is not answered yet, in order, and how a broken connection is survived.
+//!
+//! Everything typed goes through here, so that what is typed while there is no connection is sent,
+//! once, when there is one again. A request is *waiting*, then *sent*, then answered (by its
+//! `ref`) and forgotten. The server serves the requests of a connection in order; that is what
+//! makes the doubtful ones decidable.
+//!
+//! # A connection that broke between a request and its answer
+//!
+//! Had the server read it? After reconnecting, the client fetches what the room heard since the
+//! last id it knows; once the name is ours again the server is done with the old connection.
+//!
+//! * A message that is in there under our name arrived, and so did every request before it.
+//! * A message that is not in there did not arrive, and is sent again. If the room
+//!   began anew (a restart), its new record is what counts: a message that is not in it is sent again.
+//! * A private message leaves no record. Unless something sent after it arrived, nobody can tell:
+//!   it is *not* sent again, and the user is told.
+//! * If the room has dropped part of what was missed, the same is true for messages.
+//! * After an orderly `bye` there is no doubt: all answers came before it, the rest was not read.
+//! * Questions (`/who` …), `/nick` and `/join` are simply asked again.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::protocol::Request;
+
+/// How many requests may be unanswered at once: enough to hide the distance to the server, few
+/// enough that a broken connection leaves little in doubt.
+const WINDOW: usize = 32;
+
+/// A request that is not answered yet.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The `ref` its answer carries.
+    pub reference: String,
+    /// What is asked.
+    pub request: Request,
+    /// When it was sent, if it was.
+    pub sent_at: Option<Instant>,
+    /// The room's event for it has been shown, only the `ack` is missing.
+    pub heard: bool,
+}
+
+impl Entry {
+    /// True if the room hears it: such a message has an id and is found in the history.
+    fn is_message(&self) -> bool {
+        matches!(self.request, Request::Public { .. } | Request::Action { .. })
+    }
+
+    /// True if nothing may be sent behind it until it is answered, because it changes who speaks
+    /// or where.
+    fn is_turning_point(&self) -> bool {
+        matches!(self.request, Request::Nick { .. } | Request::Join { .. })
+    }
+
+    fn is_private(&self) -> bool {
+        matches!(self.request, Request::Private { .. })
+    }
+
+    /// True if `said` is what a room hears of this request. The server may trim a body.
+    fn says(&self, said: &Request) -> bool {
+        match (&self.request, said) {
+            (Request::Public { body: a }, Request::Public { body: b })
+            | (Request::Action { body: a }, Request::Action { body: b }) => a.trim() == b.trim(),
+            (Request::Private { to, body: a }, Request::Private { to: other, body: b }) => {
+                to.to_lowercase() == other.to_lowercase() && a.trim() == b.trim()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What became of the requests that were in doubt.
+#[derive(Debug)]
+pub struct Verdict {
+    /// These arrived, though nobody had said so. What the room heard of them is in its record.
+    pub arrived: Vec<Entry>,
+    /// Of these nobody can tell; they are not sent again.
+    pub unknown: Vec<Entry>,
+}
+
+/// The unanswered requests, oldest first: the sent ones, then the waiting ones.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    entries: VecDeque<Entry>,
+    sent: usize,
+    numbered: u64,
+}
+
+impl Outbox {
+    /// Adds a request at the end.
+    pub fn push(&mut self, request: Request) {
+        self.numbered += 1;
+        self.entries.push_back(Entry {
+            reference: format!("c{}", self.numbered),
+            request,
+            sent_at: None,
+            heard: false,
+        });
+    }
+
+    /// The next request to send, now marked as sent; `None` if all are or too many are unanswered.
+    pub fn send_next(&mut self, now: Instant) -> Option<&Entry> {
+        let turning = |entry: &Entry| entry.is_turning_point();
+        if self.sent >= WINDOW || self.entries.iter().take(self.sent).any(turning) {
+            return None;
+        }
+        if self.sent > 0 && self.entries.get(self.sent).is_some_and(turning) {
+            return None;
+        }
+        let entry = self.entries.get_mut(self.sent)?;
+        entry.sent_at = Some(now);
+        self.sent += 1;
+        Some(entry)
+    }
+
+    /// Takes out the request that an answer belongs to.
+    pub fn answered(&mut self, reference: &str) -> Option<Entry> {
+        let mut sent = self.entries.iter().take(self.sent);
+        let index = sent.position(|e| e.reference == reference)?;
+        self.sent -= 1;
+        self.entries.remove(index)
+    }
+
+    /// Takes out the request that a refusal without a `ref` belongs to. Only a line the server
+    /// could not read has none, so it is the longest one.
+    pub fn refused_unread(&mut self) -> Option<Entry> {
+        let sent = self.entries.iter().take(self.sent);
+        let longest = sent.max_by_key(|e| e.request.to_line(&e.reference).len())?;
+        let reference = longest.reference.clone();
+        self.answered(&reference)
+    }
+
+    /// Notes that we were heard saying `said`: the first sent message like it needs no mark any more.
+    pub fn heard(&mut self, said: &Request) {
+        let mut sent = self.entries.iter_mut().take(self.sent);
+        if let Some(entry) = sent.find(|entry| !entry.heard && entry.says(said)) {
+            entry.heard = true;
+        }
+    }
+
+    /// The connection is gone after an orderly `bye`: what has no answer was not read.
+    pub fn ended(&mut self) {
+        self.forget_heard();
+        self.send_all_again();
+    }
+
+    /// Decides about the sent requests of a connection that broke. `said` is everything the room heard
+    /// from us since, in order; `complete` is false if the room has dropped some of it.
+    pub fn decide(&mut self, said: &[Request], complete: bool) -> Verdict {
+        let arrived = self.forget_heard();
+        let mut doubtful: VecDeque<Entry> = self.entries.drain(..self.sent).collect();
+        self.sent = 0;
+        let mut verdict = Verdict { arrived, unknown: Vec::new() };
+        for message in said {
+            if let Some(index) = doubtful.iter().position(|entry| entry.says(message)) {
+                verdict.arrived.extend(doubtful.drain(..=index));
+            }
+        }
+        let decidable = |entry: &Entry| !entry.is_private() && (complete || !entry.is_message());
+        let (again, unknown): (Vec<_>, Vec<_>) = doubtful.into_iter().partition(decidable);
+        verdict.unknown = unknown;
+        for entry in again.into_iter().rev() {
+            self.entries.push_front(entry);
+        }
+        self.send_all_again();
+        verdict
+    }
+
+    /// Unanswered requests, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// How many requests are unanswered.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True if everything was answered.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// True if something was sent and not answered.
+    pub fn has_sent(&self) -> bool {
+        self.sent > 0
+    }
+
+    /// What we were heard saying has arrived, and with it what was sent before; returns the latter.
+    fn forget_heard(&mut self) -> Vec<Entry> {
+        if let Some(last) = (0..self.sent).rfind(|&index| self.entries[index].heard) {
+            self.sent -= last + 1;
+            let mut arrived: Vec<Entry> = self.entries.drain(..=last).collect();
+            arrived.retain(|entry| !entry.heard);
+            return arrived;
+        }
+        Vec::new()
+    }
+
+    fn send_all_again(&mut self) {
+        self.sent = 0;
+        for entry in &mut self.entries {
+            entry.sent_at = None;
+            entry.heard = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(body: &str) -> Request {
+        Request::Public { body: body.into() }
+    }
+
+    fn tell(body: &str) -> Request {
+        let to = "bob".into();
+        Request::Private { to, body: body.into() }
+    }
+
+    /// An outbox whose `sent` are on their way and whose `waiting` are not.
+    fn outbox(sent: &[Request], waiting: &[Request]) -> Outbox {
+        let mut outbox = Outbox::default();
+        for request in sent {
+            outbox.push(request.clone());
+            assert!(outbox.send_next(Instant::now()).is_some());
+        }
+        for request in waiting {
+            outbox.push(request.clone());
+        }
+        outbox
+    }
+
+    fn requests<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Request> {
+        entries.into_iter().map(|e| e.request.clone()).collect()
+    }
+
+    #[test]
+    fn what_the_room_heard_is_not_sent_again() {
+        let mut outbox = outbox(&[say("1"), say("2"), say("3")], &[say("4")]);
+        let verdict = outbox.decide(&[say("1"), say("2")], true);
+        assert_eq!(requests(&verdict.arrived), [say("1"), say("2")]);
+        assert_eq!(requests(outbox.iter()), [say("3"), say("4")]);
+        assert!(!outbox.has_sent());
+    }
+
+    #[test]
+    fn the_same_words_twice_are_two_messages() {
+        let mut outbox = outbox(&[say("hi"), say("hi")], &[]);
+        let verdict = outbox.decide(&[say("hi")], true);
+        assert_eq!(verdict.arrived.len(), 1);
+        assert_eq!(requests(outbox.iter()), [say("hi")]);
+    }
+
+    #[test]
+    fn a_private_message_is_known_by_what_came_after_it() {
+        let mut outbox = outbox(&[tell("a"), say("1"), tell("b")], &[]);
+        let verdict = outbox.decide(&[say("1")], true);
+        assert_eq!(requests(&verdict.arrived), [tell("a"), say("1")]);
+        assert_eq!(requests(&verdict.unknown), [tell("b")]);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn without_a_complete_record_nothing_is_said_twice() {
+        let mut outbox = outbox(&[say("1"), Request::Users], &[say("2")]);
+        let verdict = outbox.decide(&[], false);
+        assert_eq!(requests(&verdict.unknown), [say("1")]);
+        assert_eq!(requests(outbox.iter()), [Request::Users, say("2")]);
+    }
+
+    #[test]
+    fn an_event_without_its_ack_is_proof_enough() {
+        let mut outbox = outbox(&[tell("a"), say("1"), say("2")], &[]);
+        outbox.heard(&say("1"));
+        outbox.decide(&[], true);
+        assert_eq!(requests(outbox.iter()), [say("2")]);
+    }
+
+    #[test]
+    fn after_a_bye_everything_unanswered_is_sent_again() {
+        let mut outbox = outbox(&[tell("a"), say("1")], &[]);
+        outbox.ended();
+        assert_eq!(requests(outbox.iter()), [tell("a"), say("1")]);
+        assert!(!outbox.has_sent());
+    }
+
+    #[test]
+    fn nothing_overtakes_a_change_of_name_or_room() {
+        let join = Request::Join { room: "dev".into() };
+        let mut outbox = outbox(&[say("1")], &[join, say("2")]);
+        assert!(outbox.send_next(Instant::now()).is_none(), "1 is unanswered");
+        outbox.answered("c1").unwrap();
+        assert_eq!(outbox.send_next(Instant::now()).unwrap().reference, "c2");
+        assert!(outbox.send_next(Instant::now()).is_none(), "the join is unanswered");
+        outbox.answered("c2").unwrap();
+        assert_eq!(outbox.send_next(Instant::now()).unwrap().request, say("2"));
+    }
+
+    #[test]
+    fn a_refusal_without_a_ref_is_about_the_longest_line() {
+        let mut outbox = outbox(&[say("short"), say(&"long".repeat(9)), say("x")], &[]);
+        let refused = outbox.refused_unread().unwrap();
+        assert_eq!(refused.reference, "c2");
+        assert_eq!(outbox.len(), 2);
+    }
+}

@@ -1,0 +1,327 @@
+//! Lines as text: time, name and body, for a terminal or for a log.
+//!
+//! On a terminal a line is `09:41     alice  hello`: local time, the name right-aligned by display
+//! width (so `ユキ` takes four columns) and in a colour that is the same for a name everywhere and
+//! always. Without colours (`NO_COLOR`, a pipe) everything can still be told apart by its text. In a
+//! log a line is that of the text dialect behind its full time in UTC.
+
+use std::borrow::Cow;
+
+use time::{Date, OffsetDateTime, UtcOffset};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::fold::fold;
+use super::line::Line;
+
+/// Columns the names are right-aligned in; longer names push the text to the right.
+const NAME_COLUMNS: usize = 12;
+
+/// Colours (of 256) of medium brightness, legible on black and on white.
+const NAME_COLOURS: [u8; 12] = [167, 172, 142, 107, 71, 73, 74, 68, 104, 134, 168, 131];
+
+const RESET: &str = "\x1b[0m";
+const DIM: &str = "\x1b[2m";
+const GREY: &str = "\x1b[90m";
+const BOLD: &str = "\x1b[1m";
+const RED: &str = "\x1b[31m";
+const MAGENTA: &str = "\x1b[35m";
+const HIGHLIGHT: &str = "\x1b[1;33m";
+const BELL: &str = "\x07";
+
+/// How lines look.
+#[derive(Debug)]
+pub struct Painter {
+    /// For a terminal rather than for a log.
+    terminal: bool,
+    colours: bool,
+    offset: UtcOffset,
+    /// The width of the terminal; 0 breaks no lines.
+    columns: usize,
+    /// The day of the line painted last; a new one is announced.
+    day: Option<Date>,
+}
+
+impl Painter {
+    /// For somebody who reads along, with times at this offset from UTC.
+    pub fn terminal(colours: bool, offset: UtcOffset) -> Painter {
+        Painter { terminal: true, colours, offset, columns: 0, day: None }
+    }
+
+    /// For a file or the next program.
+    pub fn log() -> Painter {
+        Painter { terminal: false, colours: false, offset: UtcOffset::UTC, columns: 0, day: None }
+    }
+
+    /// Breaks long lines for a terminal of this width.
+    pub fn set_columns(&mut self, columns: usize) {
+        self.columns = columns;
+    }
+
+    /// Which times are shown, in words.
+    pub fn times(&self) -> String {
+        if self.offset.is_utc() {
+            return "UTC".into();
+        }
+        let (hours, minutes, _) = self.offset.as_hms();
+        let sign = if self.offset.is_negative() { '-' } else { '+' };
+        format!("local (UTC{sign}{:02}:{:02})", hours.abs(), minutes.abs())
+    }
+
+    /// The line as text ending in a newline. `now` (Unix milliseconds) is the time of what has none.
+    pub fn paint(&mut self, line: &Line, now: i64) -> String {
+        let ts = match line {
+            Line::Said { message, .. } => message.ts,
+            Line::Private { ts, .. } | Line::Happened { ts, .. } => *ts,
+            Line::Answer(_) | Line::Status(_) | Line::Trouble(_) => now,
+        };
+        let at = moment(if ts == 0 { now } else { ts }, self.offset);
+        if !self.terminal {
+            return format!("{} {}\n", full_time(at), plain(line));
+        }
+        let today = *self.day.get_or_insert(moment(now, self.offset).date());
+        let mut text = String::new();
+        if at.date() != today {
+            self.day = Some(at.date());
+            text = self.wrap(DIM, &format!("      -- {} --", at.date())) + "\n";
+        }
+        text + &self.row(line, at) + "\n"
+    }
+
+    /// What was typed and is not confirmed, cut to one row of the terminal.
+    pub fn unconfirmed(&self, typed: &str) -> String {
+        let row = format!("      {:>NAME_COLUMNS$}  {typed}", "…");
+        self.wrap(GREY, &cut(&row, self.columns.saturating_sub(1)))
+    }
+
+    /// A prompt; dimmed it says that nobody is listening.
+    pub fn prompt(&self, prompt: &str, connected: bool) -> String {
+        if connected { prompt.to_owned() } else { self.wrap(GREY, prompt) }
+    }
+
+    fn row(&self, line: &Line, at: OffsetDateTime) -> String {
+        let row = Row::new(line);
+        let time = format!("{:02}:{:02}", at.hour(), at.minute());
+        // Without colours a mark says what dimming says with them.
+        let mark = if row.old && !self.colours { '~' } else { ' ' };
+        let padding = " ".repeat(NAME_COLUMNS.saturating_sub(row.who.width()));
+        let before = time.len() + 1 + padding.len() + row.who.width() + 2;
+        let body = fold(&format!("{}{}", row.actor, row.body), before, self.columns);
+        let (actor, body) = body.split_at(row.actor.len());
+        if row.dim {
+            return self.wrap(DIM, &format!("{time}{mark}{padding}{}  {actor}{body}", row.who));
+        }
+        let (time, who) = (self.wrap(DIM, &time), self.wrap(&row.who_style, &row.who));
+        let (actor, body) = (self.wrap(&row.who_style, actor), self.wrap(row.body_style, body));
+        let bell = if row.bell { BELL } else { "" };
+        format!("{bell}{time}{mark}{padding}{who}  {actor}{body}")
+    }
+
+    fn wrap(&self, style: &str, text: &str) -> String {
+        if self.colours && !style.is_empty() && !text.is_empty() {
+            format!("{style}{text}{RESET}")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// A line for a terminal, in its parts.
+#[derive(Default)]
+struct Row<'a> {
+    /// What stands in the column of names.
+    who: Cow<'a, str>,
+    who_style: String,
+    /// Who does it, at the beginning of the text and in the style of `who`.
+    actor: String,
+    body: &'a str,
+    body_style: &'static str,
+    /// All of it is dimmed.
+    dim: bool,
+    /// From before, or from while we were away.
+    old: bool,
+    bell: bool,
+}
+
+impl<'a> Row<'a> {
+    fn new(line: &'a Line) -> Row<'a> {
+        match line {
+            Line::Said { message, action, own, mention, old } => {
+                let bold = if *own { BOLD } else { "" };
+                let (who, actor) = match action {
+                    // Two, so that nobody can fake what the server says happened.
+                    true => ("**", format!("{} ", message.from)),
+                    false => (message.from.as_str(), String::new()),
+                };
+                Row {
+                    who: who.into(),
+                    who_style: format!("{bold}{}", name_style(&message.from)),
+                    actor,
+                    body: &message.body,
+                    body_style: if *mention { HIGHLIGHT } else { "" },
+                    dim: *old,
+                    old: *old,
+                    bell: *mention && !*old,
+                }
+            }
+            Line::Private { from, to, body, own, .. } => {
+                let who = if *own { format!("you → {to}") } else { format!("{from} → you") };
+                let style = MAGENTA.to_owned();
+                let (who, bell) = (who.into(), !*own);
+                Row { who, who_style: style, body, body_style: MAGENTA, bell, ..Row::default() }
+            }
+            Line::Happened { text, .. } | Line::Status(text) => {
+                Row { who: "*".into(), body: text, dim: true, ..Row::default() }
+            }
+            Line::Answer(text) => Row { who: "·".into(), body: text, ..Row::default() },
+            Line::Trouble(text) => {
+                let style = RED.to_owned();
+                Row { who: "!".into(), who_style: style, body: text, body_style: RED, ..Row::default() }
+            }
+        }
+    }
+}
+
+/// The line as the text dialect writes it.
+fn plain(line: &Line) -> String {
+    match line {
+        Line::Said { message, action: false, .. } => format!("{}: {}", message.from, message.body),
+        Line::Said { message, action: true, .. } => format!("** {} {}", message.from, message.body),
+        Line::Private { from, body, own: false, .. } => format!("@{from}: {body}"),
+        Line::Private { to, body, own: true, .. } => format!("→{to}: {body}"),
+        Line::Happened { text, .. } | Line::Answer(text) | Line::Status(text) => {
+            format!("* {text}")
+        }
+        Line::Trouble(text) => format!("! {text}"),
+    }
+}
+
+/// The escape sequence of a name's colour.
+fn name_style(name: &str) -> String {
+    // FNV-1a: the same on every machine and in every version.
+    let hash = name
+        .to_lowercase()
+        .bytes()
+        .fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let colour = NAME_COLOURS[hash as usize % NAME_COLOURS.len()];
+    format!("\x1b[38;5;{colour}m")
+}
+
+/// The longest start of `text` that fits into so many columns.
+fn cut(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut left = columns.saturating_sub(1);
+    let fits = |c: &char| {
+        let width = c.width().unwrap_or(0);
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        fits
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
+}
+
+fn moment(ts: i64, offset: UtcOffset) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(ts.div_euclid(1000))
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        .checked_to_offset(offset)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+fn full_time(at: OffsetDateTime) -> String {
+    format!("{}T{:02}:{:02}:{:02}Z", at.date(), at.hour(), at.minute(), at.second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::chat::protocol::Message;
+
+    /// 2026-01-02 03:04:05 UTC.
+    const NOW: i64 = 1_767_323_045_000;
+
+    fn said(from: &str, body: &str) -> Line {
+        let (from, body) = (from.to_owned(), body.to_owned());
+        let message = Message { id: 1, ts: NOW, from, body };
+        Line::Said { message, action: false, own: false, mention: false, old: false }
+    }
+
+    fn colourless() -> Painter {
+        Painter::terminal(false, UtcOffset::UTC)
+    }
+
+    #[test]
+    fn bodies_stand_in_one_column_whatever_the_names_are_written_in() {
+        let mut painter = colourless();
+        for name in ["al", "ユキ", "Владимир"] {
+            let text = painter.paint(&said(name, "🎉 hi"), NOW);
+            let (before, _) = text.split_once("🎉").unwrap();
+            assert_eq!(before.width(), 5 + 1 + NAME_COLUMNS + 2, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_body_is_indented_below_its_beginning() {
+        let mut painter = colourless();
+        painter.set_columns(60);
+        let text = painter.paint(&said("bob", "the quick brown fox jumps over the lazy dog"), NOW);
+        let indent = " ".repeat(5 + 1 + NAME_COLUMNS + 2);
+        assert_eq!(
+            text,
+            format!("03:04          bob  the quick brown fox jumps over the lazy\n{indent}dog\n")
+        );
+    }
+
+    #[test]
+    fn without_colours_there_is_no_escape_sequence() {
+        let mut painter = colourless();
+        let private =
+            Line::Private { ts: NOW, from: "bob".into(), to: "al".into(), body: "psst".into(), own: true };
+        for line in [said("bob", "hi"), private, Line::Trouble("no".into())] {
+            assert!(!painter.paint(&line, NOW).contains('\x1b'));
+        }
+        assert!(!painter.unconfirmed("hi").contains('\x1b'));
+    }
+
+    #[test]
+    fn a_name_keeps_its_colour() {
+        assert_eq!(name_style("alice"), name_style("Alice"));
+        assert_ne!(name_style("alice"), name_style("bob"));
+    }
+
+    #[test]
+    fn a_log_has_the_whole_time_in_utc() {
+        let text = Painter::log().paint(&said("bob", "hi"), NOW);
+        assert_eq!(text, "2026-01-02T03:04:05Z bob: hi\n");
+    }
+
+    #[test]
+    fn nobody_can_fake_what_happens() {
+        let Line::Said { message, .. } = said("bob", "left") else { unreachable!() };
+        let (action, own, mention, old) = (true, false, false, false);
+        let action = Line::Said { message, action, own, mention, old };
+        let happened = Line::Happened { ts: NOW, text: "bob left".into() };
+        for mut painter in [colourless(), Painter::log()] {
+            assert_ne!(painter.paint(&action, NOW), painter.paint(&happened, NOW));
+        }
+    }
+
+    #[test]
+    fn a_new_day_is_announced() {
+        let mut painter = colourless();
+        painter.paint(&said("bob", "hi"), NOW);
+        let Line::Said { mut message, .. } = said("bob", "hi") else { unreachable!() };
+        message.ts += 24 * 3600 * 1000;
+        let (action, own, mention, old) = (false, false, false, false);
+        let text = painter.paint(&Line::Said { message, action, own, mention, old }, NOW);
+        assert!(text.starts_with("      -- 2026-01-03 --\n03:04"), "{text}");
+    }
+
+    #[test]
+    fn an_unconfirmed_line_is_one_row() {
+        let mut painter = colourless();
+        painter.set_columns(40);
+        let text = painter.unconfirmed(&"ユ".repeat(100));
+        assert!(text.width() < 40 && text.ends_with('…'), "{text}");
+    }
+}

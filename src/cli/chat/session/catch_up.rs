@@ -1,0 +1,113 @@
+//! Catching up: a few older lines on entering a room, everything missed on coming back.
+
+use std::time::Instant;
+
+use super::words::{as_request, as_typed, message_of, messages};
+use super::{CatchUp, Lost, Mode, OLD_LINES, OWN_REF, PAGE, Phase, Session, Why};
+use crate::cli::chat::protocol::{Event, Request};
+
+impl Session {
+    /// Fetches what there is to fetch.
+    pub(super) fn catch_up(&mut self, now: Instant, why: Why, newest: u64) {
+        let request = match why {
+            Why::Entered if newest > 0 && self.mode == Mode::Person => {
+                Some(Request::History { limit: OLD_LINES, before: Some(newest + 1), after: None })
+            }
+            Why::Missed { after, .. } if newest > after => Some(page_after(after)),
+            _ => None,
+        };
+        let catch_up = CatchUp { why, newest, fetched: Vec::new(), held: Vec::new() };
+        match request {
+            Some(request) => {
+                self.phase = Phase::CatchingUp(catch_up);
+                self.send(&request, OWN_REF);
+            }
+            None => self.caught_up(now, catch_up),
+        }
+    }
+
+    /// A page of what was asked for.
+    pub(super) fn fetched(&mut self, now: Instant, events: Vec<Event>, more: bool) {
+        let Phase::CatchingUp(catch_up) = &mut self.phase else {
+            return;
+        };
+        catch_up.fetched.extend(events.into_iter().filter_map(message_of));
+        let last = catch_up.fetched.last().map_or(0, |(message, _)| message.id);
+        let missed = matches!(catch_up.why, Why::Missed { .. });
+        if missed && more && last < catch_up.newest && last > 0 {
+            self.send(&page_after(last), OWN_REF);
+            return;
+        }
+        let Phase::CatchingUp(catch_up) = std::mem::replace(&mut self.phase, Phase::Here) else {
+            unreachable!("checked above");
+        };
+        self.caught_up(now, catch_up);
+    }
+
+    /// Shows what was fetched, decides about what was in doubt, then goes on where we stopped.
+    pub(super) fn caught_up(&mut self, now: Instant, catch_up: CatchUp) {
+        self.phase = Phase::Here;
+        let CatchUp { why, newest, mut fetched, held } = catch_up;
+        match why {
+            Why::Entered => {
+                for (message, action) in fetched {
+                    self.show_said(message, action, true);
+                }
+            }
+            Why::Missed { lost, after, anew } => {
+                let kept = fetched.iter().filter(|(message, _)| message.id <= newest).count();
+                let gone = newest.saturating_sub(after).saturating_sub(kept as u64);
+                fetched.retain(|(message, _)| self.seen.note(message.id));
+                let (ours, others): (Vec<_>, Vec<_>) =
+                    fetched.iter().partition(|(message, _)| message.from == lost.name);
+                let said: Vec<_> =
+                    ours.iter().map(|(message, action)| as_request(message, *action)).collect();
+                self.status(self.back(now, &lost, anew, others.len(), gone));
+                for (message, action) in fetched {
+                    self.show_said(message, action, true);
+                }
+                self.judge(&said, gone == 0);
+            }
+        }
+        self.seen.skip_to(newest);
+        for event in held {
+            self.event(now, event);
+        }
+    }
+
+    /// That we are back, and what we missed, in words.
+    fn back(&self, now: Instant, lost: &Lost, anew: bool, missed: usize, gone: u64) -> String {
+        let name = self.name.as_deref().unwrap_or_default();
+        let room = self.room.as_deref().unwrap_or_default();
+        let away = now.saturating_duration_since(lost.at).as_secs_f64();
+        let anew = if anew { ", the room began anew" } else { "" };
+        let missed = match missed {
+            0 => "nothing".to_owned(),
+            missed => messages(missed),
+        };
+        let kept = match gone {
+            0 => String::new(),
+            gone => format!(" ({gone} more are no longer kept)"),
+        };
+        format!("back as {name} in #{room} after {away:.1} s{anew}, missed {missed}{kept}")
+    }
+
+    /// Decides about what was sent and not answered when the connection broke, see [`Outbox`].
+    pub(super) fn judge(&mut self, said: &[Request], complete: bool) {
+        let verdict = self.outbox.decide(said, complete);
+        for entry in verdict.arrived {
+            if let Request::Private { to, body } = entry.request {
+                self.answer(format!("{to} was told: {body}"));
+            }
+        }
+        for entry in verdict.unknown {
+            self.failed = true;
+            let typed = as_typed(&entry.request);
+            self.trouble(format!("the connection broke, this may not have arrived: {typed}"));
+        }
+    }
+}
+
+fn page_after(id: u64) -> Request {
+    Request::History { limit: PAGE, before: None, after: Some(id) }
+}

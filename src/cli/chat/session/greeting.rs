@@ -1,0 +1,121 @@
+//! Being let in: the answer to `hello`, also when it is none.
+
+use std::time::Instant;
+
+use super::words::here;
+use super::{Mode, NAME_ATTEMPTS, Output, Phase, Prompt, Seen, Session, Why};
+use crate::cli::chat::line::Line;
+use crate::cli::chat::protocol::Event;
+use crate::cli::chat::sanitize::clean;
+
+impl Session {
+    /// The answer to `hello`.
+    pub(super) fn greeted(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Hello { .. } => self.welcome(now, event),
+            Event::Error { code, text, .. } => self.not_let_in(now, &code, &text),
+            Event::Bye { why } if self.welcomed => self.wait(now, &why),
+            Event::Bye { why } => {
+                self.leave(Err(format!("{} does not let you in: {why}", self.address)));
+            }
+            _ => {}
+        }
+    }
+
+    /// An answer that is not JSON: the text dialect's greeting or refusal, or not a roomd at all.
+    pub(super) fn greeted_strangely(&mut self, line: &str) {
+        let line = clean(line);
+        if line.starts_with("* roomd") || line.is_empty() {
+            return;
+        }
+        let address = &self.address;
+        let sentence = match line.strip_prefix("! ") {
+            Some(refusal) => format!("{address} does not let you in: {refusal}"),
+            None => {
+                let start: String = line.chars().take(60).collect();
+                format!("{address} is not a roomd: it answered “{start}”")
+            }
+        };
+        if self.welcomed {
+            self.output(Output::Disconnect);
+            self.outputs.push_back(Output::Show(Line::Trouble(sentence)));
+            self.phase = Phase::Waiting(self.heard_at + self.backoff.next_wait());
+        } else {
+            self.leave(Err(sentence));
+        }
+    }
+
+    pub(super) fn not_let_in(&mut self, now: Instant, code: &str, text: &str) {
+        let name = self.name.clone().unwrap_or_default();
+        let sentence = match code {
+            "name-taken" => format!("the name {name} is taken"),
+            "name-bad" => format!("{name} cannot be a name: {text}"),
+            _ if text.is_empty() => code.to_owned(),
+            _ => text.to_owned(),
+        };
+        self.output(Output::Disconnect);
+        let about_name = matches!(code, "name-taken" | "name-bad");
+        if self.lost.is_some() && !(about_name && self.name_refused >= NAME_ATTEMPTS) {
+            // A full server may have room again; and it may not have noticed yet that the
+            // connection that holds our name is gone.
+            self.name_refused += u32::from(about_name);
+            self.phase = Phase::Waiting(now + self.backoff.next_wait());
+        } else if !about_name {
+            let address = &self.address;
+            self.leave(Err(format!("{address} does not let you in: {sentence}")));
+        } else if self.mode != Mode::Person {
+            self.leave(Err(sentence));
+        } else if self.welcomed {
+            self.phase = Phase::Nameless;
+            self.trouble(format!("{sentence}; /nick NAME takes another"));
+        } else {
+            self.phase = Phase::Nameless;
+            self.trouble(sentence);
+            self.output(Output::Prompt(Prompt::Name));
+        }
+    }
+
+    /// We are in a room: for the first time, again, or in another one.
+    pub(super) fn welcome(&mut self, now: Instant, event: Event) {
+        let Event::Hello { name, room, id, users, total, epoch, reference, .. } = event else {
+            return;
+        };
+        if let Some(reference) = reference {
+            self.outbox.answered(&reference);
+        }
+        let same_room = self.room.as_ref().is_none_or(|r| *r == room);
+        // By a restart of the server, or because an empty room was forgotten and made again.
+        let anew = self.epoch != epoch || id < self.seen.last();
+        let why = match self.lost.take() {
+            Some(lost) if same_room => {
+                if anew {
+                    self.seen = Seen::default();
+                }
+                Why::Missed { lost, after: self.seen.last(), anew }
+            }
+            lost => {
+                if lost.is_some() {
+                    self.judge(&[], false);
+                }
+                self.seen = Seen::up_to(id);
+                if self.mode == Mode::Person {
+                    let here = here(&users.iter().cloned().collect(), total);
+                    self.answer(format!("you are {name} in #{room}, {here}"));
+                }
+                Why::Entered
+            }
+        };
+        if !self.welcomed && self.mode == Mode::Person {
+            self.output(Output::Prompt(Prompt::Chat));
+        }
+        self.welcomed = true;
+        self.backoff.reset();
+        self.name_refused = 0;
+        self.progress_at = now;
+        self.epoch = epoch;
+        self.names = users.into_iter().collect();
+        self.name = Some(name);
+        self.room = Some(room);
+        self.catch_up(now, why, id);
+    }
+}

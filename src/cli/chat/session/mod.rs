@@ -1,0 +1,487 @@
+//! The session: what the client does, without a socket, a terminal, a clock or chance.
+//!
+//! Inputs (what the server sent, what was typed, that time has passed) go into
+//! [`Session::handle`] together with the time; outputs (what to show, what to send, when to
+//! connect) are taken from [`Session::next_output`] until there are none. [`Session::deadline`]
+//! says when [`Input::Tick`] is due. The shells around it, `terminal` and `filter`, only move bytes.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::backoff::Backoff;
+use super::line::Line;
+use super::outbox::Outbox;
+use super::protocol::{Event, Message, Request};
+use super::seen::Seen;
+
+mod catch_up;
+mod greeting;
+mod room;
+#[cfg(test)]
+mod tests;
+mod typing;
+mod words;
+
+use words::{as_typed, lines, mentions};
+
+/// How long a server may take to answer the `hello`.
+pub const GREETING_WAIT: Duration = Duration::from_secs(10);
+/// How long the server may be silent before it is asked whether it is there.
+pub const IDLE_BEFORE_PING: Duration = Duration::from_secs(30);
+/// How long it may then stay silent before the connection counts as broken.
+pub const PING_WAIT: Duration = Duration::from_secs(15);
+/// How long leaving may take: answers still expected, the server's `bye`.
+pub const LEAVE_WAIT: Duration = Duration::from_secs(2);
+/// How long a filter that has something to send waits for progress before it gives up.
+pub const FILTER_PATIENCE: Duration = Duration::from_secs(30);
+/// How often the own name is asked for again while the broken connection may still hold it.
+const NAME_ATTEMPTS: u32 = 8;
+/// How many older lines are shown on entering a room.
+const OLD_LINES: u32 = 10;
+/// How many messages one request for missed ones asks for (the most the protocol allows).
+const PAGE: u32 = 1000;
+/// The `ref` of requests the client makes by itself and whose answers it expects.
+const OWN_REF: &str = "self";
+/// The `ref` of the ping that finds out whether the server is there.
+const KEEPALIVE_REF: &str = "alive";
+
+/// How the session is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Somebody sits there: names can be asked for, older lines are welcome.
+    Person,
+    /// Lines are read from a pipe and sent; when all are answered, that was it.
+    Sender,
+    /// Everything heard is printed until the end.
+    Receiver,
+}
+
+/// What the shell tells the session.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// The connection asked for by [`Output::Connect`] is there.
+    Connected,
+    /// It could not be made; a sentence says why.
+    Failed(String),
+    /// The server sent a line.
+    Received(String),
+    /// The connection is gone; half a sentence says why ("the server closed it").
+    Lost(String),
+    /// A line was typed, or a name if that was asked for.
+    Typed(String),
+    /// Nothing more will be typed.
+    EndOfInput,
+    /// Time has passed.
+    Tick,
+}
+
+/// What the session wants from the shell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Make a connection (the one before is dropped).
+    Connect,
+    /// Drop the connection; nothing more of it is to be reported.
+    Disconnect,
+    /// Send these bytes.
+    Send(String),
+    /// Show this.
+    Show(Line),
+    /// Somebody may type now.
+    Prompt(Prompt),
+    /// That was it. `Err` is the sentence that says what went wrong; `Ok(false)` means that something
+    /// did, and was said.
+    Leave(Result<bool, String>),
+}
+
+/// What is to be typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// A name for the newcomer.
+    Name,
+    /// Anything.
+    Chat,
+}
+
+/// Where the session stands.
+#[derive(Debug)]
+enum Phase {
+    /// No name yet, or not a usable one; no connection.
+    Nameless,
+    /// No connection; the next attempt is at this time.
+    Waiting(Instant),
+    /// A connection is being made.
+    Connecting,
+    /// `hello` was sent; to be answered by this time.
+    Greeting(Instant),
+    /// In the room, fetching what was missed or what is older; live events are held back.
+    CatchingUp(CatchUp),
+    /// In the room.
+    Here,
+    /// `quit` was sent; at this time we go anyhow.
+    Leaving(Instant),
+    /// Gone.
+    Left,
+}
+
+/// The fetching of what the room heard without us.
+#[derive(Debug)]
+struct CatchUp {
+    why: Why,
+    /// The room's newest id when we came.
+    newest: u64,
+    /// What was fetched.
+    fetched: Vec<(Message, bool)>,
+    /// What arrived live meanwhile.
+    held: Vec<Event>,
+}
+
+/// Why something is fetched.
+#[derive(Debug)]
+enum Why {
+    /// We entered a room: a few older lines.
+    Entered,
+    /// We were away; ids after this one were missed. `anew`: they count from 1 again.
+    Missed { lost: Lost, after: u64, anew: bool },
+}
+
+/// A connection that broke.
+#[derive(Debug)]
+struct Lost {
+    at: Instant,
+    /// Who we were on it.
+    name: String,
+}
+
+/// The client's state. See the module for its use.
+#[derive(Debug)]
+pub struct Session {
+    mode: Mode,
+    /// Names the server in sentences.
+    address: String,
+    name: Option<String>,
+    room: Option<String>,
+    epoch: Value,
+    phase: Phase,
+    /// True once the server has let us in.
+    welcomed: bool,
+    names: BTreeSet<String>,
+    seen: Seen,
+    outbox: Outbox,
+    backoff: Backoff,
+    /// How often our name was taken since we lost it.
+    name_refused: u32,
+    /// The connection that broke, until we are back.
+    lost: Option<Lost>,
+    /// Private messages of ours shown at their `ack`, whose copies are still to come.
+    echoes: Vec<Request>,
+    /// When the server last sent something.
+    heard_at: Instant,
+    /// When the last answer came or the first line was sent; measures a filter's patience.
+    progress_at: Instant,
+    pinged: bool,
+    /// Nothing more will be typed; leave when all is answered.
+    ending: bool,
+    /// By when, for a person.
+    ending_by: Option<Instant>,
+    /// Something was refused or may be lost.
+    failed: bool,
+    typed_lines: usize,
+    outputs: VecDeque<Output>,
+}
+
+impl Session {
+    /// A session with the server called `address`. `seed` is its chance.
+    pub fn new(
+        mode: Mode,
+        address: String,
+        name: Option<String>,
+        room: Option<String>,
+        seed: u64,
+        now: Instant,
+    ) -> Session {
+        let mut session = Session {
+            mode,
+            address,
+            name,
+            room,
+            epoch: Value::Null,
+            phase: Phase::Nameless,
+            welcomed: false,
+            names: BTreeSet::new(),
+            seen: Seen::default(),
+            outbox: Outbox::default(),
+            backoff: Backoff::new(seed),
+            name_refused: 0,
+            lost: None,
+            echoes: Vec::new(),
+            heard_at: now,
+            progress_at: now,
+            pinged: false,
+            ending: false,
+            ending_by: None,
+            failed: false,
+            typed_lines: 0,
+            outputs: VecDeque::new(),
+        };
+        if session.name.is_some() {
+            session.connect();
+        } else {
+            session.output(Output::Prompt(Prompt::Name));
+        }
+        session
+    }
+
+    /// The next thing to do, `None` if all is done.
+    pub fn next_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When time alone will change something.
+    pub fn deadline(&self) -> Option<Instant> {
+        let phase = match self.phase {
+            Phase::Waiting(at) | Phase::Greeting(at) | Phase::Leaving(at) => Some(at),
+            Phase::CatchingUp(_) | Phase::Here if self.pinged => {
+                Some(self.heard_at + IDLE_BEFORE_PING + PING_WAIT)
+            }
+            Phase::CatchingUp(_) | Phase::Here => Some(self.heard_at + IDLE_BEFORE_PING),
+            Phase::Nameless | Phase::Connecting | Phase::Left => None,
+        };
+        let patience = self.patience_ends();
+        [phase, patience, self.ending_by].into_iter().flatten().min()
+    }
+
+    /// Who is in the room, as far as known.
+    pub fn names(&self) -> &BTreeSet<String> {
+        &self.names
+    }
+
+    /// What was typed and is not confirmed, oldest first, as it was typed.
+    pub fn unconfirmed(&self) -> impl Iterator<Item = String> {
+        let entries = self.outbox.iter().filter(|entry| !entry.heard);
+        entries.map(|entry| as_typed(&entry.request))
+    }
+
+    /// True while what is typed is sent at once.
+    pub fn is_here(&self) -> bool {
+        matches!(self.phase, Phase::Here | Phase::CatchingUp(_) | Phase::Leaving(_) | Phase::Left)
+    }
+
+    /// How many lines were typed so far.
+    pub fn typed_lines(&self) -> usize {
+        self.typed_lines
+    }
+
+    /// How many requests are unanswered; a filter reads no further while they are many.
+    pub fn unanswered(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Connected => self.connected(now),
+            Input::Failed(why) if self.welcomed => self.wait(now, &why),
+            Input::Failed(why) => self.leave(Err(why)),
+            Input::Received(line) => self.received(now, &line),
+            Input::Lost(why) => self.lost(now, &why),
+            Input::Typed(line) => self.typed(now, &line),
+            Input::EndOfInput => self.end(now),
+            Input::Tick => {}
+        }
+        self.tick(now);
+        self.send_waiting(now);
+        self.leave_if_done(now);
+    }
+
+    fn connect(&mut self) {
+        self.phase = Phase::Connecting;
+        self.output(Output::Connect);
+    }
+
+    fn connected(&mut self, now: Instant) {
+        let (Some(name), Phase::Connecting) = (self.name.clone(), &self.phase) else {
+            return;
+        };
+        self.heard_at = now;
+        self.pinged = false;
+        self.phase = Phase::Greeting(now + GREETING_WAIT);
+        let room = self.room.clone();
+        self.send(&Request::Hello { name, room }, OWN_REF);
+    }
+
+    fn lost(&mut self, now: Instant, why: &str) {
+        match self.phase {
+            Phase::Leaving(_) => self.leave_with_status(),
+            Phase::Nameless | Phase::Waiting(_) | Phase::Left => {}
+            _ if !self.welcomed => {
+                let address = &self.address;
+                self.leave(Err(format!("{address} does not answer like a roomd: {why}")));
+            }
+            _ => self.wait(now, why),
+        }
+    }
+
+    /// Lets some time pass before the next attempt to connect.
+    fn wait(&mut self, now: Instant, why: &str) {
+        let next = Phase::Waiting(now + self.backoff.next_wait());
+        let phase = std::mem::replace(&mut self.phase, next);
+        self.output(Output::Disconnect);
+        self.echoes.clear();
+        if let Phase::CatchingUp(catch_up) = phase {
+            self.show_unrecorded(now, catch_up.held);
+        }
+        if self.lost.is_none() {
+            let name = self.name.clone().unwrap_or_default();
+            self.lost = Some(Lost { at: now, name });
+            self.progress_at = now;
+            self.status(format!("connection lost ({why}), reconnecting …"));
+        }
+        if self.ending && self.mode == Mode::Person {
+            self.leave_with_status();
+        }
+    }
+
+    /// Of held back events, shows those that no later history will bring again.
+    fn show_unrecorded(&mut self, now: Instant, held: Vec<Event>) {
+        for event in held {
+            if !matches!(event, Event::Public(_) | Event::Action(_)) {
+                self.event(now, event);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Waiting(at) if at <= now => self.connect(),
+            Phase::Greeting(at) if at <= now => {
+                self.output(Output::Disconnect);
+                self.lost(now, &format!("nothing came within {} s", GREETING_WAIT.as_secs()));
+            }
+            Phase::Leaving(at) if at <= now => self.leave_with_status(),
+            Phase::CatchingUp(_) | Phase::Here => self.check_alive(now),
+            _ => {}
+        }
+        if self.patience_ends().is_some_and(|at| at <= now) {
+            let (address, seconds) = (&self.address, FILTER_PATIENCE.as_secs());
+            let waited_for = match self.outbox.len() {
+                0 => "anything".to_owned(),
+                count => lines(count),
+            };
+            self.leave(Err(format!("{address} has not confirmed {waited_for} within {seconds} s")));
+        }
+        if self.ending_by.is_some_and(|at| at <= now) {
+            self.leave_with_status();
+        }
+    }
+
+    fn check_alive(&mut self, now: Instant) {
+        let silent = now.saturating_duration_since(self.heard_at);
+        if silent >= IDLE_BEFORE_PING + PING_WAIT {
+            self.wait(now, &format!("nothing heard for {} s", silent.as_secs()));
+        } else if silent >= IDLE_BEFORE_PING && !self.pinged {
+            self.pinged = true;
+            self.send(&Request::Ping, KEEPALIVE_REF);
+        }
+    }
+
+    /// When a filter that has something to send gives up.
+    fn patience_ends(&self) -> Option<Instant> {
+        let impatient = self.mode == Mode::Sender
+            && !matches!(self.phase, Phase::Left | Phase::Leaving(_))
+            && (!self.outbox.is_empty() || self.lost.is_some());
+        impatient.then(|| self.progress_at + FILTER_PATIENCE)
+    }
+
+    fn received(&mut self, now: Instant, line: &str) {
+        self.heard_at = now;
+        self.pinged = false;
+        match (Event::parse(line), &self.phase) {
+            (Some(event), Phase::Greeting(_)) => self.greeted(now, event),
+            (Some(event), Phase::CatchingUp(_) | Phase::Here | Phase::Leaving(_)) => {
+                self.event(now, event);
+            }
+            (None, Phase::Greeting(_)) => self.greeted_strangely(line),
+            _ => {}
+        }
+    }
+
+    fn send_waiting(&mut self, now: Instant) {
+        if !matches!(self.phase, Phase::Here) {
+            return;
+        }
+        while let Some(entry) = self.outbox.send_next(now) {
+            let line = entry.request.to_line(&entry.reference);
+            self.outputs.push_back(Output::Send(line));
+        }
+    }
+
+    fn send(&mut self, request: &Request, reference: &str) {
+        self.output(Output::Send(request.to_line(reference)));
+    }
+
+    fn leave_if_done(&mut self, now: Instant) {
+        if self.ending && self.outbox.is_empty() && matches!(self.phase, Phase::Here) {
+            self.phase = Phase::Leaving(now + LEAVE_WAIT);
+            self.ending_by = None;
+            self.send(&Request::Quit, OWN_REF);
+        }
+    }
+
+    fn leave_with_status(&mut self) {
+        if !self.outbox.is_empty() {
+            self.failed = true;
+            let count = lines(self.outbox.len());
+            self.trouble(format!("{count} not confirmed"));
+        }
+        // What a person mistyped was said and is no failure of the program.
+        let fine = match self.mode {
+            Mode::Person => self.outbox.is_empty(),
+            Mode::Sender | Mode::Receiver => !self.failed,
+        };
+        self.leave(Ok(fine));
+    }
+
+    fn leave(&mut self, outcome: Result<bool, String>) {
+        if !matches!(self.phase, Phase::Left) {
+            self.phase = Phase::Left;
+            self.ending_by = None;
+            self.output(Output::Leave(outcome));
+        }
+    }
+
+    fn show_said(&mut self, message: Message, action: bool, old: bool) {
+        let own = Some(&message.from) == self.name.as_ref();
+        let name = self.name.as_deref().unwrap_or_default();
+        let mention = !own && mentions(&message.body, name);
+        if !old {
+            self.names.insert(message.from.clone());
+        }
+        self.show(Line::Said { message, action, own, mention, old });
+    }
+
+    fn happened(&mut self, ts: i64, text: String) {
+        self.show(Line::Happened { ts, text });
+    }
+
+    fn answer(&mut self, text: String) {
+        self.show(Line::Answer(text));
+    }
+
+    fn status(&mut self, text: String) {
+        self.show(Line::Status(text));
+    }
+
+    fn trouble(&mut self, text: String) {
+        self.show(Line::Trouble(text));
+    }
+
+    fn show(&mut self, line: Line) {
+        self.output(Output::Show(line));
+    }
+
+    fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+}

@@ -1,0 +1,198 @@
+//! In the room: what every event means once we are in.
+
+use std::time::Instant;
+
+use super::words::{as_request, as_typed, good_bye, here, message_of, messages, shortened};
+use super::{Mode, OWN_REF, Phase, Session};
+use crate::cli::chat::line::Line;
+use crate::cli::chat::outbox::Entry;
+use crate::cli::chat::protocol::{Event, Message, Request};
+
+impl Session {
+    /// An event once we are in.
+    pub(super) fn event(&mut self, now: Instant, event: Event) {
+        let by_ref = matches!(
+            event,
+            Event::Ack { .. }
+                | Event::Error { .. }
+                | Event::History { .. }
+                | Event::Users { .. }
+                | Event::Rooms { .. }
+                | Event::Pong { .. }
+                | Event::Hello { .. }
+                | Event::Bye { .. }
+        );
+        if let (Phase::CatchingUp(catch_up), false) = (&mut self.phase, by_ref) {
+            catch_up.held.push(event);
+            return;
+        }
+        match event {
+            Event::Public(message) => self.live(message, false),
+            Event::Action(message) => self.live(message, true),
+            Event::Private { ts, from, to, body } => self.private(ts, from, to, body),
+            Event::Join { ts, name } => {
+                self.names.insert(name.clone());
+                if Some(&name) != self.name.as_ref() {
+                    self.happened(ts, format!("{name} joined"));
+                }
+            }
+            Event::Leave { ts, name, why } => {
+                self.names.remove(&name);
+                if Some(&name) == self.name.as_ref() {
+                    return;
+                }
+                let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+                self.happened(ts, format!("{name} left{why}"));
+            }
+            Event::Nick { ts, from, name } => self.renamed(ts, &from, name),
+            Event::Presence { ts, joined, left, total } => {
+                self.happened(ts, format!("{joined} joined, {left} left, {total} here"));
+            }
+            Event::Ack { reference, ts, id } => self.acked(now, &reference, ts, id),
+            Event::Error { code, text, reference } => {
+                self.refused(now, &code, &text, reference.as_deref());
+            }
+            Event::History { events, more, reference } => match reference.as_deref() {
+                Some(OWN_REF) => self.fetched(now, events, more),
+                reference => self.older(now, events, reference),
+            },
+            Event::Users { users, total, reference } => {
+                self.names.extend(users.iter().cloned());
+                let names = users.into_iter().collect();
+                self.answered(now, reference.as_deref());
+                self.answer(here(&names, total));
+            }
+            Event::Rooms { rooms, reference } => {
+                self.answered(now, reference.as_deref());
+                let rooms = rooms.iter().map(|r| format!("#{} ({})", r.name, r.members));
+                let rooms: Vec<_> = rooms.collect();
+                self.answer(format!("rooms: {}", rooms.join(", ")));
+            }
+            Event::Pong { reference } => {
+                let entry = self.answered(now, reference.as_deref());
+                if let Some(sent_at) = entry.and_then(|entry| entry.sent_at) {
+                    let far = now.saturating_duration_since(sent_at).as_secs_f64() * 1000.0;
+                    self.answer(format!("pong after {far:.1} ms"));
+                }
+            }
+            Event::Hello { .. } => self.welcome(now, event),
+            Event::Bye { why } => self.bye(now, &why),
+            Event::Unknown => {}
+        }
+    }
+
+    /// Somebody said something just now.
+    pub(super) fn live(&mut self, message: Message, action: bool) {
+        let id = message.id;
+        if self.seen.note(id) {
+            if Some(&message.from) == self.name.as_ref() {
+                self.outbox.heard(&as_request(&message, action));
+            }
+            self.show_said(message, action, false);
+        }
+        self.seen.skip_to(id);
+    }
+
+    pub(super) fn private(&mut self, ts: i64, from: String, to: String, body: String) {
+        let own = Some(&from) == self.name.as_ref();
+        if own {
+            let (to, body) = (to.clone(), body.clone());
+            let said = Request::Private { to, body };
+            if let Some(shown) = self.echoes.iter().position(|echo| *echo == said) {
+                self.echoes.remove(shown);
+                return;
+            }
+            self.outbox.heard(&said);
+        }
+        self.show(Line::Private { ts, from, to, body, own });
+    }
+
+    pub(super) fn renamed(&mut self, ts: i64, from: &str, name: String) {
+        self.names.remove(from);
+        self.names.insert(name.clone());
+        if Some(from) == self.name.as_deref() {
+            self.happened(ts, format!("you are now {name}"));
+            self.name = Some(name);
+        } else {
+            self.happened(ts, format!("{from} is now {name}"));
+        }
+    }
+
+    pub(super) fn acked(&mut self, now: Instant, reference: &str, ts: i64, id: Option<u64>) {
+        let Some(entry) = self.answered(now, Some(reference)) else {
+            return;
+        };
+        if entry.heard {
+            return;
+        }
+        // The ack overtook the event: show it now, and not again.
+        let Some(from) = self.name.clone() else {
+            return;
+        };
+        let action = matches!(entry.request, Request::Action { .. });
+        match (entry.request, id) {
+            (Request::Public { body } | Request::Action { body }, Some(id)) if self.seen.note(id) => {
+                self.show_said(Message { id, ts, from, body }, action, false);
+            }
+            (Request::Private { to, body }, _) => {
+                let echo = Request::Private { to: to.clone(), body: body.clone() };
+                self.echoes.push(echo);
+                self.show(Line::Private { ts, from, to, body, own: true });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn refused(&mut self, now: Instant, code: &str, text: &str, reference: Option<&str>) {
+        let entry = match reference {
+            Some(OWN_REF) => {
+                // No history, then. What was in doubt stays undecided.
+                if matches!(self.phase, Phase::CatchingUp(_)) {
+                    self.fetched(now, Vec::new(), false);
+                }
+                return;
+            }
+            Some(_) => self.answered(now, reference),
+            None if matches!(code, "too-long" | "bad-utf8") => self.outbox.refused_unread(),
+            None => None,
+        };
+        self.failed = true;
+        let text = if text.is_empty() { code } else { text };
+        match entry {
+            Some(entry) => {
+                let typed = as_typed(&entry.request);
+                self.trouble(format!("{text} – not done: {}", shortened(&typed)));
+            }
+            None => self.trouble(text.to_owned()),
+        }
+    }
+
+    /// The answer to `/history`.
+    pub(super) fn older(&mut self, now: Instant, events: Vec<Event>, reference: Option<&str>) {
+        self.answered(now, reference);
+        let events: Vec<_> = events.into_iter().filter_map(message_of).collect();
+        self.answer(format!("the last {}:", messages(events.len())));
+        for (message, action) in events {
+            self.show_said(message, action, true);
+        }
+    }
+
+    pub(super) fn bye(&mut self, now: Instant, why: &str) {
+        if matches!(self.phase, Phase::Leaving(_)) {
+            self.leave_with_status();
+        } else if self.mode == Mode::Receiver {
+            self.status(good_bye(why));
+            self.leave_with_status();
+        } else {
+            if matches!(self.phase, Phase::Here) {
+                self.outbox.ended();
+            }
+            self.wait(now, &good_bye(why));
+        }
+    }
+
+    pub(super) fn answered(&mut self, now: Instant, reference: Option<&str>) -> Option<Entry> {
+        self.progress_at = now;
+        self.outbox.answered(reference?)
+    }
+}

@@ -1,0 +1,584 @@
+//! The session without sockets, terminal or clock: every test is a little script.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A session, the time, and what it said it wants.
+struct Script {
+    session: Session,
+    now: Instant,
+    /// What was sent and not looked at yet.
+    sent: VecDeque<Value>,
+    shown: Vec<Line>,
+    connects: usize,
+    prompts: Vec<Prompt>,
+    left: Option<Result<bool, String>>,
+}
+
+impl Script {
+    fn new(mode: Mode, name: Option<&str>) -> Script {
+        let now = Instant::now();
+        let name = name.map(str::to_owned);
+        let session = Session::new(mode, "host:1".into(), name, None, 1, now);
+        let mut script = Script {
+            session,
+            now,
+            sent: VecDeque::new(),
+            shown: Vec::new(),
+            connects: 0,
+            prompts: Vec::new(),
+            left: None,
+        };
+        script.collect();
+        script
+    }
+
+    /// Somebody called alice who is in the room, with `newest` messages said before.
+    fn alice(mode: Mode, newest: u64) -> Script {
+        let mut script = Script::new(mode, Some("alice"));
+        script.input(Input::Connected);
+        assert_eq!(script.sent()["type"], "hello");
+        script.hello(newest, 1);
+        if mode == Mode::Person && newest > 0 {
+            assert_eq!(script.sent()["type"], "history");
+            script.server(json!({"type": "history", "events": [], "ref": OWN_REF}));
+        }
+        script.shown.clear();
+        script
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.session.next_output() {
+            match output {
+                Output::Connect => self.connects += 1,
+                Output::Disconnect => {}
+                Output::Send(line) => {
+                    assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
+                    self.sent.push_back(serde_json::from_str(&line).unwrap());
+                }
+                Output::Show(line) => self.shown.push(line),
+                Output::Prompt(prompt) => self.prompts.push(prompt),
+                Output::Leave(outcome) => self.left = Some(outcome),
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.session.handle(self.now, input);
+        self.collect();
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "reads better")]
+    fn server(&mut self, event: Value) {
+        self.input(Input::Received(event.to_string()));
+    }
+
+    fn hello(&mut self, newest: u64, epoch: u64) {
+        self.server(json!({"type": "hello", "name": "alice", "room": "lobby", "id": newest,
+            "users": ["alice", "bob"], "total": 2, "epoch": epoch, "ref": OWN_REF}));
+    }
+
+    fn said(&mut self, id: u64, from: &str, body: &str) {
+        self.server(message(id, from, body));
+    }
+
+    fn typed(&mut self, line: &str) {
+        self.input(Input::Typed(line.into()));
+    }
+
+    /// The next request that was sent.
+    fn sent(&mut self) -> Value {
+        self.sent.pop_front().expect("nothing was sent")
+    }
+
+    /// The connection breaks and comes back, with a `hello`.
+    fn reconnect(&mut self, newest: u64, epoch: u64) {
+        self.input(Input::Lost("it broke".into()));
+        self.attempt();
+        self.input(Input::Connected);
+        assert_eq!(self.sent()["name"], "alice");
+        self.hello(newest, epoch);
+    }
+
+    /// The next attempt to connect comes due.
+    fn attempt(&mut self) {
+        let before = self.connects;
+        self.now = self.session.deadline().expect("nothing is due");
+        self.input(Input::Tick);
+        assert_eq!(self.connects, before + 1);
+    }
+
+    /// What was shown as said, as `name: body`.
+    fn heard(&self) -> Vec<String> {
+        let said = self.shown.iter().filter_map(|line| match line {
+            Line::Said { message, .. } => Some(format!("{}: {}", message.from, message.body)),
+            Line::Private { from, to, body, .. } => Some(format!("{from}>{to}: {body}")),
+            _ => None,
+        });
+        said.collect()
+    }
+
+    /// Everything else that was shown.
+    fn notes(&self) -> String {
+        let notes = self.shown.iter().filter_map(|line| match line {
+            Line::Happened { text, .. } | Line::Answer(text) | Line::Status(text) | Line::Trouble(text) => {
+                Some(text.as_str())
+            }
+            _ => None,
+        });
+        notes.collect::<Vec<_>>().join("\n")
+    }
+
+    fn unconfirmed(&self) -> Vec<String> {
+        self.session.unconfirmed().collect()
+    }
+}
+
+fn message(id: u64, from: &str, body: &str) -> Value {
+    json!({"type": "public", "id": id, "ts": 1, "room": "lobby", "from": from, "body": body})
+}
+
+fn page(events: &[Value], more: bool) -> Value {
+    json!({"type": "history", "room": "lobby", "events": events, "more": more, "ref": OWN_REF})
+}
+
+fn ack(reference: &Value, id: Option<u64>) -> Value {
+    json!({"type": "ack", "ref": reference, "ts": 1, "id": id})
+}
+
+#[test]
+fn a_newcomer_is_asked_for_a_name_until_one_is_free() {
+    let mut script = Script::new(Mode::Person, None);
+    assert_eq!((script.prompts.as_slice(), script.connects), (&[Prompt::Name][..], 0));
+    script.typed("  ");
+    script.typed("bob");
+    script.input(Input::Connected);
+    assert_eq!(script.sent()["name"], "bob");
+    script.server(json!({"type": "error", "code": "name-taken", "text": "bob is in use"}));
+    assert!(script.notes().contains("bob is taken"));
+    assert_eq!(script.prompts, [Prompt::Name; 3]);
+    script.typed("alice");
+    script.input(Input::Connected);
+    assert_eq!(script.sent()["name"], "alice");
+    script.hello(0, 1);
+    assert_eq!(script.prompts.last(), Some(&Prompt::Chat));
+}
+
+#[test]
+fn a_filter_whose_name_is_taken_fails() {
+    let mut script = Script::new(Mode::Sender, Some("bob"));
+    script.input(Input::Connected);
+    script.server(json!({"type": "error", "code": "name-taken", "text": "bob is in use"}));
+    assert_eq!(script.left, Some(Err("the name bob is taken".into())));
+}
+
+#[test]
+fn what_is_not_a_roomd_is_named() {
+    for (input, expected) in [
+        (Input::Received("SSH-2.0-OpenSSH_9.6".into()), "host:1 is not a roomd: it answered “SSH-2.0"),
+        (Input::Received("HTTP/1.1 400 Bad Request".into()), "it answered “HTTP/1.1 400 Bad"),
+        (Input::Lost("the server closed it".into()), "host:1 does not answer like a roomd"),
+        (Input::Failed("nothing is listening".into()), "nothing is listening"),
+        (Input::Received("! full: 10000 are here".into()), "does not let you in: full: 10000"),
+    ] {
+        let mut script = Script::new(Mode::Person, Some("alice"));
+        script.input(Input::Connected);
+        script.input(input);
+        let sentence = script.left.unwrap().unwrap_err();
+        assert!(sentence.contains(expected), "{sentence}");
+    }
+    let mut script = Script::new(Mode::Person, Some("alice"));
+    script.input(Input::Connected);
+    script.now += GREETING_WAIT;
+    script.input(Input::Tick);
+    assert!(script.left.unwrap().unwrap_err().contains("nothing came within 10 s"));
+}
+
+#[test]
+fn the_text_greeting_of_a_slow_line_is_overheard() {
+    let mut script = Script::new(Mode::Person, Some("alice"));
+    script.input(Input::Connected);
+    script.input(Input::Received("* roomd 0.1.0 - your name?".into()));
+    script.hello(0, 1);
+    assert_eq!(script.left, None);
+    assert!(script.notes().contains("you are alice in #lobby, 2 here: alice, bob"));
+}
+
+#[test]
+fn older_lines_come_first_and_what_arrives_meanwhile_after_them() {
+    let mut script = Script::new(Mode::Person, Some("alice"));
+    script.input(Input::Connected);
+    script.sent();
+    script.hello(2, 1);
+    let request = script.sent();
+    assert_eq!((&request["before"], &request["limit"]), (&json!(3), &json!(10)));
+    script.said(3, "bob", "live");
+    script.server(page(&[message(1, "bob", "old"), message(2, "bob", "older")], false));
+    assert_eq!(script.heard(), ["bob: old", "bob: older", "bob: live"]);
+    assert!(matches!(script.shown[1], Line::Said { old: true, .. }));
+    assert!(matches!(script.shown[3], Line::Said { old: false, .. }));
+}
+
+#[test]
+fn an_own_message_is_shown_once_whether_ack_or_event_comes_first() {
+    for ack_first in [true, false] {
+        let mut script = Script::alice(Mode::Person, 4);
+        script.typed("hi");
+        script.typed("hi");
+        assert_eq!(script.unconfirmed(), ["hi", "hi"]);
+        let (first, second) = (script.sent(), script.sent());
+        for (request, id) in [(first, 5), (second, 6)] {
+            if ack_first {
+                script.server(ack(&request["ref"], Some(id)));
+                script.said(id, "alice", "hi");
+            } else {
+                script.said(id, "alice", "hi");
+                script.server(ack(&request["ref"], Some(id)));
+            }
+            assert_eq!(script.unconfirmed().len() as u64, 6 - id);
+        }
+        assert_eq!(script.heard(), ["alice: hi", "alice: hi"]);
+    }
+}
+
+#[test]
+fn an_own_private_message_is_shown_once_whether_ack_or_copy_comes_first() {
+    let copy = json!({"type": "private", "ts": 1, "from": "alice", "to": "bob", "body": "psst"});
+    for ack_first in [true, false] {
+        let mut script = Script::alice(Mode::Person, 0);
+        script.typed("/msg bob psst");
+        let ack = ack(&script.sent()["ref"], None);
+        let (one, two) = if ack_first { (ack, copy.clone()) } else { (copy.clone(), ack) };
+        script.server(one);
+        script.server(two);
+        assert_eq!(script.heard(), ["alice>bob: psst"]);
+        assert!(script.unconfirmed().is_empty());
+    }
+}
+
+#[test]
+fn what_was_missed_is_fetched_by_id_and_counted() {
+    let mut script = Script::alice(Mode::Person, 4);
+    script.said(5, "bob", "before");
+    script.reconnect(8, 1);
+    let request = script.sent();
+    assert_eq!((&request["after"], &request["limit"]), (&json!(5), &json!(1000)));
+    script.said(9, "bob", "live");
+    script.server(page(&[message(6, "bob", "six"), message(7, "bob", "seven")], true));
+    assert_eq!(script.sent()["after"], 7);
+    script.server(page(&[message(8, "bob", "eight"), message(9, "bob", "live")], false));
+    assert_eq!(script.heard(), ["bob: before", "bob: six", "bob: seven", "bob: eight", "bob: live"]);
+    assert!(script.notes().contains("missed 4 messages"), "{}", script.notes());
+}
+
+#[test]
+fn what_the_room_no_longer_keeps_is_said() {
+    let mut script = Script::alice(Mode::Person, 4);
+    script.reconnect(10, 1);
+    script.server(page(&[message(9, "bob", "nine"), message(10, "bob", "ten")], false));
+    assert!(script.notes().contains("missed 2 messages (4 more are no longer kept)"));
+}
+
+#[test]
+fn what_was_typed_while_away_is_sent_once_there_is_a_connection() {
+    let mut script = Script::alice(Mode::Person, 4);
+    script.input(Input::Lost("it broke".into()));
+    script.typed("one");
+    script.typed("two");
+    assert!(script.sent.is_empty());
+    assert_eq!(script.unconfirmed(), ["one", "two"]);
+    script.attempt();
+    script.input(Input::Failed("nothing is listening".into()));
+    script.attempt();
+    script.input(Input::Connected);
+    script.sent();
+    script.hello(4, 1);
+    assert_eq!((script.sent()["body"].clone(), script.sent()["body"].clone()), (json!("one"), json!("two")));
+    assert_eq!(script.notes().matches("connection lost").count(), 1);
+}
+
+#[test]
+fn a_message_whose_ack_was_lost_is_not_sent_again() {
+    let mut script = Script::alice(Mode::Person, 4);
+    script.typed("arrived");
+    script.typed("did not");
+    script.sent();
+    script.sent();
+    script.reconnect(6, 1);
+    assert_eq!(script.sent()["after"], 4);
+    script.server(page(&[message(5, "alice", "arrived"), message(6, "bob", "x")], false));
+    assert_eq!(script.sent()["body"], "did not");
+    assert!(script.sent.is_empty());
+    assert_eq!(script.heard(), ["alice: arrived", "bob: x"]);
+    assert_eq!(script.unconfirmed(), ["did not"]);
+    assert!(script.notes().contains("missed 1 message"));
+}
+
+#[test]
+fn the_same_words_acked_before_the_break_prove_nothing_about_the_second_time() {
+    let mut script = Script::alice(Mode::Person, 4);
+    script.typed("hi");
+    script.typed("hi");
+    let first = script.sent();
+    script.sent();
+    script.server(ack(&first["ref"], Some(5)));
+    script.reconnect(5, 1);
+    // Id 5 is known to be the first one: the second did not arrive.
+    if !script.sent.is_empty() && script.sent[0]["type"] == "history" {
+        script.sent();
+        script.server(page(&[message(5, "alice", "hi")], false));
+    }
+    assert_eq!(script.sent()["body"], "hi");
+    assert_eq!(script.heard(), ["alice: hi"]);
+}
+
+#[test]
+fn after_a_restart_ids_count_anew_and_the_new_record_decides() {
+    let mut script = Script::alice(Mode::Person, 40);
+    script.typed("in the new record");
+    script.typed("nowhere");
+    script.sent();
+    script.sent();
+    script.reconnect(2, 2);
+    assert_eq!(script.sent()["after"], 0);
+    let ours = message(2, "alice", "in the new record");
+    script.server(page(&[message(1, "bob", "anew"), ours], false));
+    assert_eq!(script.sent()["body"], "nowhere");
+    assert!(script.notes().contains("the room began anew"));
+    script.said(3, "bob", "live");
+    assert_eq!(script.heard(), ["bob: anew", "alice: in the new record", "bob: live"]);
+}
+
+#[test]
+fn a_private_message_in_doubt_is_told_and_not_repeated() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("/msg bob psst");
+    script.sent();
+    script.reconnect(0, 1);
+    assert!(script.sent.is_empty());
+    assert!(script.notes().contains("this may not have arrived: /msg bob psst"));
+}
+
+#[test]
+fn after_a_bye_the_unread_is_sent_again() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("/msg bob psst");
+    script.sent();
+    script.server(json!({"type": "bye", "why": "shutdown"}));
+    script.reconnect(0, 2);
+    assert_eq!(script.sent()["body"], "psst");
+}
+
+#[test]
+fn the_own_name_is_asked_for_again_while_the_old_connection_holds_it() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.input(Input::Lost("it broke".into()));
+    for _ in 0..3 {
+        script.attempt();
+        script.input(Input::Connected);
+        assert_eq!(script.sent()["name"], "alice");
+        script.server(json!({"type": "error", "code": "name-taken", "text": ""}));
+    }
+    script.attempt();
+    script.input(Input::Connected);
+    script.sent();
+    script.hello(0, 1);
+    assert!(script.notes().contains("back as alice in #lobby"));
+}
+
+#[test]
+fn who_lost_the_name_for_good_takes_another() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.input(Input::Lost("it broke".into()));
+    for _ in 0..=NAME_ATTEMPTS {
+        script.attempt();
+        script.input(Input::Connected);
+        script.sent();
+        script.server(json!({"type": "error", "code": "name-taken", "text": ""}));
+    }
+    assert_eq!(script.session.deadline(), None);
+    assert!(script.notes().ends_with("the name alice is taken; /nick NAME takes another"));
+    script.typed("/nick carol");
+    script.input(Input::Connected);
+    assert_eq!(script.sent()["name"], "carol");
+}
+
+#[test]
+fn a_silent_server_is_asked_and_then_given_up() {
+    let mut script = Script::alice(Mode::Receiver, 0);
+    script.now += IDLE_BEFORE_PING;
+    script.input(Input::Tick);
+    let ping = script.sent();
+    assert_eq!(ping["type"], "ping");
+    script.server(json!({"type": "pong", "ts": 1, "ref": ping["ref"]}));
+    assert!(script.shown.is_empty());
+    script.now += IDLE_BEFORE_PING;
+    script.input(Input::Tick);
+    script.now += PING_WAIT;
+    script.input(Input::Tick);
+    assert!(script.notes().contains("nothing heard for 45 s"));
+    script.attempt();
+}
+
+#[test]
+fn a_sender_leaves_when_everything_is_confirmed() {
+    let mut script = Script::new(Mode::Sender, Some("alice"));
+    script.typed("hi\n");
+    script.input(Input::EndOfInput);
+    script.input(Input::Connected);
+    script.sent();
+    script.hello(7, 1);
+    let request = script.sent();
+    assert_eq!(request["body"], "hi");
+    assert!(script.sent.is_empty(), "nobody says quit before the ack");
+    script.server(ack(&request["ref"], Some(8)));
+    assert_eq!(script.sent()["type"], "quit");
+    script.server(json!({"type": "bye", "why": "quit"}));
+    assert_eq!(script.left, Some(Ok(true)));
+}
+
+#[test]
+fn a_sender_says_so_if_a_line_was_refused() {
+    let mut script = Script::alice(Mode::Sender, 0);
+    script.typed("/msg nobody hi");
+    let reference = script.sent()["ref"].clone();
+    let text = "nobody is not here";
+    script.server(json!({"type": "error", "code": "no-such-user", "text": text, "ref": reference}));
+    script.typed("/xyz");
+    script.input(Input::EndOfInput);
+    script.input(Input::Lost("closed".into()));
+    assert_eq!(script.left, Some(Ok(false)));
+    assert!(script.notes().contains("nobody is not here – not done: /msg nobody hi"));
+    assert!(script.notes().contains("unknown command /xyz"));
+}
+
+#[test]
+fn a_sender_loses_patience() {
+    let mut script = Script::alice(Mode::Sender, 0);
+    script.typed("hi");
+    script.input(Input::EndOfInput);
+    script.input(Input::Lost("it broke".into()));
+    while script.left.is_none() {
+        script.now = script.session.deadline().unwrap();
+        script.input(Input::Tick);
+        script.input(Input::Failed("nothing is listening".into()));
+    }
+    let sentence = script.left.unwrap().unwrap_err();
+    assert_eq!(sentence, "host:1 has not confirmed 1 line within 30 s");
+}
+
+#[test]
+fn a_receiver_ends_with_the_servers_good_bye_but_survives_a_break() {
+    let mut script = Script::alice(Mode::Receiver, 0);
+    script.reconnect(1, 1);
+    script.sent();
+    script.server(page(&[message(1, "bob", "missed")], false));
+    assert_eq!(script.heard(), ["bob: missed"]);
+    script.server(json!({"type": "bye", "why": "shutdown"}));
+    assert_eq!(script.left, Some(Ok(true)));
+}
+
+#[test]
+fn leaving_waits_for_the_last_words_but_not_forever() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("last words");
+    script.typed("/quit");
+    assert_eq!(script.prompts, [Prompt::Chat; 2], "none after /quit");
+    let request = script.sent();
+    assert!(script.sent.is_empty());
+    script.server(ack(&request["ref"], Some(1)));
+    assert_eq!(script.sent()["type"], "quit");
+    script.now += LEAVE_WAIT;
+    script.input(Input::Tick);
+    assert_eq!(script.left, Some(Ok(true)));
+
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("never answered");
+    script.input(Input::EndOfInput);
+    script.now += LEAVE_WAIT;
+    script.input(Input::Tick);
+    assert_eq!(script.left, Some(Ok(false)));
+    assert!(script.notes().contains("1 line not confirmed"));
+}
+
+#[test]
+fn another_room_has_its_own_ids() {
+    let mut script = Script::alice(Mode::Person, 40);
+    script.typed("/join dev");
+    script.typed("hi dev");
+    let join = script.sent();
+    assert!(script.sent.is_empty(), "nothing overtakes a join");
+    script.server(json!({"type": "hello", "name": "alice", "room": "dev", "id": 1,
+        "users": ["alice"], "total": 1, "epoch": 1, "ref": join["ref"]}));
+    assert_eq!(script.sent()["before"], 2);
+    script.server(page(&[message(1, "bob", "old")], false));
+    assert_eq!(script.sent()["body"], "hi dev");
+    script.said(2, "alice", "hi dev");
+    assert_eq!(script.heard(), ["bob: old", "alice: hi dev"]);
+}
+
+#[test]
+fn who_says_our_name_is_noticed() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.said(1, "bob", "ALICE: look");
+    script.said(2, "bob", "malice");
+    script.said(3, "alice", "I am alice");
+    let mentions = script.shown.iter().map(|line| match line {
+        Line::Said { mention, .. } => *mention,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(mentions.collect::<Vec<_>>(), [true, false, false]);
+}
+
+#[test]
+fn comings_and_goings_keep_the_names() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.server(json!({"type": "join", "ts": 1, "room": "lobby", "name": "carol", "total": 3}));
+    script.server(json!({"type": "nick", "ts": 1, "room": "lobby", "from": "bob", "name": "rob"}));
+    script.server(json!({"type": "leave", "ts": 1, "room": "lobby", "name": "carol", "total": 2,
+        "why": "timeout"}));
+    script.server(json!({"type": "nick", "ts": 1, "room": "lobby", "from": "alice", "name": "al"}));
+    let names: Vec<_> = script.session.names().iter().map(String::as_str).collect();
+    assert_eq!(names, ["al", "rob"]);
+    let expected = "carol joined\nbob is now rob\ncarol left (timeout)\nyou are now al";
+    assert_eq!(script.notes(), expected);
+    script.reconnect_as("al");
+}
+
+impl Script {
+    /// The connection breaks and `name` is asked for.
+    fn reconnect_as(&mut self, name: &str) {
+        self.input(Input::Lost("it broke".into()));
+        self.attempt();
+        self.input(Input::Connected);
+        assert_eq!(self.sent()["name"], name);
+    }
+}
+
+#[test]
+fn a_full_server_is_asked_again_by_who_was_there_before() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.reconnect_as("alice");
+    script.server(json!({"type": "error", "code": "full", "text": "the server is full"}));
+    script.attempt();
+    assert_eq!(script.left, None);
+}
+
+#[test]
+fn pasted_lines_are_several_messages() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("one\ntwo\n\nthree");
+    assert_eq!(script.unconfirmed(), ["one", "two", "three"]);
+    assert_eq!(script.prompts.len(), 2, "one prompt each time");
+}
+
+#[test]
+fn nothing_is_sent_after_a_quit() {
+    let mut script = Script::alice(Mode::Sender, 0);
+    script.typed("one\n/quit\ntwo");
+    script.typed("three");
+    assert_eq!(script.unconfirmed(), ["one"]);
+}

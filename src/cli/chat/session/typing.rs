@@ -1,0 +1,77 @@
+//! What is typed, and the end of it.
+
+use std::time::Instant;
+
+use super::{LEAVE_WAIT, Mode, Output, Phase, Prompt, Session};
+use crate::cli::chat::command::{self, COMMANDS, Command};
+use crate::cli::chat::protocol::Request;
+use crate::cli::chat::sanitize::clean;
+
+impl Session {
+    pub(super) fn typed(&mut self, now: Instant, text: &str) {
+        if !self.welcomed && matches!(self.phase, Phase::Nameless) {
+            self.name_typed(text);
+            return;
+        }
+        if self.outbox.is_empty() {
+            self.progress_at = now;
+        }
+        self.typed_lines += 1;
+        for line in text.lines() {
+            // Nothing is sent after a /quit, also if it was pasted or read ahead.
+            if !self.ending {
+                self.line_typed(now, line);
+            }
+        }
+        if self.mode == Mode::Person && !self.ending {
+            self.output(Output::Prompt(Prompt::Chat));
+        }
+    }
+
+    pub(super) fn line_typed(&mut self, now: Instant, line: &str) {
+        match command::parse(line) {
+            Ok(None) => {}
+            Ok(Some(Command::Help)) => self.help(),
+            Ok(Some(Command::Quit)) => self.end(now),
+            Ok(Some(Command::Ask(Request::Nick { name }))) if matches!(self.phase, Phase::Nameless) => {
+                self.name = Some(name);
+                self.connect();
+            }
+            Ok(Some(Command::Ask(request))) => self.outbox.push(request),
+            Err(sentence) => {
+                self.failed = true;
+                self.trouble(sentence);
+            }
+        }
+    }
+
+    pub(super) fn help(&mut self) {
+        for (name, takes, does) in COMMANDS {
+            let usage = format!("{name} {takes}");
+            self.answer(format!("{usage:<15} {does}"));
+        }
+    }
+
+    pub(super) fn name_typed(&mut self, line: &str) {
+        let name = clean(line).trim().to_owned();
+        match name.as_str() {
+            "" => self.output(Output::Prompt(Prompt::Name)),
+            "/quit" => self.leave(Ok(true)),
+            _ => {
+                self.name = Some(name);
+                self.connect();
+            }
+        }
+    }
+
+    pub(super) fn end(&mut self, now: Instant) {
+        self.ending = true;
+        match self.phase {
+            Phase::Nameless | Phase::Waiting(_) | Phase::Connecting if self.mode == Mode::Person => {
+                self.leave_with_status();
+            }
+            _ if self.mode == Mode::Person => self.ending_by = Some(now + LEAVE_WAIT),
+            _ => {}
+        }
+    }
+}

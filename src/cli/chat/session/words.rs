@@ -1,0 +1,111 @@
+//! Requests and numbers in words, messages as requests and back.
+
+use std::collections::BTreeSet;
+
+use crate::cli::chat::protocol::{Event, Message, Request};
+
+pub(super) fn message_of(event: Event) -> Option<(Message, bool)> {
+    match event {
+        Event::Public(message) => Some((message, false)),
+        Event::Action(message) => Some((message, true)),
+        _ => None,
+    }
+}
+
+/// The request that made such a message.
+pub(super) fn as_request(message: &Message, action: bool) -> Request {
+    let body = message.body.clone();
+    if action { Request::Action { body } } else { Request::Public { body } }
+}
+
+/// A request as somebody would type it.
+pub(super) fn as_typed(request: &Request) -> String {
+    match request {
+        Request::Public { body } if body.starts_with('/') => format!("/{body}"),
+        Request::Public { body } => body.clone(),
+        Request::Action { body } => format!("/me {body}"),
+        Request::Private { to, body } => format!("/msg {to} {body}"),
+        Request::Users => "/who".into(),
+        Request::Rooms => "/rooms".into(),
+        Request::History { limit, .. } => format!("/history {limit}"),
+        Request::Nick { name } => format!("/nick {name}"),
+        Request::Join { room } => format!("/join {room}"),
+        Request::Ping => "/ping".into(),
+        Request::Quit => "/quit".into(),
+        Request::Hello { name, .. } => name.clone(),
+    }
+}
+
+/// Who is here, in words.
+pub(super) fn here(names: &BTreeSet<String>, total: u64) -> String {
+    const NAMED: usize = 20;
+    let total = total.max(names.len() as u64);
+    let mut list: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    if total > list.len() as u64 && !list.is_empty() {
+        list.push("…");
+    }
+    format!("{total} here: {}", list.join(", "))
+}
+
+/// The reason of a `bye` in words.
+pub(super) fn good_bye(why: &str) -> String {
+    match why {
+        "shutdown" => "the server is shutting down".into(),
+        "slow" => "the server says we read too slowly".into(),
+        "timeout" => "the server has not heard from us for too long".into(),
+        why => format!("the server says good-bye: {why}"),
+    }
+}
+
+pub(super) fn lines(count: usize) -> String {
+    if count == 1 { "1 line".into() } else { format!("{count} lines") }
+}
+
+pub(super) fn messages(count: usize) -> String {
+    if count == 1 { "1 message".into() } else { format!("{count} messages") }
+}
+
+pub(super) fn shortened(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// True if `name` stands in `body` as a word of its own, in whatever case.
+pub(super) fn mentions(body: &str, name: &str) -> bool {
+    let (body, name) = (body.to_lowercase(), name.to_lowercase());
+    let inside = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    !name.is_empty()
+        && body.match_indices(&name).any(|(at, _)| {
+            !inside(body[..at].chars().next_back()) && !inside(body[at + name.len()..].chars().next())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_mentioned_as_a_word() {
+        for (body, expected) in [
+            ("alice: look", true),
+            ("ask ALICE!", true),
+            ("@alice", true),
+            ("malice", false),
+            ("alice-2 is here", false),
+            ("nobody", false),
+        ] {
+            assert_eq!(mentions(body, "Alice"), expected, "{body}");
+        }
+        assert!(mentions("ユキ、元気?", "ユキ"));
+        assert!(!mentions("anything", ""));
+    }
+
+    #[test]
+    fn what_is_shown_as_typed_could_be_typed() {
+        let body = "/etc".to_owned();
+        assert_eq!(as_typed(&Request::Public { body }), "//etc");
+    }
+}

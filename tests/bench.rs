@@ -1,0 +1,300 @@
+//! `roomd bench` from the outside: honest servers pass, and every way of being dishonest is caught.
+//!
+//! The dishonest server is a hub in this file, which treats exactly one message wrongly.
+
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what is wrong")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const ROOMD: &str = env!("CARGO_BIN_EXE_roomd");
+/// A server that has not said where it listens by then never will.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// Runs `roomd bench` with `flags` and returns its output.
+fn bench(address: SocketAddr, flags: &str) -> Output {
+    Command::new(ROOMD)
+        .args(["bench", &address.to_string(), "--json"])
+        .args(flags.split_whitespace())
+        .output()
+        .unwrap()
+}
+
+/// The report that `output` holds.
+fn report(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        panic!("no report ({error}): {said}")
+    })
+}
+
+/// Asserts that everything was delivered: so many deliveries, and no fault.
+fn assert_all_delivered(output: &Output, deliveries: u64) {
+    let report = report(output);
+    assert!(output.status.success(), "{report:#}");
+    assert_eq!(report["traffic"]["deliveries"], deliveries, "{report:#}");
+    for fault in ["lost", "doubled", "reordered", "damaged", "strayed"] {
+        assert_eq!(report["verdict"][fault], 0, "{report:#}");
+    }
+    assert_eq!(report["ok"], true);
+}
+
+// ---- servers that treat one message wrongly -------------------------------------------------
+
+/// What is wrong with the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    Lose,
+    Double,
+    Reorder,
+    Damage,
+    HangUp,
+}
+
+/// Which message is treated wrongly, and for which of those who get it: clients come in in any order,
+/// so that the first of all may be the sender.
+const FAULTY_MESSAGE: usize = 5;
+const FAULTY_CLIENT: usize = 0;
+
+#[derive(Default)]
+struct Room {
+    clients: Vec<TcpStream>,
+    messages: usize,
+    held_back: Option<String>,
+}
+
+/// Starts a hub that speaks the text dialect as far as the bench needs it.
+fn hub(fault: Fault) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let room = Arc::new(Mutex::new(Room::default()));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let room = room.clone();
+            std::thread::spawn(move || serve(stream, &room, fault));
+        }
+    });
+    address
+}
+
+fn serve(stream: TcpStream, room: &Mutex<Room>, fault: Fault) {
+    let mut output = stream.try_clone().unwrap();
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let Some(name) = lines.next() else { return };
+    let me = {
+        let mut room = room.lock().unwrap();
+        writeln!(output, "* welcome {name} - #lobby").unwrap();
+        room.clients.push(output);
+        room.clients.len() - 1
+    };
+    for line in lines {
+        room.lock().unwrap().say(me, &format!("{name}: {line}\n"), fault);
+    }
+}
+
+impl Room {
+    fn say(&mut self, from: usize, line: &str, fault: Fault) {
+        let is_faulty = self.messages == FAULTY_MESSAGE;
+        self.messages += 1;
+        let mut held_back = self.held_back.take();
+        let others = self.clients.iter_mut().enumerate().filter(|(to, _)| *to != from);
+        for (to, (_, client)) in others.enumerate() {
+            let text = match fault {
+                Fault::Lose if is_faulty && to == FAULTY_CLIENT => String::new(),
+                Fault::Double if is_faulty && to == FAULTY_CLIENT => line.repeat(2),
+                Fault::Damage if is_faulty && to == FAULTY_CLIENT => line.replace("..", ".x"),
+                Fault::Reorder if is_faulty && to == FAULTY_CLIENT => {
+                    self.held_back = Some(line.to_owned());
+                    String::new()
+                }
+                Fault::Reorder if to == FAULTY_CLIENT => {
+                    line.to_owned() + &held_back.take().unwrap_or_default()
+                }
+                Fault::HangUp if is_faulty && to == FAULTY_CLIENT => {
+                    client.shutdown(std::net::Shutdown::Both).unwrap();
+                    String::new()
+                }
+                _ => line.to_owned(),
+            };
+            // The one that was hung up on cannot be written to.
+            drop(client.write_all(text.as_bytes()));
+        }
+    }
+}
+
+/// 20 messages for 3 members.
+const SMALL: &str = "--members 3 --rate 200 --duration 100ms";
+
+#[test]
+fn an_honest_hub_passes() {
+    assert_all_delivered(&bench(hub(Fault::None), SMALL), 60);
+}
+
+#[test]
+fn an_honest_hub_passes_with_a_window() {
+    let output = bench(hub(Fault::None), "--members 3 --senders 2 --window 8 --duration 100ms --size 200");
+    let report = report(&output);
+    assert!(output.status.success(), "{report:#}");
+    let messages = report["traffic"]["messages"].as_u64().unwrap();
+    assert_eq!(report["traffic"]["deliveries"], messages * 4, "3 members and the other sender");
+}
+
+/// Runs the small load against a hub with `fault` and returns the verdict.
+fn caught(fault: Fault) -> Value {
+    let output = bench(hub(fault), SMALL);
+    let mut report = report(&output);
+    assert_eq!(output.status.code(), Some(1), "{report:#}");
+    assert_eq!(report["ok"], false);
+    report["verdict"].take()
+}
+
+#[test]
+fn a_lost_message_is_caught() {
+    let verdict = caught(Fault::Lose);
+    assert_eq!(verdict["lost"], 1, "{verdict:#}");
+    assert_eq!(verdict["doubled"], 0, "{verdict:#}");
+}
+
+#[test]
+fn a_doubled_message_is_caught() {
+    let verdict = caught(Fault::Double);
+    assert_eq!(verdict["doubled"], 1, "{verdict:#}");
+    assert_eq!(verdict["lost"], 0, "{verdict:#}");
+}
+
+#[test]
+fn a_reordered_message_is_caught() {
+    let verdict = caught(Fault::Reorder);
+    assert_eq!(verdict["reordered"], 1, "{verdict:#}");
+    assert_eq!(verdict["lost"], 0, "{verdict:#}");
+}
+
+#[test]
+fn a_damaged_message_is_caught() {
+    let verdict = caught(Fault::Damage);
+    assert_eq!(verdict["damaged"], 1, "{verdict:#}");
+    assert_eq!(verdict["lost"], 1, "{verdict:#}");
+}
+
+#[test]
+fn a_hung_up_member_is_caught_with_the_reason() {
+    let verdict = caught(Fault::HangUp);
+    assert_eq!(verdict["lost"], 20 - FAULTY_MESSAGE, "{verdict:#}");
+    assert_eq!(verdict["closed"]["the server closed the connection"], 1, "{verdict:#}");
+}
+
+// ---- what cannot be run is said ---------------------------------------------------------------
+
+#[test]
+fn nobody_listening_is_a_sentence() {
+    // Bound, so that nobody else gets the port, but closed again before it is used.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = bench(address, SMALL);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    let sentence =
+        format!("roomd: 0 of 4 clients came in at {address}: the server refused the connection (4 times)");
+    assert!(said.contains(&sentence), "{said}");
+}
+
+#[test]
+fn too_many_members_for_the_descriptor_limit_is_a_sentence() {
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 100 && exec \"$0\" bench 127.0.0.1:1 --members 200", ROOMD])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("201 connections need 233 open files, but this process may open 100"), "{said}");
+}
+
+// ---- roomd itself ---------------------------------------------------------------------------------
+
+/// A daemon that is killed when this is dropped.
+struct Daemon {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        let mut child = Command::new(ROOMD)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (found, address) = mpsc::channel();
+        std::thread::spawn(move || {
+            // To the end, so that the daemon never waits for a reader of its log.
+            for line in stderr.lines().map_while(Result::ok) {
+                let Some((_, rest)) = line.split_once("listening on ") else {
+                    continue;
+                };
+                let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':');
+                drop(found.send(rest[..end.unwrap_or(rest.len())].parse()));
+            }
+        });
+        let address = address.recv_timeout(START_MAX).unwrap().unwrap();
+        Self { child, address }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn roomd_delivers_in_every_dialect() {
+    let daemon = Daemon::start();
+    // 20 messages from two senders to 10 members and, by dialect, to the other sender or both.
+    for (dialect, listeners) in [("text", 11), ("json", 12), ("ws-text", 12), ("ws-json", 12)] {
+        let flags = format!("--members 10 --senders 2 --rate 200 --duration 100ms --dialect {dialect}");
+        assert_all_delivered(&bench(daemon.address, &flags), 20 * listeners);
+    }
+}
+
+#[test]
+fn roomd_keeps_rooms_apart() {
+    let daemon = Daemon::start();
+    for dialect in ["text", "json", "ws-text", "ws-json"] {
+        let flags =
+            format!("--members 9 --senders 3 --rooms 3 --window 6 --duration 100ms --dialect {dialect}");
+        let output = bench(daemon.address, &flags);
+        let report = report(&output);
+        assert!(output.status.success(), "{report:#}");
+    }
+}
+
+#[test]
+fn roomd_serves_the_others_while_members_stall_and_come_and_go() {
+    let daemon = Daemon::start();
+    let flags = "--members 40 --slow 10% --churn 50/s --window 8 --duration 300ms --seed 7";
+    let output = bench(daemon.address, flags);
+    let report = report(&output);
+    assert!(output.status.success(), "{report:#}");
+    assert_eq!(report["workload"]["slow_members"], 4);
+    assert!(report["workload"]["churned"].as_u64() > Some(0), "{report:#}");
+}
+
+#[test]
+fn roomd_lets_idle_members_in() {
+    let daemon = Daemon::start();
+    let output = bench(daemon.address, "--members 50 --idle --duration 10ms");
+    let report = report(&output);
+    assert!(output.status.success(), "{report:#}");
+    assert_eq!(report["connect"]["connections"], 50);
+    assert!(report["server"]["resident_bytes_connected"].as_u64() > Some(0), "{report:#}");
+    assert_eq!(report["traffic"], Value::Null);
+}

@@ -1,0 +1,216 @@
+//! The README is true: its transcript, its bots and its tables are checked here.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+const README: &str = include_str!("../README.md");
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A child process, in a group of its own, that does not outlive the test; nor do its children.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// A daemon on a port of the system's choice.
+fn daemon() -> (Guard, u16) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_roomd"))
+        .args(["--listen", "127.0.0.1:0"])
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let port = line.split("127.0.0.1:").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
+    // The daemon must not be blocked by a log that nobody reads.
+    std::thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
+    (Guard(child), port)
+}
+
+/// The fenced blocks of the README in this language.
+fn blocks(language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    README.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// A netcat in a terminal: what is typed is seen, and so is what arrives.
+struct Terminal {
+    _process: Guard,
+    stdin: ChildStdin,
+    arrived: Receiver<String>,
+    screen: String,
+}
+
+impl Terminal {
+    fn open(port: u16) -> Self {
+        let mut child = Command::new("nc")
+            .args(["127.0.0.1", &port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (sender, arrived) = channel();
+        std::thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Self { _process: Guard(child), stdin, arrived, screen: "$ nc localhost 8080\n".into() }
+    }
+
+    fn types(&mut self, line: &str) {
+        writeln!(self.stdin, "{line}").unwrap();
+        self.screen += &format!("{line}\n");
+    }
+
+    fn sees(&mut self, expected: &str) {
+        let line = self.arrived.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(line, expected);
+        self.screen += &format!("{line}\n");
+    }
+}
+
+#[test]
+#[ignore = "needs nc"]
+fn the_conversation_is_a_real_one() {
+    let (_daemon, port) = daemon();
+    let mut alice = Terminal::open(port);
+    alice.sees("* roomd 0.1.0 - your name?");
+    alice.types("alice");
+    alice.sees("* welcome alice - #lobby, 1 here: alice");
+    let mut bob = Terminal::open(port);
+    bob.sees("* roomd 0.1.0 - your name?");
+    bob.types("bob");
+    bob.sees("* welcome bob - #lobby, 2 here: alice, bob");
+    alice.sees("* bob joined");
+    alice.types("hello bob");
+    bob.sees("alice: hello bob");
+    bob.types("hi alice, nice and quiet here");
+    alice.sees("bob: hi alice, nice and quiet here");
+    bob.types("/me looks around");
+    alice.sees("** bob looks around");
+    alice.types("/msg bob don't tell anybody");
+    bob.sees("@alice: don't tell anybody");
+    bob.types("/msg alice I won't");
+    alice.sees("@bob: I won't");
+    alice.types("/mgs bob this one is mistyped");
+    alice.sees("! unknown-command: there is no /mgs; /help lists what there is, //mgs says it");
+    alice.types("/who");
+    alice.sees("* 2 here: alice, bob");
+    bob.types("/nick rob");
+    bob.sees("* bob is now rob");
+    alice.sees("* bob is now rob");
+    bob.types("/quit");
+    bob.sees("* bye");
+    alice.sees("* rob left");
+    let shown = blocks("text");
+    assert_eq!(shown[0], alice.screen);
+    assert_eq!(shown[1], bob.screen);
+}
+
+/// Runs a bot of the README and says its word; it has to greet us.
+fn bot_answers(program: &[&str], script: &str, word: &str) {
+    let (_daemon, port) = daemon();
+    let script = script.replace("localhost:8080", &format!("127.0.0.1:{port}"));
+    let script = script.replace("localhost 8080", &format!("127.0.0.1 {port}"));
+    let folder = std::env::temp_dir().join(format!("roomd-readme-{port}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    (&stream).write_all(b"alice\n").unwrap();
+    let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
+    lines.find(|line| line.starts_with("* welcome alice"));
+    let mut bot = Command::new(program[0]);
+    bot.args(&program[1..]).arg(script).current_dir(&folder).process_group(0);
+    let _bot = Guard(bot.spawn().unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    let joined = lines.find(|line| line.ends_with("bot joined"));
+    assert!(joined.is_some() && Instant::now() < deadline);
+    (&stream).write_all(format!("{word}\n").as_bytes()).unwrap();
+    let answer = lines.next().unwrap();
+    let _ = std::fs::remove_dir_all(&folder);
+    assert!(answer.ends_with("bot: hello alice"), "{answer}");
+}
+
+#[test]
+#[ignore = "needs python3-websockets"]
+fn the_python_bot_answers() {
+    // Debian's python3 has the package; another python3 in front of it may not.
+    bot_answers(&["/usr/bin/python3", "-c"], &blocks("python")[0], "!py");
+}
+
+#[test]
+#[ignore = "needs node-ws"]
+fn the_node_bot_answers() {
+    // Debian's node looks for packages where Debian puts them; another node in front of it may not.
+    let script = blocks("javascript")[0].clone();
+    bot_answers(&["env", "NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs", "node", "-e"], &script, "!node");
+}
+
+#[test]
+#[ignore = "needs nc and jq"]
+fn the_shell_bot_answers() {
+    bot_answers(&["sh", "-c"], &blocks("sh")[1], "!sh");
+}
+
+/// `roomd serve --help`, without its line breaks.
+fn help() -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_roomd")).args(["serve", "--help"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_flag_is_in_the_table_with_its_default_and_its_variable() {
+    let help = help();
+    let flags: Vec<&str> =
+        help.split(" --").skip(1).map(|rest| rest.split([' ', ',']).next().unwrap()).collect();
+    let mut seen = 0;
+    for flag in flags.iter().filter(|flag| !["help", "version"].contains(flag)) {
+        let Some(row) = README.lines().find(|line| line.starts_with(&format!("| `--{flag} "))) else {
+            // Texts mention flags too; only one with a row of its own in the help has a variable.
+            assert!(!help.contains(&format!("--{flag} <")), "--{flag} is not in the README");
+            continue;
+        };
+        let variable = format!("ROOMD_{}", flag.to_uppercase().replace('-', "_"));
+        assert!(help.contains(&format!("[env: {variable}=")), "{variable} is not in the help");
+        let default = row.split('|').nth(2).unwrap().trim().trim_matches('`');
+        let is_given = help.contains(&format!("[default: {default}]"));
+        let is_told = ["max-connections", "allow-origin"].contains(flag);
+        assert!(is_given || is_told, "the default of --{flag} is not {default}");
+        seen += 1;
+    }
+    let rows = README.lines().filter(|line| line.starts_with("| `--")).count();
+    assert!(seen >= rows && rows > 20, "{seen} flags, {rows} rows");
+}
+
+#[test]
+fn every_command_is_in_the_table() {
+    let (_daemon, port) = daemon();
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    (&stream).write_all(b"alice\n/help\n/ping\n").unwrap();
+    let lines = BufReader::new(&stream).lines().map(Result::unwrap);
+    let help: Vec<String> = lines.take_while(|line| line != "* pong").collect();
+    let commands = help.iter().flat_map(|line| line.split(['*', ';'])).map(str::trim);
+    let mut seen = 0;
+    for command in commands.filter(|line| line.starts_with('/')) {
+        let usage = command.split(" - ").next().unwrap();
+        assert!(README.contains(&format!("| `{usage}` |")), "{usage} is not in the README");
+        seen += 1;
+    }
+    assert!(seen > 10);
+}
