@@ -293,6 +293,8 @@ impl<S: Stream> Client<S> {
                     return None;
                 }
                 Ok(count) => self.heard.extend_from_slice(&buffer[..count]),
+                // As a process is continued that was stopped (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("no line: {error}"),
             }
         }
