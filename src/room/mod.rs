@@ -22,7 +22,7 @@ pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Repl
 pub use name::{NAME_CHARS_MAX, Name, RoomName};
 
 use crate::clock::{Millis, Now};
-use name::Names;
+use name::{Forms, Names};
 use room::Room;
 
 /// What a message costs on the wire besides its text, roughly, in bytes.
@@ -116,10 +116,11 @@ impl Chat {
         reference: &Reference,
         now: Now,
     ) -> Result<MemberId, Refusal> {
-        self.refuse_taken(&name, None)?;
+        let forms = Forms::of(&name);
+        self.refuse_taken(&name, &forms, None)?;
         let room = self.find_or_make_room(room, now)?;
         let key = self.members.insert(Member { tag, name, room, position: 0 }) as u32;
-        self.names.insert(key, |key| self.members[key as usize].name.clone());
+        self.names.insert(key, &forms, |key| self.members[key as usize].name.clone());
         self.arrive(key, room, now);
         self.welcome(key, names_max, self.limits.history_on_join, reference, now);
         Ok(MemberId(key))
@@ -130,7 +131,7 @@ impl Chat {
         loop {
             self.guests += 1;
             if let Ok(name) = Name::parse(&format!("guest-{}", self.guests))
-                && self.refuse_taken(&name, None).is_ok()
+                && self.refuse_taken(&name, &Forms::of(&name), None).is_ok()
             {
                 return name;
             }
@@ -301,12 +302,13 @@ impl Chat {
     }
 
     fn rename(&mut self, key: u32, to: Name, reference: &Reference, now: Now) -> Result<(), Refusal> {
-        self.refuse_taken(&to, Some(key))?;
+        let forms = Forms::of(&to);
+        self.refuse_taken(&to, &forms, Some(key))?;
         let from = self.members[key as usize].name.clone();
         if from != to {
             self.names.remove(key, &from);
             self.members[key as usize].name = to.clone();
-            self.names.insert(key, |key| self.members[key as usize].name.clone());
+            self.names.insert(key, &forms, |key| self.members[key as usize].name.clone());
             let room = self.members[key as usize].room;
             self.announce(room, Event::Renamed { from, to }, None, now);
         }
@@ -341,8 +343,8 @@ impl Chat {
         &self.rooms[self.members[key as usize].room as usize]
     }
 
-    fn refuse_taken(&self, name: &Name, except: Option<u32>) -> Result<(), Refusal> {
-        let holder = self.names.find_alike(name, |key| self.members[key as usize].name.clone());
+    fn refuse_taken(&self, name: &Name, forms: &Forms, except: Option<u32>) -> Result<(), Refusal> {
+        let holder = self.names.find_alike(forms, |key| self.members[key as usize].name.clone());
         match holder {
             Some(key) if Some(key) != except => {
                 let holder = &self.members[key as usize].name;

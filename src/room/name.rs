@@ -110,8 +110,24 @@ fn checked(text: &str, what: &str) -> Result<String, Refusal> {
 
 /// Folds case and compatibility forms: names that fold alike differ only in how they are written.
 fn fold(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
     // Upper case first: it joins what lower case alone keeps apart, such as ß and ss.
     name.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect()
+}
+
+/// What a name is compared by.
+#[derive(Debug)]
+pub(super) struct Forms {
+    folded: String,
+    skeleton: String,
+}
+
+impl Forms {
+    pub(super) fn of(name: &Name) -> Self {
+        Self { folded: fold(&name.0), skeleton: skeleton(&name.0).collect() }
+    }
 }
 
 /// The names in use, and whose they are.
@@ -128,35 +144,37 @@ pub(super) struct Names {
 impl Names {
     /// Whose name this is, in whatever way it is written.
     pub(super) fn find(&self, text: &str, name_of: impl Fn(u32) -> Name) -> Option<u32> {
-        let folded = fold(text.trim());
-        let hash = self.hasher.hash_one(&folded);
-        self.folded.find(hash, |&key| fold(name_of(key).as_str()) == folded).copied()
+        self.find_folded(&fold(text.trim()), &name_of)
     }
 
-    /// Whose name is the same as `name`, or looks the same.
-    pub(super) fn find_alike(&self, name: &Name, name_of: impl Fn(u32) -> Name) -> Option<u32> {
-        self.find(name.as_str(), &name_of).or_else(|| {
-            let skeleton = skeleton_of(name);
-            let hash = self.hasher.hash_one(&skeleton);
-            self.skeletons.find(hash, |&key| skeleton_of(&name_of(key)) == skeleton).copied()
-        })
+    fn find_folded(&self, folded: &str, name_of: &impl Fn(u32) -> Name) -> Option<u32> {
+        let is_same = |&key: &u32| fold(&name_of(key).0) == folded;
+        self.folded.find(self.hasher.hash_one(folded), is_same).copied()
     }
 
-    /// Takes up a member's name; it must not be in use.
-    pub(super) fn insert(&mut self, key: u32, name_of: impl Fn(u32) -> Name) {
+    /// Whose name is the same as one with these forms, or looks the same.
+    pub(super) fn find_alike(&self, forms: &Forms, name_of: impl Fn(u32) -> Name) -> Option<u32> {
+        let is_alike = |&key: &u32| Forms::of(&name_of(key)).skeleton == forms.skeleton;
+        let hash = self.hasher.hash_one(forms.skeleton.as_str());
+        let found = self.find_folded(&forms.folded, &name_of);
+        found.or_else(|| self.skeletons.find(hash, is_alike).copied())
+    }
+
+    /// Takes up the name of a member; it must not be in use.
+    pub(super) fn insert(&mut self, key: u32, forms: &Forms, name_of: impl Fn(u32) -> Name) {
         let Self { folded, skeletons, hasher } = self;
-        let fold_hash = |&key: &u32| hasher.hash_one(fold(name_of(key).as_str()));
-        let skeleton_hash = |&key: &u32| hasher.hash_one(skeleton_of(&name_of(key)));
-        folded.insert_unique(fold_hash(&key), key, fold_hash);
-        skeletons.insert_unique(skeleton_hash(&key), key, skeleton_hash);
+        let hash = hasher.hash_one(forms.folded.as_str());
+        folded.insert_unique(hash, key, |&key| hasher.hash_one(Forms::of(&name_of(key)).folded.as_str()));
+        let hash = hasher.hash_one(forms.skeleton.as_str());
+        skeletons
+            .insert_unique(hash, key, |&key| hasher.hash_one(Forms::of(&name_of(key)).skeleton.as_str()));
     }
 
-    /// Gives a member's name free.
+    /// Gives the name of a member free.
     pub(super) fn remove(&mut self, key: u32, name: &Name) {
-        let fold_hash = self.hasher.hash_one(fold(name.as_str()));
-        let skeleton_hash = self.hasher.hash_one(skeleton_of(name));
-        for (table, hash) in [(&mut self.folded, fold_hash), (&mut self.skeletons, skeleton_hash)] {
-            if let Ok(entry) = table.find_entry(hash, |&k| k == key) {
+        let forms = Forms::of(name);
+        for (table, form) in [(&mut self.folded, forms.folded), (&mut self.skeletons, forms.skeleton)] {
+            if let Ok(entry) = table.find_entry(self.hasher.hash_one(form.as_str()), |&k| k == key) {
                 entry.remove();
             }
         }
@@ -168,10 +186,6 @@ impl Names {
     }
 }
 
-fn skeleton_of(name: &Name) -> String {
-    skeleton(name.as_str()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,8 +193,8 @@ mod tests {
     fn alike(a: &str, b: &str) -> bool {
         let (a, b) = (Name::parse(a).unwrap(), Name::parse(b).unwrap());
         let mut names = Names::default();
-        names.insert(0, |_| a.clone());
-        names.find_alike(&b, |_| a.clone()).is_some()
+        names.insert(0, &Forms::of(&a), |_| a.clone());
+        names.find_alike(&Forms::of(&b), |_| a.clone()).is_some()
     }
 
     #[test]

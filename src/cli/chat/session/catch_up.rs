@@ -92,7 +92,7 @@ impl Session {
         format!("back as {name} in #{room} after {away:.1} s{anew}, missed {missed}{kept}")
     }
 
-    /// Decides about what was sent and not answered when the connection broke, see [`Outbox`].
+    /// Decides about what was sent and not answered when the connection broke, see [`super::super::outbox::Outbox`].
     pub(super) fn judge(&mut self, said: &[Request], complete: bool) {
         let verdict = self.outbox.decide(said, complete);
         for entry in verdict.arrived {
