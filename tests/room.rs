@@ -40,6 +40,13 @@ const ROOMS: [&str; 7] = ["lobby", "#Lobby", "dev", "DEV", "games", "music", "#o
 /// What a kept message counts besides its text, against `history_bytes_max`.
 const MESSAGE_OVERHEAD: usize = 96;
 
+/// Where the fake clock starts: 2026-01-01 00:00 UTC.
+const START_UNIX_MS: u64 = 1_767_225_600_000;
+
+fn at(now: u64) -> Now {
+    Now { monotonic: Millis(now), unix_ms: START_UNIX_MS + now }
+}
+
 #[derive(Debug)]
 struct Person {
     tag: u64,
@@ -52,6 +59,8 @@ struct Person {
 struct Place {
     name: String,
     newest: u64,
+    /// When it was made.
+    epoch: u64,
     /// Id, author, text, and the line as it was told.
     kept: Vec<(u64, usize, String)>,
     empty_since: u64,
@@ -98,15 +107,23 @@ impl Shadow {
             opened: None,
             closes_one: false,
         };
-        shadow.make_place("lobby", 0);
+        shadow.make_place("lobby", 1);
         shadow
     }
 
     fn make_place(&mut self, name: &str, now: u64) {
         let name = name.to_owned();
         self.opened = Some(name.clone());
-        let place =
-            Place { name, newest: 0, kept: Vec::new(), empty_since: now, joined: 0, left: 0, due: None };
+        let place = Place {
+            name,
+            newest: 0,
+            epoch: START_UNIX_MS + now,
+            kept: Vec::new(),
+            empty_since: now,
+            joined: 0,
+            left: 0,
+            due: None,
+        };
         self.places.push(place);
     }
 
@@ -173,7 +190,7 @@ impl Shadow {
         self.person(tag).room = room.to_owned();
     }
 
-    fn depart(&mut self, tag: u64, why: Option<String>, now: u64) {
+    fn depart(&mut self, tag: u64, why: Option<&str>, now: u64) {
         let person = self.person(tag);
         let (room, name) = (std::mem::take(&mut person.room), person.name.clone());
         let total = self.members(&room);
@@ -199,9 +216,9 @@ impl Shadow {
         let place = self.place(&room);
         let from = place.kept.len().saturating_sub(history);
         let kept: Vec<String> = place.kept[from..].iter().map(|(.., line)| line.clone()).collect();
-        let newest = place.newest;
+        let (newest, epoch) = (place.newest, place.epoch);
         let users = self.who(&room).join(",");
-        self.tell(tag, format!("welcome {name} {room} {newest} [{users}] {kept:?} {reference:?}"));
+        self.tell(tag, format!("welcome {name} {room} {newest} {epoch} [{users}] {kept:?} {reference:?}"));
     }
 
     fn ack(&mut self, tag: u64, id: Option<u64>, reference: Option<&str>) {
@@ -261,7 +278,7 @@ impl Shadow {
         if self.person(tag).room == room {
             self.welcome(tag, 0, reference);
         } else {
-            self.depart(tag, Some(format!("room {room}")), now);
+            self.depart(tag, Some(&format!("room {room}")), now);
             self.arrive(tag, room, now);
             self.welcome(tag, self.limits.history_on_join, reference);
         }
@@ -330,7 +347,7 @@ impl Run {
         };
         Self {
             rng,
-            chat: Chat::new(limits, Now::default()),
+            chat: Chat::new(limits, at(1)),
             shadow: Shadow::new(limits),
             now: 1,
             next_tag: 0,
@@ -340,7 +357,7 @@ impl Run {
     }
 
     fn now(&self) -> Now {
-        Now { monotonic: Millis(self.now), unix_ms: 1_767_225_600_000 + self.now }
+        at(self.now)
     }
 
     fn a_name(&mut self) -> &'static str {
@@ -417,7 +434,7 @@ impl Run {
         let why = [None, Some(Why::Timeout), Some(Why::Slow), Some(Why::Reset)][self.rng.below(4)].clone();
         self.chat.leave(id, why.clone(), self.now());
         self.listening.remove(&tag);
-        self.shadow.depart(tag, why.map(|why| why.to_string()), self.now);
+        self.shadow.depart(tag, why.map(|why| why.to_string()).as_deref(), self.now);
         self.shadow.people.remove(place);
     }
 
@@ -582,11 +599,11 @@ fn event_line(event: &Event) -> String {
 
 fn reply_line(reply: &Reply, reference: Option<&str>) -> String {
     match reply {
-        Reply::Welcome { name, room, newest_id, epoch_ms: _, users, total, history } => {
+        Reply::Welcome { name, room, newest_id, epoch_ms, users, total, history } => {
             assert_eq!(users.len(), *total);
             let (room, users) = (room.as_str(), names(users));
             let kept: Vec<String> = history.iter().map(|message| said(message)).collect();
-            format!("welcome {name} {room} {newest_id} [{users}] {kept:?} {reference:?}")
+            format!("welcome {name} {room} {newest_id} {epoch_ms} [{users}] {kept:?} {reference:?}")
         }
         Reply::Private { from, to, body } => format!("private {from} {to} {body}"),
         Reply::PrivateSent { from, to, body } => format!("sent {from} {to} {body}"),
@@ -639,8 +656,8 @@ fn random_users_hear_what_the_shadow_says_they_must() {
 /// A list of names may be asked to be short; whoever asked is on it.
 #[test]
 fn a_short_list_of_names_has_the_newcomer_on_it() {
-    let mut chat = Chat::new(Limits::default(), Now::default());
-    let now = Now { monotonic: Millis(1), unix_ms: 1 };
+    let now = at(1);
+    let mut chat = Chat::new(Limits::default(), now);
     for i in 0..30 {
         let name = Name::parse(&format!("user-{i}")).expect("a good name");
         chat.enter(i, name.clone(), RoomName::lobby(), 5, &None, now).expect("there is room");

@@ -1,6 +1,6 @@
 //! A WebSocket client with deadlines, by `tungstenite`.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::Value;
@@ -12,7 +12,31 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket};
 use super::{Daemon, PATIENCE, timeless};
 
 /// Somebody with a WebSocket.
-pub(crate) struct Browser(pub(crate) WebSocket<TcpStream>);
+pub(crate) struct Browser(pub(crate) WebSocket<Patient>);
+
+/// A socket whose reads go on when they are interrupted.
+pub(crate) struct Patient(TcpStream);
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
 
 /// How a handshake ended that did not succeed: the status.
 pub(crate) type Status = u16;
@@ -28,7 +52,7 @@ impl Daemon {
         }
         let stream = TcpStream::connect(self.addr()).expect("the daemon's port");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        match tungstenite::client(request, stream) {
+        match tungstenite::client(request, Patient(stream)) {
             Ok((socket, _)) => Ok(Browser(socket)),
             Err(HandshakeError::Failure(Error::Http(response))) => Err(response.status().as_u16()),
             Err(error) => panic!("the handshake: {error}"),
