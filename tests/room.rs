@@ -473,8 +473,14 @@ impl Run {
                 let is_moving = self.rng.chance(50);
                 let here = shadow.person(tag).room.clone();
                 let to = if is_moving { room } else { here };
-                let outcome =
-                    shadow.rename(tag, name, None).and_then(|()| shadow.go(tag, &to, now, reference));
+                // Both or neither.
+                let outcome = if shadow.is_taken(name, Some(tag)) {
+                    Err("name-taken")
+                } else if !shadow.has_place(&to, now) {
+                    Err("full")
+                } else {
+                    shadow.rename(tag, name, None).and_then(|()| shadow.go(tag, &to, now, reference))
+                };
                 if let Err(code) = outcome {
                     shadow.refuse(tag, code, reference);
                 }

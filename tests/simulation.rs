@@ -555,6 +555,24 @@ fn a_peer_that_cannot_be_written_to_is_gone_when_it_was_read_to_its_end() {
     assert!(run.clients[0].told.iter().any(is_heard), "what it said before it went away is lost");
 }
 
+/// Saying good-bye carries out what waits, in mid-turn. That used to be forgotten when the turn's budget
+/// was counted, and a crowd that spoke and left pushed every reader off the tail of its feed.
+#[test]
+fn a_crowd_that_speaks_and_leaves_in_one_turn_cuts_nobody() {
+    let mut run = Run::new(1);
+    run.machine.world_mut().fault_percent = 0;
+    let leavers: Vec<usize> = (0..60).map(|_| run.connect(Dialect::Text, true)).collect();
+    run.settle(10);
+    for leaver in leavers {
+        let lines: String = (0..9).map(|i| format!("{leaver}-{i}-{}\n", "x".repeat(440))).collect();
+        run.machine.send(run.clients[leaver].pipe, format!("{lines}/quit\n").as_bytes());
+    }
+    run.settle(200);
+    assert_eq!(run.server.net().counters().lost_slow, 0);
+    let heard = run.clients[0].told.iter().filter(|told| matches!(told, Told::Said { .. })).count();
+    assert_eq!(heard, 60 * 9);
+}
+
 #[test]
 fn everybody_hears_everything_once_and_in_order() {
     let seeds = match number("ROOMD_SEED") {

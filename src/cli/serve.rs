@@ -20,6 +20,9 @@ const LINE_BYTES_MAX_MAX: usize = 64 * 1024;
 /// What `--max-line-bytes` has to be at least.
 const LINE_BYTES_MAX_MIN: usize = 16;
 
+/// What `--rate` may be at most: time is counted in microseconds.
+const LINES_PER_SECOND_MAX: usize = 100_000;
+
 /// The flags of `roomd serve`.
 ///
 /// Limits that can be turned off take `none`. Bytes are written as 4096, 64KiB or 1MiB; times as
@@ -160,6 +163,11 @@ impl Args {
                 "--feed-bytes {feed}: it takes at least twice --max-line-bytes, {}",
                 2 * line
             ));
+        }
+        if let Limit(Some(Count(rate))) = self.rate
+            && rate > LINES_PER_SECOND_MAX
+        {
+            return Err(format!("--rate {rate}: it takes up to {LINES_PER_SECOND_MAX}, or none"));
         }
         if let (Limit(Some(ping)), Limit(Some(dead))) = (self.ping_after, self.dead_after)
             && ping.0 >= dead.0

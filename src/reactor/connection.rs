@@ -89,6 +89,9 @@ pub(crate) struct Connection {
     pub(crate) resume_at: Millis,
     /// The earliest entry for this connection among the deadlines.
     pub(crate) armed_at: Millis,
+    /// The one behind it, which was the earliest before. Without it, every short pause would leave
+    /// another entry for the same far deadline behind.
+    pub(crate) armed_behind: Millis,
     /// What counts against `--max-per-ip`; none for peers that are exempt.
     pub(crate) counted_as: Option<IpAddr>,
 }
@@ -126,6 +129,7 @@ impl Connection {
             wake_at: Millis::NEVER,
             resume_at: Millis::NEVER,
             armed_at: Millis::NEVER,
+            armed_behind: Millis::NEVER,
             counted_as,
         }
     }
@@ -158,6 +162,8 @@ impl Connection {
             Pace::Fresh if lag > limit / 2 && is_progressing => {
                 Pace::Holding { until: now.after(HOLD_TIME_MAX) }
             }
+            // It had its chance: it cannot choose later when to hold.
+            Pace::Fresh if lag > limit / 2 => Pace::Spent,
             Pace::Holding { until } if now >= until || !is_progressing => Pace::Spent,
             // Half caught up: the producers go on, and what is left of the time is not saved up.
             Pace::Holding { .. } if lag <= limit / 2 => Pace::Spent,

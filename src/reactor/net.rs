@@ -287,6 +287,14 @@ impl Net {
         connection.outbound.attach(&self.channels.feed(feed).log);
     }
 
+    /// Whether a connection can still be sent to.
+    #[must_use]
+    pub fn is_open(&self, id: ConnectionId) -> bool {
+        self.connections
+            .get(id.index as usize)
+            .is_some_and(|c| c.id == id && c.phase == Phase::Open && !c.is_broken)
+    }
+
     /// Takes a connection off its feed; what it was still to be sent from it stays queued.
     pub fn unsubscribe(&mut self, id: ConnectionId) {
         if find(&mut self.connections, id).is_some_and(|c| c.subscription.is_some()) {
@@ -299,7 +307,8 @@ impl Net {
     pub fn close(&mut self, id: ConnectionId) {
         match find(&mut self.connections, id).map(|c| c.phase) {
             Some(Phase::Open) => self.unsubscribe(id),
-            Some(Phase::Poisoned) => return self.remove(id),
+            // It leaves its feed at once: the handler may close the channel before *reap* comes.
+            Some(Phase::Poisoned) => return self.abort(id),
             Some(Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Gone) | None => return,
         }
         let until = self.now.monotonic.after(FLUSH_TIME_MAX);
@@ -371,6 +380,7 @@ impl Net {
         let Some(connection) = find(&mut self.connections, id) else { return };
         let at = connection.deadline(&self.limits);
         if at < connection.armed_at {
+            connection.armed_behind = connection.armed_at;
             connection.armed_at = at;
             self.deadlines.push(at, id);
         }
@@ -426,10 +436,12 @@ impl Net {
         lag
     }
 
-    /// Bytes held for one connection: what it is behind in its feed, and its own queues.
+    /// Bytes held for one connection: its own queues, and its share of what its feed keeps for those
+    /// who are behind.
     pub(super) fn held_for(&self, connection: &Connection) -> usize {
         let lag = connection.subscription.map_or(0, |subscription| {
-            self.channels.feed(subscription.feed).log.end() - connection.outbound.cursor()
+            let feed = self.channels.feed(subscription.feed);
+            (feed.log.end() - connection.outbound.cursor()) / u64::from(feed.behind.max(1))
         });
         lag as usize + connection.outbound.inserted() + connection.input.capacity()
     }
@@ -520,4 +532,46 @@ impl Net {
 
 fn find(connections: &mut Slab<Connection>, id: ConnectionId) -> Option<&mut Connection> {
     connections.get_mut(id.index as usize).filter(|c| c.id.generation == id.generation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It used to stay a subscriber until it was reaped, and closing its room crashed the daemon.
+    #[test]
+    fn whoever_is_closed_after_it_was_given_up_leaves_its_feed_at_once() {
+        let mut net = Net::new(Limits::default());
+        let channel = net.open_channel();
+        let id = net.insert(None);
+        net.subscribe(id, FeedId { channel, variant: 0 });
+        net.lose(id, Loss::Slow);
+        net.close(id);
+        net.close_channel(channel);
+    }
+
+    /// It used to leave an entry behind for the far deadline, each time.
+    #[test]
+    fn many_short_pauses_leave_few_deadlines() {
+        let mut net = Net::new(Limits::default());
+        let id = net.insert(None);
+        net.wake_at(id, Millis(60_000));
+        for pause in 1..1000 {
+            net.now.monotonic = Millis(pause);
+            net.connections[id.index as usize].resume_at = Millis(pause + 1);
+            net.arm(id);
+            while let Some((at, id)) = net.deadlines.pop_due(Millis(pause + 1)) {
+                let connection = net.get(id).unwrap();
+                assert_eq!(connection.armed_at, at);
+                connection.armed_at = std::mem::replace(&mut connection.armed_behind, Millis::NEVER);
+                connection.resume_at = Millis::NEVER;
+                net.arm(id);
+            }
+        }
+        let mut left = 0;
+        while net.deadlines.pop_due(Millis::NEVER).is_some() {
+            left += 1;
+        }
+        assert_eq!(left, 1);
+    }
 }

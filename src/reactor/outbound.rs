@@ -14,6 +14,9 @@ use super::feed::Log;
 /// At most this many pieces go into one vectored write.
 pub(crate) const SLICES_MAX: usize = 64;
 
+/// Inserts at one place are merged up to about this size: a flood of small ones is few pieces.
+const MERGED_BYTES_MAX: u32 = 64 * 1024;
+
 /// The outgoing bytes of one connection. Every method takes the log of the feed it is subscribed
 /// to; a connection without a feed passes an empty log and has splices only.
 #[derive(Debug, Default)]
@@ -70,8 +73,17 @@ impl Outbound {
             return;
         }
         let splices = self.splices.get_or_insert_default();
-        splices.list.push_back(Splice { at: log.end(), action: Action::Insert(bytes.len() as u32) });
         splices.inserted.extend_from_slice(bytes);
+        let is_first_begun = splices.first_begun && splices.list.len() == 1;
+        if let Some(Splice { at, action: Action::Insert(len) }) = splices.list.back_mut()
+            && *at == log.end()
+            && !is_first_begun
+            && *len < MERGED_BYTES_MAX
+        {
+            *len += bytes.len() as u32;
+        } else {
+            splices.list.push_back(Splice { at: log.end(), action: Action::Insert(bytes.len() as u32) });
+        }
     }
 
     /// Leaves out the last `len` bytes of the log.

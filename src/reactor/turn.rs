@@ -642,7 +642,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             let Some(connection) = self.net.get(id) else { continue };
             // An entry that was overtaken by an earlier one says nothing.
             if connection.armed_at == at {
-                connection.armed_at = Millis::NEVER;
+                connection.armed_at = std::mem::replace(&mut connection.armed_behind, Millis::NEVER);
                 self.expire_one(id, now);
                 self.net.arm(id);
             }

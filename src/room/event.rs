@@ -157,6 +157,32 @@ pub enum Reply {
     Bye(Bye),
 }
 
+/// What a message costs on the wire besides its text, roughly, in bytes.
+pub(super) const FRAME_OVERHEAD_BYTES: usize = 64;
+/// What a name costs in a list.
+const NAME_BYTES: usize = 16;
+/// What the list of commands costs.
+const HELP_BYTES: usize = 700;
+
+impl Reply {
+    /// How many bytes it will be on the wire, roughly.
+    pub(super) fn size(&self) -> usize {
+        let messages = |messages: &[Rc<Message>]| -> usize {
+            messages.iter().map(|m| m.body.as_str().len() + FRAME_OVERHEAD_BYTES).sum()
+        };
+        let content = match self {
+            Self::Welcome { users, history, .. } => users.len() * NAME_BYTES + messages(history),
+            Self::Private { body, .. } | Self::PrivateSent { body, .. } => body.as_str().len(),
+            Self::Users { users, .. } => users.len() * NAME_BYTES,
+            Self::Rooms(rooms) => rooms.len() * NAME_BYTES,
+            Self::History { messages: kept, .. } => messages(kept),
+            Self::Help => HELP_BYTES,
+            Self::Ack { .. } | Self::Pong | Self::Refused(_) | Self::Bye(_) => 0,
+        };
+        content + FRAME_OVERHEAD_BYTES
+    }
+}
+
 /// Why the server says good-bye.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bye {

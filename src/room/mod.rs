@@ -25,9 +25,6 @@ use crate::clock::{Millis, Now};
 use name::{Forms, Names};
 use room::Room;
 
-/// What a message costs on the wire besides its text, roughly, in bytes.
-const FRAME_OVERHEAD_BYTES: usize = 64;
-
 /// What the chat grants. `None` turns a limit off.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -159,7 +156,10 @@ impl Chat {
             Command::Nick(name) => self.rename(key, name, reference, now),
             Command::Hello { name, room, names_max } => {
                 let room = room.unwrap_or_else(|| self.room_of(key).name.clone());
-                self.rename(key, name, &None, now)
+                // Both or neither: nothing may be in the way of the room when the name changes.
+                self.refuse_taken(&name, &Forms::of(&name), Some(key))
+                    .and_then(|()| self.find_or_make_room(room.clone(), now))
+                    .and_then(|_| self.rename(key, name, &None, now))
                     .and_then(|()| self.go(key, room, names_max, reference, now))
             }
             Command::Join { room, names_max } => self.go(key, room, names_max, reference, now),
@@ -466,7 +466,7 @@ impl Chat {
             Event::Message(message) => message.body.as_str().len() + message.from.as_str().len(),
             _ => 0,
         };
-        self.outbox_bytes += text + FRAME_OVERHEAD_BYTES;
+        self.outbox_bytes += text + event::FRAME_OVERHEAD_BYTES;
         self.outbox.push_back(Output::ToRoom { room, name, at_ms: now.unix_ms, event, author });
     }
 
@@ -478,7 +478,7 @@ impl Chat {
 
     fn reply(&mut self, key: u32, reply: Reply, reference: &Reference, now: Now) {
         let tag = self.members[key as usize].tag;
-        self.outbox_bytes += FRAME_OVERHEAD_BYTES;
+        self.outbox_bytes += reply.size();
         let reference = reference.clone();
         self.outbox.push_back(Output::ToMember { tag, at_ms: now.unix_ms, reply, reference });
     }

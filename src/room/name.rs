@@ -28,6 +28,9 @@ const RESERVED: [&str; 13] = [
 /// Letters that are invisible (Default_Ignorable_Code_Point in UAX 44 although alphabetic).
 const INVISIBLE: [char; 6] = ['\u{115F}', '\u{1160}', '\u{17B4}', '\u{17B5}', '\u{3164}', '\u{FFA0}'];
 
+/// Letters that look like signs, such as the colon behind a name (the block Spacing Modifier Letters).
+const SIGN_LIKE: std::ops::RangeInclusive<char> = '\u{2B0}'..='\u{2FF}';
+
 /// The name of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Rc<str>);
@@ -96,7 +99,8 @@ impl fmt::Display for RoomName {
 fn checked(text: &str, what: &str) -> Result<String, Refusal> {
     // NFC neither adds nor removes many characters: what is far too long need not be looked at.
     let name: String = text.trim().chars().take(4 * NAME_CHARS_MAX).nfc().collect();
-    let is_good = |c: char| (c.is_alphanumeric() && !INVISIBLE.contains(&c)) || "_-.".contains(c);
+    let misleads = |c: char| INVISIBLE.contains(&c) || SIGN_LIKE.contains(&c);
+    let is_good = |c: char| (c.is_alphanumeric() && !misleads(c)) || "_-.".contains(c);
     let count = name.chars().count();
     if (1..=NAME_CHARS_MAX).contains(&count)
         && name.chars().all(is_good)
@@ -235,6 +239,7 @@ mod tests {
             "a\tb",
             "a\u{7}",
             "#x",
+            "alice\u{2d0}",
             "\u{301}a",
             long.as_str(),
         ] {

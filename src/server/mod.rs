@@ -94,6 +94,8 @@ pub struct Server {
     is_stopping: bool,
     /// See [`PUBLISHED_BYTES_PER_TURN`].
     turn_bytes_max: usize,
+    /// So many bytes this turn has published and answered already.
+    turn_bytes: usize,
     /// By the slot of their connection.
     sessions: Vec<Option<Session>>,
     /// The channel of each room, by the room's number.
@@ -114,6 +116,7 @@ impl Server {
             metrics: Metrics::default(),
             browsers: Browsers::default(),
             is_stopping: false,
+            turn_bytes: 0,
             turn_bytes_max: PUBLISHED_BYTES_PER_TURN.min(quarter),
             sessions: Vec::new(),
             channels: Vec::new(),
@@ -184,9 +187,12 @@ impl Server {
         reply: &Reply,
         reference: &room::Reference,
     ) {
-        let Some(dialect) = self.session(id).and_then(|s| s.dialect()) else { return };
+        let Some(dialect) = self.session(id).and_then(|s| s.dialect()).filter(|_| net.is_open(id)) else {
+            return;
+        };
         self.frame.clear();
         dialect.encode_reply(&mut self.frame, at_ms, reply, reference);
+        self.turn_bytes += self.frame.len();
         net.send(id, &self.frame);
     }
 
@@ -235,14 +241,17 @@ impl Server {
     ) {
         let echoes = author.and_then(|id| self.session(id)).is_none_or(|s| s.echoes());
         let except = author.filter(|_| !echoes);
+        let mut longest = 0;
         for dialect in Dialect::ALL {
             let feed = FeedId { channel: self.channels[room as usize], variant: dialect as u8 };
             if net.has_subscribers(feed) {
                 self.frame.clear();
                 dialect.encode_event(&mut self.frame, name, at_ms, event);
                 net.publish_except(feed, &self.frame, except);
+                longest = longest.max(self.frame.len());
             }
         }
+        self.turn_bytes += longest;
     }
 }
 
@@ -330,10 +339,12 @@ impl Handler for Server {
 
     fn deliver(&mut self, net: &mut Net) {
         self.carry_out(net);
+        self.turn_bytes = 0;
     }
 
     fn is_full(&self) -> bool {
-        self.chat.outbox_bytes() >= self.turn_bytes_max
+        // Some of it may have been carried out in the middle of the turn, for somebody's last words.
+        self.turn_bytes + self.chat.outbox_bytes() >= self.turn_bytes_max
     }
 
     fn deadline(&self) -> Millis {

@@ -1,8 +1,8 @@
 //! HTTP: the page, health, metrics, upgrades, and who may come in from a browser.
 //!
 //! A browser lets any web page connect to any server. Two rules keep foreign pages out of the room:
-//! a request with an `Origin` must come from our own page or an allowed one, and on a listener that
-//! only this machine can reach, `Host` must be a name of this machine (DNS rebinding).
+//! a request with an `Origin` must come from our own page or an allowed one, and from this machine, `Host`
+//! must be a name of this machine (DNS rebinding).
 
 use std::net::IpAddr;
 
@@ -133,7 +133,9 @@ impl Server {
     /// Refuses what a foreign web page makes its visitor's browser send.
     fn check_source(&mut self, id: ConnectionId, request: &Request) -> Result<(), Refused> {
         let listener = self.session(id).map_or(0, |s| usize::from(s.listener));
-        let is_local = self.config.loopback_listeners.get(listener).copied().unwrap_or(false);
+        // Whoever calls from this machine, or could only do so, has to mean this machine.
+        let is_local = self.config.loopback_listeners.get(listener).copied().unwrap_or(false)
+            || self.session(id).and_then(|s| s.peer_ip).is_some_and(|ip| ip.to_canonical().is_loopback());
         let host = request.host.as_deref().unwrap_or_default();
         let host_of =
             |origin: &str| origin.split_once("://").map_or(String::new(), |(_, host)| host.to_lowercase());
@@ -146,7 +148,9 @@ impl Server {
             });
         }
         let Some(origin) = &request.origin else { return Ok(()) };
-        let is_ours = origin.split_once("://").is_some_and(|(_, from)| from.eq_ignore_ascii_case(host));
+        let is_ours = origin
+            .split_once("://")
+            .is_some_and(|(_, from)| !host.is_empty() && from.eq_ignore_ascii_case(host));
         if is_ours || self.config.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
             return Ok(());
         }
