@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use roomd::reactor::os::{ListenAddr, Os, SocketOptions};
-use roomd::reactor::{ConnectionId, Consumed, Handler, Limits, Loss, Net, Peer, Reactor, Then};
+use roomd::reactor::{ConnectionId, Consumed, Handler, Limits, Loss, Net, Reactor};
 use roomd::wire::line::{Found, Lines};
 use roomd::wire::websocket::{self, Decoder, Received};
 use roomd::wire::{Sniffed, http, sniff};
@@ -15,11 +15,11 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 const LIMITS: websocket::Limits = websocket::Limits { message_bytes_max: BYTES_MAX, fragments_max: 1 << 20 };
 
 enum Speaks {
-    Undecided,
     Lines(Lines),
     WebSocket(Decoder),
 }
 
+/// How each connection speaks, once that is known.
 #[derive(Default)]
 struct Echo(HashMap<ConnectionId, Speaks>);
 
@@ -28,22 +28,20 @@ impl Echo {
     /// to say before closing.
     fn take(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Result<Option<usize>, Vec<u8>> {
         let (mut out, mut used) = (Vec::new(), 0);
-        match self.0.entry(id).or_insert(Speaks::Undecided) {
-            speaks @ Speaks::Undecided => match sniff(input) {
-                Sniffed::TooLittle => return Ok(None),
-                Sniffed::Http => {
-                    let Some(accepted) = http::accept_any(input, 8192)? else { return Ok(None) };
-                    (used, out) = accepted;
-                    *speaks = Speaks::WebSocket(Decoder::default());
-                }
-                _ => *speaks = Speaks::Lines(Lines::default()),
-            },
-            Speaks::Lines(lines) => match lines.next(input, BYTES_MAX) {
+        match self.0.get_mut(&id) {
+            None if sniff(input) == Sniffed::TooLittle => return Ok(None),
+            None if sniff(input) == Sniffed::Http => {
+                let Some(accepted) = http::accept_any(input, 8192)? else { return Ok(None) };
+                (used, out) = accepted;
+                self.0.insert(id, Speaks::WebSocket(Decoder::default()));
+            }
+            None => drop(self.0.insert(id, Speaks::Lines(Lines::default()))),
+            Some(Speaks::Lines(lines)) => match lines.next(input, BYTES_MAX) {
                 Found::Line(line, length) => (used, out) = (length, [&line, &b"\n"[..]].concat()),
                 Found::Nothing(_) => return Ok(None),
                 Found::TooLong(_) | Found::Flood => return Err(b"too long\n".to_vec()),
             },
-            Speaks::WebSocket(decoder) => {
+            Some(Speaks::WebSocket(decoder)) => {
                 let frame =
                     decoder.next(input, LIMITS).map_err(|v| websocket::close(Some(v.code), v.reason))?;
                 let Some((length, received)) = frame else { return Ok(None) };
@@ -63,27 +61,22 @@ impl Echo {
 }
 
 impl Handler for Echo {
-    fn opened(&mut self, _net: &mut Net, _id: ConnectionId, _peer: Peer) {}
-
     fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed {
-        let mut bytes = 0;
-        while bytes < input.len() {
-            match self.take(net, id, &input[bytes..]) {
-                Ok(Some(used)) => bytes += used,
-                Ok(None) => break,
-                Err(last_words) => {
-                    net.send(id, &last_words);
-                    self.lost(net, id, Loss::Broken);
-                    net.close(id);
-                    break;
-                }
+        Consumed::each(input, |rest| match self.take(net, id, rest) {
+            Ok(used) => used,
+            Err(last_words) => {
+                net.send(id, &last_words);
+                net.close(id);
+                self.0.remove(&id);
+                None
             }
-        }
-        Consumed { bytes, then: Then::Read }
+        })
     }
 
-    fn ended(&mut self, net: &mut Net, id: ConnectionId, _rest: &[u8]) {
-        self.lost(net, id, Loss::Broken);
+    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: &[u8]) {
+        if !matches!(self.0.remove(&id), Some(Speaks::WebSocket(_))) {
+            net.send(id, rest);
+        }
     }
 
     fn lost(&mut self, _net: &mut Net, id: ConnectionId, _loss: Loss) {

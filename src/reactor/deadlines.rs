@@ -10,6 +10,9 @@ use std::collections::BinaryHeap;
 use super::ConnectionId;
 use crate::clock::Millis;
 
+/// The heap does not bother to become smaller than this.
+const CAPACITY_KEPT: usize = 256;
+
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines(BinaryHeap<Reverse<(Millis, ConnectionId)>>);
 
@@ -26,6 +29,10 @@ impl Deadlines {
     pub(crate) fn pop_due(&mut self, now: Millis) -> Option<(Millis, ConnectionId)> {
         let Reverse(entry) = *self.0.peek().filter(|Reverse((at, _))| *at <= now)?;
         self.0.pop();
+        // After a crowd has come in and said its names, few deadlines are left.
+        if self.0.capacity() > CAPACITY_KEPT && self.0.len() < self.0.capacity() / 8 {
+            self.0.shrink_to(2 * self.0.len());
+        }
         Some(entry)
     }
 }

@@ -76,6 +76,20 @@ pub struct Consumed {
     pub then: Then,
 }
 
+impl Consumed {
+    /// Lets `take` have the first thing in what is left of `input`, again and again: it returns the
+    /// length of that, or none if it is not there yet.
+    pub fn each(input: &[u8], mut take: impl FnMut(&[u8]) -> Option<usize>) -> Self {
+        let mut bytes = 0;
+        while bytes < input.len()
+            && let Some(length) = take(&input[bytes..])
+        {
+            bytes += length;
+        }
+        Self { bytes, then: Then::Read }
+    }
+}
+
 /// See [`Consumed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
@@ -94,7 +108,7 @@ pub enum Then {
 /// connection after it), or the loop calls [`Handler::lost`].
 pub trait Handler {
     /// A connection was let in.
-    fn opened(&mut self, net: &mut Net, id: ConnectionId, peer: Peer);
+    fn opened(&mut self, _net: &mut Net, _id: ConnectionId, _peer: Peer) {}
 
     /// A connection has said something. `input` is what it has not consumed so far and what is new.
     fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed;

@@ -12,6 +12,7 @@ mod name;
 mod room;
 
 use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use slab::Slab;
@@ -57,7 +58,19 @@ impl Default for Limits {
 
 /// Names a member, for as long as it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct MemberId(u32);
+pub struct MemberId(NonZeroU32);
+
+// One more than the key in the table of members, so that `Option<MemberId>` has the size of a key: every
+// connection holds one.
+impl MemberId {
+    fn of(key: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(key))
+    }
+
+    fn key(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 #[derive(Debug)]
 struct Member {
@@ -123,7 +136,7 @@ impl Chat {
         self.names.insert(key, &forms, |key| self.members[key as usize].name.clone());
         self.arrive(key, room, now);
         self.welcome(key, names_max, self.limits.history_on_join, reference, now);
-        Ok(MemberId(key))
+        Ok(MemberId::of(key))
     }
 
     /// A name nobody has: `guest-1`, `guest-2` …
@@ -139,7 +152,8 @@ impl Chat {
     }
 
     /// Takes somebody out.
-    pub fn leave(&mut self, MemberId(key): MemberId, why: Option<Why>, now: Now) {
+    pub fn leave(&mut self, id: MemberId, why: Option<Why>, now: Now) {
+        let key = id.key();
         let room = self.depart(key, now);
         let member = self.members.remove(key as usize);
         self.names.remove(key, &member.name);
@@ -148,7 +162,7 @@ impl Chat {
 
     /// Carries out a command, or answers why not.
     pub fn command(&mut self, id: MemberId, command: Command, reference: &Reference, now: Now) {
-        let MemberId(key) = id;
+        let key = id.key();
         let outcome = match command {
             Command::Say(body) => self.speak(key, body, false, reference, now),
             Command::Act(body) => self.speak(key, body, true, reference, now),
@@ -200,7 +214,8 @@ impl Chat {
     }
 
     /// Answers a request that could not even be understood.
-    pub fn refuse(&mut self, MemberId(key): MemberId, refusal: Refusal, reference: &Reference, now: Now) {
+    pub fn refuse(&mut self, id: MemberId, refusal: Refusal, reference: &Reference, now: Now) {
+        let key = id.key();
         self.reply(key, Reply::Refused(refusal), reference, now);
     }
 
@@ -242,7 +257,8 @@ impl Chat {
 
     /// The name of a member.
     #[must_use]
-    pub fn name(&self, MemberId(key): MemberId) -> &Name {
+    pub fn name(&self, id: MemberId) -> &Name {
+        let key = id.key();
         &self.members[key as usize].name
     }
 

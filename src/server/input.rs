@@ -8,7 +8,7 @@ use crate::clock::Millis;
 use crate::reactor::{ConnectionId, FeedId, Net};
 use crate::room::{Bye, Command, ErrorCode, MemberId, Name, Reference, Refusal, RoomName};
 use crate::wire::line::{Found, Lines};
-use crate::wire::websocket::{self, Received};
+use crate::wire::websocket::{self, Received, Violation};
 use crate::wire::{self, Dialect, Sniffed, json, text};
 
 /// A WebSocket message may come in so many frames.
@@ -45,51 +45,79 @@ impl Server {
             Stage::Undecided => self.decide(net, id, input),
             Stage::Http => self.take_http(net, id, input),
             Stage::Lines { lines, is_json } => {
-                let is_json = *is_json;
-                match lines.next(input, config.line_bytes_max) {
-                    Found::Nothing(count) => Taken::NeedsMore(count),
-                    Found::Flood => {
-                        log::info!("close {}: a line without an end", who(session));
-                        let refusal =
-                            Refusal::new(ErrorCode::TooLong, "a line that does not end is not chat");
-                        self.refuse(net, id, refusal, &None);
-                        self.close(net, id, &[], None);
-                        Taken::Closed
-                    }
-                    Found::TooLong(count) => {
-                        session.spoke(config, now);
-                        let refusal = too_long(config.line_bytes_max);
-                        self.refuse(net, id, refusal, &None);
-                        Taken::Some(count)
-                    }
-                    Found::Line(line, count) => {
-                        session.spoke(config, now);
-                        self.take_line(net, id, &line, is_json);
-                        Taken::Some(count)
-                    }
-                }
+                let (found, is_json) = (lines.next(input, config.line_bytes_max), *is_json);
+                self.take_found(net, id, found, is_json)
             }
             Stage::WebSocket { decoder, .. } => {
-                let limits = websocket::Limits {
-                    message_bytes_max: config.line_bytes_max,
-                    fragments_max: FRAGMENTS_MAX,
-                };
-                match decoder.next(input, limits) {
-                    Ok(None) => Taken::NeedsMore(0),
-                    Ok(Some((count, received))) => {
-                        if let Some(received) = received {
-                            session.spoke(config, now);
-                            self.take_frame(net, id, received);
-                        }
-                        Taken::Some(count)
-                    }
-                    Err(violation) => {
-                        log::info!("close {}: {}", who(session), violation.reason);
-                        self.close(net, id, &websocket::close(Some(violation.code), violation.reason), None);
-                        Taken::Closed
-                    }
-                }
+                let message_bytes_max = config.line_bytes_max;
+                let limits = websocket::Limits { message_bytes_max, fragments_max: FRAGMENTS_MAX };
+                let decoded = decoder.next(input, limits);
+                self.take_decoded(net, id, decoded)
             }
+        }
+    }
+
+    /// Takes what was found at the front of a stream of lines.
+    fn take_found(&mut self, net: &mut Net, id: ConnectionId, found: Found<'_>, is_json: bool) -> Taken {
+        match found {
+            Found::Nothing(count) => Taken::NeedsMore(count),
+            Found::Line(line, count) => {
+                self.spend(net, id);
+                self.take_line(net, id, &line, is_json);
+                Taken::Some(count)
+            }
+            Found::TooLong(count) => {
+                self.spend(net, id);
+                let max = self.config.line_bytes_max;
+                let text = format!("a message has at most {max} bytes; yours was dropped");
+                self.refuse(net, id, Refusal::new(ErrorCode::TooLong, text), &None);
+                Taken::Some(count)
+            }
+            Found::Flood => {
+                self.log_close(id, "a line without an end");
+                let text = "a line that does not end is not chat";
+                self.refuse(net, id, Refusal::new(ErrorCode::TooLong, text), &None);
+                self.close(net, id, &[], None);
+                Taken::Closed
+            }
+        }
+    }
+
+    /// Takes what was decoded from the front of a stream of WebSocket frames.
+    fn take_decoded(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        decoded: Result<Option<(usize, Option<Received>)>, Violation>,
+    ) -> Taken {
+        match decoded {
+            Ok(None) => Taken::NeedsMore(0),
+            // A fragment: only whole messages count against the rate.
+            Ok(Some((count, None))) => Taken::Some(count),
+            Ok(Some((count, Some(received)))) => {
+                self.spend(net, id);
+                self.take_frame(net, id, received);
+                Taken::Some(count)
+            }
+            Err(Violation { code, reason }) => {
+                self.log_close(id, reason);
+                self.close(net, id, &websocket::close(Some(code), reason), None);
+                Taken::Closed
+            }
+        }
+    }
+
+    /// Counts something said against the rate.
+    fn spend(&mut self, net: &Net, id: ConnectionId) {
+        let Self { config, sessions, .. } = self;
+        if let Some(session) = sessions[id.index as usize].as_mut().filter(|s| s.id == id) {
+            session.spoke(config, net.now().monotonic);
+        }
+    }
+
+    pub(super) fn log_close(&mut self, id: ConnectionId, why: &str) {
+        if let Some(session) = self.session(id) {
+            log::info!("close {}: {why}", who(session));
         }
     }
 
@@ -121,8 +149,7 @@ impl Server {
         let stage = match wire::sniff(input) {
             Sniffed::TooLittle => return Taken::NeedsMore(0),
             Sniffed::Tls => {
-                let who = self.session(id).map_or(Cow::Borrowed("somebody"), |s| who(s));
-                log::info!("close {who}: it speaks TLS, this port does not");
+                self.log_close(id, "it speaks TLS, this port does not");
                 self.close(net, id, &[], None);
                 return Taken::Closed;
             }
@@ -146,9 +173,7 @@ impl Server {
         self.metrics.lines_in += 1;
         if !is_json && wire::is_http_request_line(line) {
             // A web page makes its visitor's browser speak here.
-            if let Some(session) = self.session(id) {
-                log::info!("close {}: an HTTP request in the middle of chat", who(session));
-            }
+            self.log_close(id, "an HTTP request in the middle of chat");
             let text = "an HTTP request is not chat; the connection is closed";
             self.refuse(net, id, Refusal::new(ErrorCode::BadArgument, text), &None);
             return self.close(net, id, &[], None);
@@ -317,10 +342,6 @@ impl Server {
             None => self.refuse_stranger(net, id, &refusal, reference),
         }
     }
-}
-
-fn too_long(max: usize) -> Refusal {
-    Refusal::new(ErrorCode::TooLong, format!("a message has at most {max} bytes; yours was dropped"))
 }
 
 /// The address of a client, for the log.

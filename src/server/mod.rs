@@ -24,7 +24,7 @@ use crate::clock::{Millis, Now};
 use crate::reactor::{ConnectionId, Consumed, FeedId, Handler, Limits, Loss, Net, Peer, Then, TurnedAway};
 use crate::room::{self, Bye, Chat, ErrorCode, Event, Output, Refusal, Reply, Why};
 use crate::wire::{Dialect, text, websocket};
-use browsers::{Browsers, SPARE_CONNECTION_WAIT};
+use browsers::Browsers;
 use metrics::Metrics;
 use session::{Session, Stage};
 use web::Page;
@@ -303,8 +303,8 @@ impl Handler for Server {
         let Some(session) = self.sessions[id.index as usize].as_mut().filter(|s| s.id == id) else { return };
         match session.due(config, now) {
             session::Due::Nothing => {}
-            session::Due::Greeting if browsers.opened_too(session) => {
-                session.greets_at = session.opened_at.after(SPARE_CONNECTION_WAIT);
+            session::Due::Greeting if !session.is_spare && browsers.opened_too(session) => {
+                session.is_spare = true;
             }
             session::Due::Greeting => {
                 session.was_greeted = true;
@@ -316,7 +316,7 @@ impl Handler for Server {
             }
             session::Due::HttpTimeout => return self.time_out_http(net, id),
             session::Due::Nameless => {
-                log::info!("close {}: no name in time", input::who(session));
+                self.log_close(id, "no name in time");
                 return self.dismiss(net, id, Bye::Nameless, None);
             }
             session::Due::Dead => return self.dismiss(net, id, Bye::Timeout, Some(Why::Timeout)),

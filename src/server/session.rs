@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::browsers::SPARE_CONNECTION_WAIT;
 use super::{Config, GREETING_WAIT};
 use crate::clock::{Millis, Now};
 use crate::reactor::{ConnectionId, Peer};
@@ -35,11 +36,11 @@ pub(super) struct Session {
     /// Spared by the limits on addresses and rates.
     pub(super) is_exempt: bool,
     pub(super) was_greeted: bool,
+    /// It is taken for a browser's spare connection.
+    pub(super) is_spare: bool,
     /// A ping was sent after the last thing heard.
     pub(super) was_pinged: bool,
     pub(super) opened_at: Millis,
-    /// When it is greeted if it has said nothing.
-    pub(super) greets_at: Millis,
     pub(super) heard_at: Millis,
     allowance: Allowance,
 }
@@ -68,7 +69,7 @@ impl Session {
             was_greeted: false,
             was_pinged: false,
             opened_at: now,
-            greets_at: now.after(GREETING_WAIT),
+            is_spare: false,
             heard_at: now,
             allowance: Allowance::default(),
         }
@@ -112,13 +113,18 @@ impl Session {
         out
     }
 
+    /// When it is greeted if it has said nothing.
+    fn greets_at(&self) -> Millis {
+        self.opened_at.after(if self.is_spare { SPARE_CONNECTION_WAIT } else { GREETING_WAIT })
+    }
+
     /// When it has to be woken next, if nothing happens before.
     pub(super) fn wakes_at(&self, config: &Config) -> Millis {
         let after = |at: Millis, wait: Option<_>| wait.map_or(Millis::NEVER, |wait| at.after(wait));
         let name_wait =
             if self.member.is_some() { Millis::NEVER } else { after(self.opened_at, config.name_wait) };
         match self.stage {
-            Stage::Undecided if !self.was_greeted => self.greets_at.min(name_wait),
+            Stage::Undecided if !self.was_greeted => self.greets_at().min(name_wait),
             Stage::Undecided | Stage::Lines { .. } => name_wait,
             Stage::Http => after(self.opened_at, config.http_wait),
             Stage::WebSocket { .. } => {
@@ -135,7 +141,7 @@ impl Session {
             return Due::Nothing;
         }
         match self.stage {
-            Stage::Undecided if !self.was_greeted && self.greets_at <= now => Due::Greeting,
+            Stage::Undecided if !self.was_greeted && self.greets_at() <= now => Due::Greeting,
             Stage::Http => Due::HttpTimeout,
             Stage::WebSocket { .. } => {
                 let is_dead = config.dead_after.is_some_and(|wait| self.heard_at.after(wait) <= now);
