@@ -25,8 +25,8 @@ pub fn clean(text: &str) -> String {
         .collect()
 }
 
-/// A line of JSON with every such character written as `\uXXXX`: the same value, harmless to look
-/// at. In valid JSON they can only stand inside strings.
+/// A line of JSON with every such character escaped by its four hex digits: the same value, harmless to
+/// look at. In valid JSON they can only stand inside strings.
 pub fn escape_json(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     for c in line.chars() {
