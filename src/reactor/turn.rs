@@ -14,7 +14,7 @@ use std::io::{self, IoSlice, Read};
 use std::time::Duration;
 
 use super::acceptor::{ACCEPTS_PER_TURN_MAX, Acceptor, REFUSED_MAX, Trouble};
-use super::connection::{Connection, FLUSH_TIME_MAX, Phase};
+use super::connection::{Connection, FLUSH_TIME_MAX, Pace, Phase};
 use super::feed::{FeedId, Log};
 use super::net::UNREAD_REPLIES_MAX;
 use super::outbound::SLICES_MAX;
@@ -438,7 +438,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let net = &mut self.net;
         let connection = &mut net.connections[key as usize];
         if !has_more {
-            if connection.pace != super::connection::Pace::Fresh {
+            if connection.pace != Pace::Fresh {
                 net.update_pace(id);
             }
             if matches!(net.connections[key as usize].phase, Phase::Closing { .. }) {
