@@ -55,9 +55,10 @@
 //! | rate limiting | `server::session::Session::may_speak` |
 //! | every limit, its flag and its default | [`cli::serve::Args`] |
 
+pub mod chat;
 pub mod cli;
 pub mod clock;
+pub mod limits;
 pub mod reactor;
-pub mod room;
 pub mod server;
 pub mod wire;

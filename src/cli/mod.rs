@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 pub mod bench;
 pub mod chat;
 pub mod serve;
+mod config;
 mod values;
 
 /// A chat-room daemon: netcat, browsers and JSON bots in the same rooms, on one readiness loop.

@@ -10,21 +10,6 @@ use ipnet::IpNet;
 
 use crate::reactor::os::ListenAddr;
 
-/// A limit that can be turned off: `none`, never 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit<T>(pub Option<T>);
-
-impl<T: Quantity> FromStr for Limit<T> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "none" => Ok(Self(None)),
-            _ => T::parse(text).map(|value| Self(Some(value))).map_err(|right| format!("{right}, or none")),
-        }
-    }
-}
-
 /// Something a flag can say how much of.
 pub trait Quantity: Sized {
     /// Reads a value that is not zero.
@@ -134,17 +119,6 @@ impl fmt::Display for Listen {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn none_turns_a_limit_off_and_zero_does_not() {
-        assert_eq!("none".parse(), Ok(Limit::<Count>(None)));
-        assert_eq!("7".parse(), Ok(Limit(Some(Count(7)))));
-        for zero in ["0", "-1", "", "x", "0s"] {
-            assert!(zero.parse::<Limit<Count>>().unwrap_err().ends_with("or none"), "{zero:?}");
-            assert!(zero.parse::<Limit<Time>>().is_err(), "{zero:?}");
-            assert!(zero.parse::<Limit<Bytes>>().is_err(), "{zero:?}");
-        }
-    }
 
     #[test]
     fn bytes_and_times_have_units() {

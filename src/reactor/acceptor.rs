@@ -5,9 +5,10 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use super::Limits;
 use super::Peer;
+use super::connection::Origin;
 use crate::clock::Millis;
+use crate::limits::Limits;
 
 /// How many connections one turn accepts; the rest waits for the next turn.
 pub(crate) const ACCEPTS_PER_TURN_MAX: usize = 64;
@@ -30,7 +31,7 @@ pub enum TurnedAway {
 
 /// What an error of `accept(2)` means to the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum AcceptError {
     /// Nobody is waiting: the listener will say when somebody is.
     Drained,
     /// That one connection failed before it began; the next one may be fine.
@@ -40,7 +41,7 @@ pub(crate) enum Trouble {
     Exhausted,
 }
 
-impl Trouble {
+impl AcceptError {
     pub(crate) fn of(error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
         match error.kind() {
@@ -131,11 +132,11 @@ impl Acceptor {
 
     /// Counts a connection in, if there is room; returns what it counts as.
     pub(crate) fn admit(&mut self, peer: Peer, limits: &Limits) -> Result<Option<IpAddr>, TurnedAway> {
-        if limits.connections_max.is_some_and(|max| self.admitted >= max) {
+        if limits.max_connections.is_some_and(|max| self.admitted >= max) {
             return Err(TurnedAway::Full);
         }
-        let counted_as = peer.ip.filter(|&ip| !limits.is_exempt(ip)).map(subscriber_address);
-        if let (Some(ip), Some(max)) = (counted_as, limits.per_ip_max) {
+        let counted_as = self.counted_as(peer, limits);
+        if let (Some(ip), Some(max)) = (counted_as, limits.max_per_ip) {
             let count = self.per_ip.entry(ip).or_insert(0);
             if *count >= max {
                 return Err(TurnedAway::PerIp);
@@ -146,8 +147,17 @@ impl Acceptor {
         Ok(counted_as)
     }
 
+    /// The address under which a peer counts; none if it is exempt.
+    pub(crate) fn counted_as(&self, peer: Peer, limits: &Limits) -> Option<IpAddr> {
+        peer.ip.filter(|&ip| !limits.is_exempt(ip)).map(subscriber_address)
+    }
+
     /// Counts a connection out.
-    pub(crate) fn release(&mut self, counted_as: Option<IpAddr>) {
+    pub(crate) fn release(&mut self, origin: Origin) {
+        let Origin::Admitted(counted_as) = origin else {
+            self.refused -= 1;
+            return;
+        };
         self.admitted -= 1;
         if let Some(ip) = counted_as
             && let Some(count) = self.per_ip.get_mut(&ip)

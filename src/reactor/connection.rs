@@ -6,30 +6,31 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::feed::FeedId;
+use super::backpressure::Reader;
 use super::outbound::Outbound;
-use super::{ConnectionId, Limits};
+use super::{ConnectionId, Loss};
 use crate::clock::Millis;
+use crate::limits::Limits;
 
 /// How long what is queued may take to be written once the handler has closed a connection.
 pub(crate) const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a peer may take to close its side after we have closed ours.
-const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+pub(crate) const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// How many bytes of a lingering peer are read and thrown away.
-const LINGER_BYTES_MAX: u32 = 256 * 1024;
-/// How long producers wait for a reader that is behind but reads, in one episode.
-const HOLD_TIME_MAX: Duration = Duration::from_millis(250);
-/// A reader that has accepted nothing for this long is not making progress.
-const PROGRESS_TIME_MAX: Duration = Duration::from_millis(100);
+pub(crate) const LINGER_BYTES_MAX: u32 = 256 * 1024;
+/// How long a peer that has closed its side, while its input was deferred, is still listened to.
+pub(crate) const LAST_INPUT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Own replies a peer may leave unread before its requests are no longer read, in bytes.
+pub(crate) const UNREAD_REPLIES_MAX: usize = 64 * 1024;
 
-/// Where a connection is in its life. It moves downwards, but for the one step back from `Poisoned` in which
-/// the handler says its last words.
+/// Where a connection is in its life. It only moves downwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum Life {
     /// The handler hears what it says.
     Open,
-    /// It has lost more than it may; nothing is queued for it until [`reap`](super::turn) has told the handler.
-    Poisoned,
+    /// The loop has given it up. Nothing is queued for it until [`reap`](super::turn) has told the handler,
+    /// which may say the last words then.
+    Doomed(Loss),
     /// The handler is done with it: what is queued is still written, until the deadline.
     Closing { until: Millis },
     /// Everything is written and our side is shut down. What the peer still sends is read and thrown
@@ -39,143 +40,169 @@ pub(crate) enum Phase {
     Gone,
 }
 
-/// Whether a reader that is far behind may hold its producers back.
+/// What is known of the direction from the peer to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// It may: it has caught up since the last time.
-    Fresh,
-    /// It does, until then at the latest.
-    Holding { until: Millis },
-    /// It has used up its time and is unprotected until it has caught up once.
-    Spent,
+pub(crate) enum Reading {
+    /// A read has drained the socket; an event will say when there is more.
+    Drained,
+    /// An event has said that there is more, and no read has drained the socket since.
+    Ready,
+    /// As `Ready`, and the peer has closed its side, as an event said at that time; only a read of zero bytes
+    /// proves it, so until then a short read drains nothing.
+    PeerClosed { at: Millis },
+    /// As `PeerClosed`, and the connection is broken: nobody will hear an answer.
+    Broken,
+    /// A read has returned zero bytes.
+    Ended,
+}
+
+/// What is known of the direction from us to the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// The last write left nothing: the next bytes are tried at once.
+    Idle,
+    /// Bytes are left, and the socket may have room for them: they are tried in each turn.
+    Ready,
+    /// Bytes are left, and the last write met a full socket: an event will say when there is room.
+    Full,
+    /// A write has failed. What is queued is thrown away; the peer can still be read to its end.
+    Broken,
+}
+
+impl Writing {
+    /// Whether the selector watches for writability.
+    pub(crate) fn is_watched(self) -> bool {
+        matches!(self, Self::Ready | Self::Full)
+    }
+}
+
+/// Why the handler is not given the peer's input for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deferred {
+    /// It is: if any is kept, it is not a whole frame.
+    No,
+    /// This turn has done enough: the next one goes on.
+    Yielded,
+    /// The peer has said too much: at that time.
+    Paused { until: Millis },
+    /// A channel is throttled: when it no longer is.
+    Throttled,
+}
+
+/// How a connection came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It was let in, and counts against `--max-per-ip` under this address; none if it is exempt.
+    Admitted(Option<IpAddr>),
+    /// It was not, and is only open to be told why.
+    Refused,
 }
 
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
-    pub(crate) phase: Phase,
-
-    /// Latched: an event said readable and no read has drained the socket since.
-    pub(crate) readable: bool,
-    /// Latched: no write has met a full socket since an event said writable.
-    pub(crate) writable: bool,
-    /// An event said that the peer has closed its side; only a read of zero bytes proves it.
-    pub(crate) read_closed: bool,
-    /// A read has returned zero bytes.
-    pub(crate) ended: bool,
+    pub(crate) origin: Origin,
+    pub(crate) life: Life,
+    pub(crate) reading: Reading,
+    pub(crate) writing: Writing,
+    pub(crate) deferred: Deferred,
     /// It is on the list of connections to serve.
-    pub(crate) is_queued: bool,
+    pub(crate) is_listed_ready: bool,
     /// It is on the list of connections to flush.
-    pub(crate) is_unsent: bool,
-    /// The selector watches for writability.
-    pub(crate) watches_writable: bool,
-    /// It was never let in: it is only open to be told why.
-    pub(crate) is_refused: bool,
-    /// A write has failed. It can still be read to its end.
-    pub(crate) is_broken: bool,
-    /// `input` holds work that the handler has put off; nothing is read before it is done.
-    pub(crate) is_put_off: bool,
-
-    /// What the handler has not consumed: a frame that is not complete, or work it has put off.
+    pub(crate) is_listed_unsent: bool,
+    /// What the handler has not consumed: a frame that is not complete, or input that is deferred.
     pub(crate) input: Vec<u8>,
+    /// What the handler itself keeps of the peer's input, in bytes.
+    pub(crate) kept_bytes: u32,
     pub(crate) outbound: Outbound,
     pub(crate) subscription: Option<Subscription>,
-    pub(crate) pace: Pace,
+    pub(crate) reader: Reader,
     /// When the peer last accepted a byte, or began to have bytes to accept; NEVER if none wait.
     pub(crate) progress_at: Millis,
     /// When the handler wants to be woken.
     pub(crate) wake_at: Millis,
-    /// When the handler wants the input that it has put off.
-    pub(crate) resume_at: Millis,
-    /// The earliest entry for this connection among the deadlines.
-    pub(crate) armed_at: Millis,
-    /// The one behind it, which was the earliest before. Without it, every short pause would leave
-    /// another entry for the same far deadline behind.
-    pub(crate) armed_behind: Millis,
-    /// What counts against `--max-per-ip`; none for peers that are exempt.
-    pub(crate) counted_as: Option<IpAddr>,
 }
 
 /// A connection's place in a feed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subscription {
-    pub(crate) feed: FeedId,
-    /// Index into the feed's subscribers.
+    /// The key of the feed.
+    pub(crate) feed: u32,
+    /// Index into the feed's list of subscribers, or of those who are leaving.
     pub(crate) position: u32,
+    /// It is closing: what is published from now on is not for it.
+    pub(crate) is_leaving: bool,
     /// Counted in the feed's `behind`.
     pub(crate) is_behind: bool,
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, counted_as: Option<IpAddr>) -> Self {
+    pub(crate) fn new(id: ConnectionId, origin: Origin) -> Self {
         Self {
             id,
-            phase: Phase::Open,
-            readable: false,
-            writable: true,
-            read_closed: false,
-            ended: false,
-            is_queued: false,
-            is_unsent: false,
-            watches_writable: false,
-            is_refused: false,
-            is_broken: false,
-            is_put_off: false,
+            origin,
+            life: Life::Open,
+            reading: Reading::Drained,
+            writing: Writing::Idle,
+            deferred: Deferred::No,
+            is_listed_ready: false,
+            is_listed_unsent: false,
             input: Vec::new(),
+            kept_bytes: 0,
             outbound: Outbound::default(),
             subscription: None,
-            pace: Pace::Fresh,
+            reader: Reader::default(),
             progress_at: Millis::NEVER,
             wake_at: Millis::NEVER,
-            resume_at: Millis::NEVER,
-            armed_at: Millis::NEVER,
-            armed_behind: Millis::NEVER,
-            counted_as,
         }
     }
 
     /// The next moment at which something is due if nothing happens.
     pub(crate) fn deadline(&self, limits: &Limits) -> Millis {
-        match self.phase {
-            Phase::Open => {
-                let hold = match self.pace {
-                    Pace::Holding { until } => until.min(self.progress_at.after(PROGRESS_TIME_MAX)),
-                    Pace::Fresh | Pace::Spent => Millis::NEVER,
-                };
-                self.wake_at.min(self.resume_at).min(self.stalls_at(limits)).min(hold)
+        match self.life {
+            Life::Open => {
+                let pause = if let Deferred::Paused { until } = self.deferred { until } else { Millis::NEVER };
+                let waited_for = self.reader.is_waited_for.then(|| self.reader.protected_until());
+                self.wake_at
+                    .min(pause)
+                    .min(waited_for.unwrap_or(Millis::NEVER))
+                    .min(self.stalls_at(limits))
+                    .min(self.unheard_at())
             }
-            Phase::Closing { until } | Phase::Lingering { until, .. } => until,
-            Phase::Poisoned | Phase::Gone => Millis::NEVER,
+            Life::Closing { until } | Life::Lingering { until, .. } => until,
+            Life::Doomed(_) | Life::Gone => Millis::NEVER,
         }
     }
 
     /// When the peer has accepted nothing for the stall time.
     pub(crate) fn stalls_at(&self, limits: &Limits) -> Millis {
-        limits.stall_time_max.map_or(Millis::NEVER, |wait| self.progress_at.after(wait))
+        limits.stall.map_or(Millis::NEVER, |wait| self.progress_at.after(wait))
     }
 
-    /// The pace of a reader that is `lag` bytes behind in a feed that keeps `limit` bytes.
-    pub(crate) fn next_pace(&self, lag: u64, limit: u64, now: Millis) -> Pace {
-        let is_progressing = now < self.progress_at.after(PROGRESS_TIME_MAX);
-        match self.pace {
-            _ if lag == 0 => Pace::Fresh,
-            Pace::Fresh if lag > limit / 2 && is_progressing => {
-                Pace::Holding { until: now.after(HOLD_TIME_MAX) }
-            }
-            // It had its chance: it cannot choose later when to hold.
-            Pace::Fresh if lag > limit / 2 => Pace::Spent,
-            Pace::Holding { until } if now >= until || !is_progressing => Pace::Spent,
-            // Half caught up: the producers go on, and what is left of the time is not saved up.
-            Pace::Holding { .. } if lag <= limit / 2 => Pace::Spent,
-            pace => pace,
+    /// When what is left of the input of a peer that has closed its side is dropped.
+    pub(crate) fn unheard_at(&self) -> Millis {
+        match (self.reading, self.deferred) {
+            (Reading::PeerClosed { at }, Deferred::Paused { .. } | Deferred::Throttled) => at.after(LAST_INPUT_TIME_MAX),
+            _ => Millis::NEVER,
         }
     }
 
-    /// The phase that follows when everything is written and our side is shut down.
-    pub(crate) fn linger(now: Millis) -> Phase {
-        Phase::Lingering { until: now.after(LINGER_TIME_MAX), bytes_left: LINGER_BYTES_MAX }
+    /// Whether there is something to read or to hand over.
+    pub(crate) fn has_input(&self) -> bool {
+        self.deferred != Deferred::No || !matches!(self.reading, Reading::Drained | Reading::Ended)
+    }
+
+    /// Whether the handler can still send to it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.life == Life::Open && self.writing != Writing::Broken
+    }
+
+    /// Memory that is held for it alone, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.input.capacity() + self.kept_bytes as usize + self.outbound.memory()
     }
 }
+
 
 #[cfg(test)]
 mod tests {

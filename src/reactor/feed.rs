@@ -1,7 +1,7 @@
 //! Feeds: one log, many cursors.
 //!
-//! A *channel* is one stream of events (a chat room, say). It has up to [`VARIANTS`] *feeds*: the
-//! same events, each in one encoding. A feed is an append-only byte log and the list of its
+//! A *channel* is one stream of events (a chat room, say). It has a *feed* for each encoding of them that
+//! somebody reads, and none for the others. A feed is an append-only byte log and the list of its
 //! subscribers; each subscriber is a cursor into the log, kept in its
 //! [`Outbound`](super::outbound::Outbound). Broadcasting appends once, whatever the number of
 //! subscribers, and a subscriber that has stalled costs nothing per message: it is an old cursor.
@@ -10,22 +10,13 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, BytesMut};
 use slab::Slab;
 
-use super::ConnectionId;
+use super::backpressure::Throttle;
+use super::buffer::Buffer;
 
-/// How many encodings of its events a channel may have.
-pub const VARIANTS: usize = 4;
-
-/// Names one feed: a channel, and which of its encodings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FeedId {
-    /// The channel's key, from [`Net::open_channel`](super::Net::open_channel).
-    pub channel: u32,
-    /// Which encoding, below [`VARIANTS`].
-    pub variant: u8,
-}
+/// Names one stream of events; from [`Net::open_channel`](super::Net::open_channel).
+pub type ChannelId = u32;
 
 /// The bytes of a feed that somebody has still to be sent, and where its frames end.
 ///
@@ -33,8 +24,8 @@ pub struct FeedId {
 /// be given the rest of the frame it is in the middle of.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    bytes: BytesMut,
-    /// Absolute offset of `bytes[0]`.
+    bytes: Buffer,
+    /// Absolute offset of the first of `bytes`.
     base: u64,
     /// Absolute offset of the end of each kept frame, its low 32 bits: the log is far shorter than 4 GiB.
     frame_ends: VecDeque<u32>,
@@ -46,9 +37,9 @@ impl Log {
         self.base + self.bytes.len() as u64
     }
 
-    /// Everything from the absolute offset `from` to the end.
-    pub(crate) fn since(&self, from: u64) -> &[u8] {
-        &self.bytes[self.index(from)..]
+    /// The bytes from one absolute offset to another.
+    pub(crate) fn between(&self, from: u64, to: u64) -> &[u8] {
+        if from == to { &[] } else { &self.bytes.as_slice()[self.index(from)..self.index(to)] }
     }
 
     /// Where the frame that holds the byte at `offset` ends; `offset` itself if a frame begins there.
@@ -63,17 +54,22 @@ impl Log {
 
     /// Memory this log holds, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.bytes.len() + self.frame_ends.len() * size_of::<u32>()
+        self.bytes.memory() + self.frame_ends.capacity() * size_of::<u32>()
     }
 
     fn append(&mut self, frame: &[u8]) {
-        self.bytes.extend_from_slice(frame);
+        self.bytes.append(frame);
         // Only the low 32 bits are kept, on purpose.
         self.frame_ends.push_back(self.end() as u32);
     }
 
     /// Forgets the frames that lie wholly before `oldest`, the smallest cursor.
     fn trim(&mut self, oldest: u64) {
+        if oldest == self.end() {
+            // Nobody needs anything: the memory is given back.
+            *self = Self { base: self.end(), ..Self::default() };
+            return;
+        }
         let keep_from = self.index(oldest);
         let mut cut = 0;
         while let Some(&end) = self.frame_ends.front() {
@@ -89,11 +85,6 @@ impl Log {
         self.base += cut as u64;
     }
 
-    /// Forgets everything and gives the memory back.
-    fn clear(&mut self) {
-        *self = Self { base: self.end(), ..Self::default() };
-    }
-
     fn index(&self, offset: u64) -> usize {
         debug_assert!(offset >= self.base && offset <= self.end(), "cursor outside its log");
         (offset - self.base) as usize
@@ -107,81 +98,142 @@ impl Log {
 /// One encoding of a channel's events: the log and who reads it.
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
+    /// None once the channel is closed: then it is only read to its end.
+    pub(crate) channel: Option<ChannelId>,
+    variant: u8,
     pub(crate) log: Log,
-    /// Slab keys of the subscribers, in no order.
+    /// Slots of those who get what is published, in no order.
     pub(crate) subscribers: Vec<u32>,
-    /// How many subscribers had bytes left after they were last flushed.
+    /// Slots of those who are closing: they get what was published before.
+    pub(crate) leaving: Vec<u32>,
+    /// How many of both had bytes left after they were last flushed.
     pub(crate) behind: u32,
     /// Something was appended since the last flush; the feed is on the loop's list.
-    pub(crate) dirty: bool,
+    pub(crate) is_dirty: bool,
+    /// Somebody who was behind has left; the feed is on the loop's list of those to trim.
+    pub(crate) wants_trim: bool,
 }
 
+impl Feed {
+    /// The list in which a subscriber, or one that is leaving, has its position.
+    pub(crate) fn list(&mut self, is_leaving: bool) -> &mut Vec<u32> {
+        if is_leaving { &mut self.leaving } else { &mut self.subscribers }
+    }
+
+    /// Slots of everybody who may need a part of the log.
+    pub(crate) fn readers(&self) -> impl Iterator<Item = u32> {
+        self.subscribers.iter().chain(&self.leaving).copied()
+    }
+}
+
+#[cfg(test)]
 impl Feed {
     pub(crate) fn append(&mut self, frame: &[u8]) {
         self.log.append(frame);
     }
-
-    /// Gives back what nobody needs, where `oldest` is the smallest cursor of all subscribers.
-    pub(crate) fn trim(&mut self, oldest: u64) {
-        if self.behind == 0 {
-            self.log.clear();
-        } else {
-            self.log.trim(oldest);
-        }
-    }
-
-    /// One subscriber fewer is behind; the last of them takes the log with it.
-    pub(crate) fn one_caught_up(&mut self) {
-        self.behind -= 1;
-        if self.behind == 0 && !self.dirty {
-            self.log.clear();
-        }
-    }
 }
 
-/// One stream of events with its encodings, and the pacing of those who produce it.
+/// One stream of events.
 #[derive(Debug, Default)]
 pub(crate) struct Channel {
-    pub(crate) feeds: [Feed; VARIANTS],
-    /// How many subscribers ask for the producers not to be read (see [`Pace`](super::connection::Pace)).
-    pub(crate) holders: u32,
-    /// Producers that were ready while the channel was held; queued again when it is let go.
-    pub(crate) parked: Vec<ConnectionId>,
+    /// Its feeds, by encoding: only those that somebody reads.
+    feeds: Vec<(u8, u32)>,
+    pub(crate) throttle: Throttle,
 }
 
-/// All channels.
+/// All channels and feeds.
 #[derive(Debug, Default)]
-pub(crate) struct Channels(Slab<Channel>);
+pub(crate) struct Feeds {
+    channels: Slab<Channel>,
+    feeds: Slab<Feed>,
+    /// What all logs hold together, in bytes.
+    memory: usize,
+}
 
-impl Channels {
-    pub(crate) fn open(&mut self) -> u32 {
-        self.0.insert(Channel::default()) as u32
+impl Feeds {
+    pub(crate) fn open_channel(&mut self) -> ChannelId {
+        self.channels.insert(Channel::default()) as ChannelId
     }
 
-    /// Removes a channel.
-    ///
-    /// # Panics
-    /// If it still has a subscriber: the handler has to move them first.
-    pub(crate) fn close(&mut self, channel: u32) {
-        let channel = self.0.remove(channel as usize);
-        assert!(channel.feeds.iter().all(|feed| feed.subscribers.is_empty()), "channel in use");
+    /// Removes a channel. Its feeds live on until their last reader has left.
+    pub(crate) fn close_channel(&mut self, channel: ChannelId) -> Channel {
+        let channel = self.channels.remove(channel as usize);
+        for &(_, feed) in &channel.feeds {
+            self.feeds[feed as usize].channel = None;
+        }
+        channel
     }
 
-    pub(crate) fn channel(&mut self, channel: u32) -> &mut Channel {
-        &mut self.0[channel as usize]
+    pub(crate) fn channel(&mut self, channel: ChannelId) -> Option<&mut Channel> {
+        self.channels.get_mut(channel as usize)
     }
 
-    pub(crate) fn feed(&self, id: FeedId) -> &Feed {
-        &self.0[id.channel as usize].feeds[id.variant as usize]
+    /// The feed of a channel in one encoding, made if nobody has read it so far.
+    pub(crate) fn open_feed(&mut self, id: ChannelId, variant: u8) -> u32 {
+        let channel = &mut self.channels[id as usize];
+        if let Some(&(_, key)) = channel.feeds.iter().find(|(v, _)| *v == variant) {
+            return key;
+        }
+        let key = self.feeds.insert(Feed { channel: Some(id), variant, ..Feed::default() }) as u32;
+        channel.feeds.push((variant, key));
+        key
     }
 
-    pub(crate) fn feed_mut(&mut self, id: FeedId) -> &mut Feed {
-        &mut self.0[id.channel as usize].feeds[id.variant as usize]
+    /// The feeds of a channel: encoding and key.
+    pub(crate) fn of_channel(&self, channel: ChannelId) -> &[(u8, u32)] {
+        &self.channels[channel as usize].feeds
+    }
+
+    /// Removes a feed that nobody reads any more.
+    pub(crate) fn close_if_unread(&mut self, key: u32) {
+        let feed = &self.feeds[key as usize];
+        if !feed.subscribers.is_empty() || !feed.leaving.is_empty() {
+            return;
+        }
+        if let Some(channel) = feed.channel {
+            self.channels[channel as usize].feeds.retain(|(_, k)| *k != key);
+        }
+        self.memory -= feed.log.memory();
+        self.feeds.remove(key as usize);
+    }
+
+    pub(crate) fn get(&self, key: u32) -> Option<&Feed> {
+        self.feeds.get(key as usize)
+    }
+
+    pub(crate) fn feed(&self, key: u32) -> &Feed {
+        &self.feeds[key as usize]
+    }
+
+    /// A feed, for everything but its log.
+    pub(crate) fn feed_mut(&mut self, key: u32) -> &mut Feed {
+        &mut self.feeds[key as usize]
+    }
+
+    pub(crate) fn append(&mut self, key: u32, frame: &[u8]) {
+        self.change_log(key, |log| log.append(frame));
+    }
+
+    /// Gives back what nobody needs, where `oldest` is the smallest cursor of all readers.
+    pub(crate) fn trim(&mut self, key: u32, oldest: u64) {
+        self.change_log(key, |log| log.trim(oldest));
+    }
+
+    fn change_log(&mut self, key: u32, change: impl FnOnce(&mut Log)) {
+        let log = &mut self.feeds[key as usize].log;
+        self.memory -= log.memory();
+        change(log);
+        self.memory += log.memory();
     }
 
     /// Memory all logs hold together, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.0.iter().flat_map(|(_, c)| &c.feeds).map(|feed| feed.log.memory()).sum()
+        self.memory
+    }
+
+    /// All feeds, for checks.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Feed)> {
+        self.feeds.iter().map(|(key, feed)| (key as u32, feed))
     }
 }
 
@@ -201,9 +253,11 @@ mod tests {
     fn offsets_stay_absolute_when_the_tail_is_trimmed() {
         let mut log = log(&["one\n", "two\n", "three\n"]);
         log.trim(5); // in the middle of "two"
-        assert_eq!(log.since(5), b"wo\nthree\n");
-        assert_eq!(log.since(4), b"two\nthree\n", "the frame that is under way is kept whole");
+        assert_eq!(log.between(5, 14), b"wo\nthree\n");
+        assert_eq!(log.between(4, 8), b"two\n", "the frame that is under way is kept whole");
         assert_eq!(log.end(), 14);
+        log.trim(14);
+        assert_eq!((log.end(), log.memory()), (14, 0), "what nobody needs holds no memory");
     }
 
     #[test]
@@ -219,20 +273,27 @@ mod tests {
 
     #[test]
     fn frame_ends_survive_the_wrap_of_their_32_bits() {
-        let mut log = Log { base: u64::from(u32::MAX) - 2, ..Log::default() };
-        let start = log.end();
-        log.append(b"abcd");
-        log.append(b"efgh");
-        assert_eq!(log.frame_end(start + 1), start + 4);
-        assert_eq!(log.frame_end(start + 5), start + 8);
-        log.trim(start + 6);
-        assert_eq!(log.since(start + 4), b"efgh");
+        let mut log = Log { base: u64::from(u32::MAX) - 5, ..Log::default() };
+        log.append(b"one\n");
+        log.append(b"two\n");
+        let base = u64::from(u32::MAX) - 5;
+        assert_eq!(log.frame_end(base + 1), base + 4);
+        assert_eq!(log.frame_end(base + 5), base + 8);
+        log.trim(base + 4);
+        assert_eq!(log.between(base + 4, base + 8), b"two\n");
+        assert_eq!(log.frame_end(base + 6), base + 8);
     }
 
     #[test]
-    fn a_cleared_log_holds_no_memory_and_goes_on_counting() {
-        let mut log = log(&["one\n"]);
-        log.clear();
-        assert_eq!((log.memory(), log.end(), log.bytes.capacity()), (0, 4, 0));
+    fn an_encoding_that_nobody_reads_does_not_exist() {
+        let mut feeds = Feeds::default();
+        let channel = feeds.open_channel();
+        let key = feeds.open_feed(channel, 3);
+        assert_eq!(feeds.open_feed(channel, 3), key);
+        feeds.append(key, b"hello\n");
+        assert!(feeds.memory() >= 6);
+        feeds.close_if_unread(key);
+        assert!(feeds.of_channel(channel).is_empty());
+        assert_eq!(feeds.memory(), 0);
     }
 }

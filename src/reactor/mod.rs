@@ -9,13 +9,17 @@
 //! | one turn of the loop | [`turn`] |
 //! | what a handler may ask for | [`Net`] |
 //! | one log, many cursors | [`feed`], [`outbound`] |
+//! | who is waited for, and for how long | [`backpressure`] |
 //! | the life of a connection | [`connection`] |
 //! | who is let in | [`acceptor`] |
 //! | time-outs | [`deadlines`] |
 //! | epoll, sockets, signals | [`os`], behind [`platform`] |
 
 pub mod acceptor;
+pub(crate) mod backpressure;
+mod buffer;
 pub(crate) mod connection;
+mod counters;
 pub(crate) mod deadlines;
 pub mod feed;
 pub(crate) mod net;
@@ -25,8 +29,9 @@ pub mod platform;
 pub mod turn;
 
 pub use acceptor::TurnedAway;
-pub use feed::FeedId;
-pub use net::{Counters, Limits, Net, TURN_TIME_BOUNDS_US};
+pub use counters::{Counters, TURN_TIME_BOUNDS_US};
+pub use feed::ChannelId;
+pub use net::{Net, QueueFull};
 pub use platform::{Event, Peer, Platform, Socket};
 pub use turn::Reactor;
 
@@ -95,17 +100,29 @@ impl Consumed {
 pub enum Then {
     /// When more has arrived: what is left is not a whole frame.
     Read,
-    /// In the next turn: [`Handler::is_full`].
+    /// In the next turn: [`Net::is_turn_full`].
     Yield,
     /// At that time: the peer has to be slowed down. It is not read meanwhile, so nothing is lost.
     Pause(Millis),
+    /// When that channel is no longer throttled: [`Net::is_throttled`]. It is not read meanwhile either.
+    Wait(ChannelId),
+}
+
+/// What is left of the input of a connection that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest<'a> {
+    /// The handler was given everything; this is what it never consumed.
+    Unfinished(&'a [u8]),
+    /// This was deferred, and part of it the handler was never given. There was no time for it, so it is
+    /// dropped: what the peer had said before it closed its side is listened to for 5 s.
+    Unheard(&'a [u8]),
 }
 
 /// What the loop serves.
 ///
 /// A connection is `opened`, then `received`s, and ends in exactly one of two ways: the handler calls
-/// [`Net::close`] or [`Net::abort`] (at the latest in [`Handler::ended`]: the loop closes the
-/// connection after it), or the loop calls [`Handler::lost`].
+/// [`Net::close`] (at the latest in [`Handler::ended`]: the loop closes the connection after it), or the loop
+/// calls [`Handler::lost`].
 pub trait Handler {
     /// A connection was let in.
     fn opened(&mut self, _net: &mut Net, _id: ConnectionId, _peer: Peer) {}
@@ -113,24 +130,15 @@ pub trait Handler {
     /// A connection has said something. `input` is what it has not consumed so far and what is new.
     fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed;
 
-    /// A connection has said its last; `rest` is what was never consumed. The connection is closed
-    /// when everything queued for it is written.
-    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: &[u8]);
+    /// A connection has said its last. It is closed when everything queued for it is written.
+    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>);
 
     /// The time asked for by [`Net::wake_at`] has come.
     fn woken(&mut self, _net: &mut Net, _id: ConnectionId) {}
 
-    /// The loop has given up a connection. After [`Loss::Slow`] last words may still be queued, by
-    /// [`Net::send_control`]; they follow the end of a whole frame.
-    fn lost(&mut self, net: &mut Net, id: ConnectionId, loss: Loss);
-
-    /// Everything that was ready has been served: time to publish what came of it.
-    fn deliver(&mut self, _net: &mut Net) {}
-
-    /// As much is waiting to be published as one turn should: the loop reads nobody else before.
-    fn is_full(&self) -> bool {
-        false
-    }
+    /// The loop has given up a connection; what is it told at last, if it can be? That follows the end of a whole
+    /// frame.
+    fn lost(&mut self, net: &mut Net, id: ConnectionId, loss: Loss) -> Vec<u8>;
 
     /// When [`Handler::expired`] is next due.
     fn deadline(&self) -> Millis {

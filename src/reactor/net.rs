@@ -6,164 +6,80 @@
 //! another.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
-use std::time::Duration;
+use std::rc::Rc;
 
-use ipnet::IpNet;
 use slab::Slab;
 
-use super::connection::{Connection, FLUSH_TIME_MAX, Pace, Phase, Subscription};
+use super::connection::{Connection, Deferred, FLUSH_TIME_MAX, Life, Origin, Reading, Subscription, UNREAD_REPLIES_MAX, Writing};
+use super::counters::Counters;
 use super::deadlines::Deadlines;
-use super::feed::{Channels, FeedId, Log};
-use super::outbound::Outbound;
+use super::feed::{ChannelId, Feeds, Log};
+use super::outbound::{Cause, Outbound};
 use super::{ConnectionId, Loss};
 use crate::clock::{Millis, Now};
+use crate::limits::Limits;
 
-/// Own replies a peer may leave unread before its requests are no longer read, in bytes.
-pub(super) const UNREAD_REPLIES_MAX: usize = 64 * 1024;
+/// One turn publishes and answers no more than about so many bytes before the loop reads somebody else, and no
+/// more than a quarter of what a feed keeps: so no turn takes a feed from its high watermark to its end.
+const SPENT_PER_TURN_MAX: usize = 64 * 1024;
 
-/// What the loop grants to its peers. `None` turns a limit off.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Connections open at once (`--max-connections`).
-    pub connections_max: Option<usize>,
-    /// Connections open at once from one address (`--max-per-ip`).
-    pub per_ip_max: Option<usize>,
-    /// Addresses that `per_ip_max` does not count, and that a handler may spare too (`--exempt`).
-    pub exempt: Vec<IpNet>,
-    /// Bytes that a feed keeps for those who are behind, and bytes that one connection may have
-    /// waiting besides its feed (`--feed-bytes`).
-    pub feed_bytes_max: Option<u64>,
-    /// Bytes that all feeds and queues hold together (`--max-buffered-bytes`).
-    pub buffered_bytes_max: Option<usize>,
-    /// How long a peer may accept nothing while something waits for it (`--stall`).
-    pub stall_time_max: Option<Duration>,
-}
-
-impl Default for Limits {
-    /// No limits, apart from what slow peers may cost: 256 KiB and 10 s each, and 64 MiB together.
-    fn default() -> Self {
-        Self {
-            connections_max: None,
-            per_ip_max: None,
-            exempt: Vec::new(),
-            feed_bytes_max: Some(256 * 1024),
-            buffered_bytes_max: Some(64 * 1024 * 1024),
-            stall_time_max: Some(Duration::from_secs(10)),
-        }
-    }
-}
-
-impl Limits {
-    /// Whether `ip` is on the list of those who are spared.
-    #[must_use]
-    pub fn is_exempt(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        self.exempt.iter().any(|net| net.contains(&ip))
-    }
-}
-
-/// What the loop has counted since it started.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Counters {
-    /// Connections accepted and let in.
-    pub accepted: u64,
-    /// Connections refused for `connections_max`.
-    pub refused_full: u64,
-    /// Connections refused for `per_ip_max`.
-    pub refused_per_ip: u64,
-    /// Errors of `accept(2)`, those included that concern one connection only.
-    pub accept_errors: u64,
-    /// Bytes read from peers.
-    pub bytes_in: u64,
-    /// Bytes written to peers.
-    pub bytes_out: u64,
-    /// Writes that moved at least one byte.
-    pub writes: u64,
-    /// Writes that met a full socket.
-    pub blocked_writes: u64,
-    /// Changes of interest: `epoll_ctl(2)` after the first registration.
-    pub interest_changes: u64,
-    /// Frames published, counted once per subscriber they were meant for.
-    pub deliveries: u64,
-    /// Peers given up for being slow.
-    pub lost_slow: u64,
-    /// Peers whose connection broke.
-    pub lost_broken: u64,
-    /// Times that producers were held for a reader that was behind.
-    pub holds: u64,
-    /// Times that a peer's input was put off for its rate.
-    pub pauses: u64,
-    /// Turns of the loop that are over.
-    pub turns: u64,
-    /// What they took, without waiting, in microseconds.
-    pub busy_us: u64,
-    /// How many took at most as long as each of [`TURN_TIME_BOUNDS_US`], and longer than the one before.
-    pub turn_times: [u64; TURN_TIME_BOUNDS_US.len()],
-}
-
-/// Upper bounds of the histogram of turn times, in microseconds.
-pub const TURN_TIME_BOUNDS_US: [u64; 10] =
-    [50, 100, 250, 500, 1_000, 2_500, 10_000, 50_000, 250_000, 1_000_000];
-
-impl Counters {
-    pub(super) fn count_turn(&mut self, busy: Duration) {
-        let busy_us = busy.as_micros() as u64;
-        self.turns += 1;
-        self.busy_us += busy_us;
-        if let Some(bucket) = TURN_TIME_BOUNDS_US.iter().position(|&bound| busy_us <= bound) {
-            self.turn_times[bucket] += 1;
-        }
-    }
-}
+/// A queue is full: its owner has not read the last ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueFull;
 
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub struct Net {
     pub(super) now: Now,
-    pub(super) limits: Limits,
+    pub(super) limits: Rc<Limits>,
     pub(super) counters: Counters,
     pub(super) connections: Slab<Connection>,
-    pub(super) channels: Channels,
+    pub(super) feeds: Feeds,
     pub(super) deadlines: Deadlines,
     /// Connections to serve, in order.
     pub(super) ready: VecDeque<ConnectionId>,
     /// Connections that have something to send besides their feed, or that can be sent to again.
     pub(super) unsent: Vec<ConnectionId>,
     /// Feeds that have grown since they were last flushed.
-    pub(super) dirty: Vec<FeedId>,
-    /// Connections the loop has given up, for *reap* to tell the handler.
-    pub(super) lost: Vec<(ConnectionId, Loss)>,
-    /// Connections that could no longer be written to.
-    pub(super) broken: Vec<ConnectionId>,
-    /// Connections to remove.
-    pub(super) gone: Vec<ConnectionId>,
-    /// Bytes waiting in inserts and inputs of all connections; the feeds count their own.
-    pub(super) queued_bytes: usize,
+    pub(super) dirty: Vec<u32>,
+    /// Feeds that somebody has left who was behind.
+    pub(super) to_trim: Vec<u32>,
+    /// Connections that are doomed or gone, for *reap*.
+    pub(super) ending: VecDeque<ConnectionId>,
+    /// Connections whose input is deferred because they have said too much.
+    pub(super) paused: usize,
+    /// Memory held for single connections, in bytes; the feeds count their own.
+    memory: usize,
+    /// So many bytes this turn has published and answered already.
+    pub(super) spent: usize,
     next_generation: u32,
+    /// Where frames are encoded; kept for its memory.
+    frame: Vec<u8>,
 }
 
 impl Net {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Rc<Limits>) -> Self {
         Self {
             now: Now::default(),
             limits,
             counters: Counters::default(),
             connections: Slab::new(),
-            channels: Channels::default(),
+            feeds: Feeds::default(),
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),
             unsent: Vec::new(),
             dirty: Vec::new(),
-            lost: Vec::new(),
-            broken: Vec::new(),
-            gone: Vec::new(),
-            queued_bytes: 0,
+            to_trim: Vec::new(),
+            ending: VecDeque::new(),
+            paused: 0,
+            memory: 0,
+            spent: 0,
             next_generation: 0,
+            frame: Vec::new(),
         }
     }
 
-    /// The time of this turn.
+    /// The time of this turn. Time in which the whole process was stopped does not count as monotonic time.
     #[must_use]
     pub fn now(&self) -> Now {
         self.now
@@ -181,16 +97,16 @@ impl Net {
         &self.limits
     }
 
-    /// Bytes held for peers that have not taken them yet: all feeds and queues.
+    /// Bytes of memory held for peers that have not taken them, or not said the rest, yet: all feeds and queues.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
-        self.queued_bytes + self.channels.memory()
+        self.memory + self.feeds.memory()
     }
 
-    /// Bytes held in all feeds.
+    /// Bytes of memory held in all feeds.
     #[must_use]
     pub fn feed_bytes(&self) -> usize {
-        self.channels.memory()
+        self.feeds.memory()
     }
 
     /// Connections that are open, those included that are closing.
@@ -199,134 +115,183 @@ impl Net {
         self.connections.len()
     }
 
-    /// Opens a channel with empty feeds.
-    pub fn open_channel(&mut self) -> u32 {
-        self.channels.open()
+    /// Opens a channel.
+    pub fn open_channel(&mut self) -> ChannelId {
+        self.feeds.open_channel()
     }
 
-    /// Closes a channel that nobody is subscribed to.
-    ///
-    /// # Panics
-    /// If somebody is.
-    pub fn close_channel(&mut self, channel: u32) {
-        self.channels.close(channel);
-        self.dirty.retain(|feed| feed.channel != channel);
+    /// Closes a channel. Those who are still subscribed get what was published before.
+    pub fn close_channel(&mut self, channel: ChannelId) {
+        for id in self.feeds.close_channel(channel).throttle.deferred {
+            self.resume(id);
+        }
     }
 
-    /// Whether anybody reads `feed`; if not, there is no need to encode anything for it.
-    #[must_use]
-    pub fn has_subscribers(&self, feed: FeedId) -> bool {
-        !self.channels.feed(feed).subscribers.is_empty()
+    /// Whether a channel waits for a reader that is behind. Its subscribers are not read meanwhile; for others
+    /// who want to publish there is [`Then::Wait`](super::Then::Wait).
+    pub fn is_throttled(&mut self, channel: ChannelId) -> bool {
+        self.feeds.channel(channel).is_some_and(|channel| channel.throttle.waited_for > 0)
     }
 
-    /// Sends `frame` to all subscribers of `feed`.
-    pub fn publish(&mut self, feed: FeedId, frame: &[u8]) {
-        self.publish_except(feed, frame, None);
+    /// Publishes one event to all subscribers of a channel but `except`. `encode` appends it, as one or more
+    /// whole frames, in the encoding that it is asked for; it is asked for each that somebody reads, once.
+    pub fn publish(
+        &mut self,
+        channel: ChannelId,
+        except: Option<ConnectionId>,
+        mut encode: impl FnMut(u8, &mut Vec<u8>),
+    ) {
+        let mut frame = std::mem::take(&mut self.frame);
+        let mut longest = 0;
+        for index in 0..self.feeds.of_channel(channel).len() {
+            let (variant, key) = self.feeds.of_channel(channel)[index];
+            if self.feeds.feed(key).subscribers.is_empty() {
+                continue;
+            }
+            frame.clear();
+            encode(variant, &mut frame);
+            longest = longest.max(frame.len());
+            self.append(key, &frame, except);
+        }
+        self.frame = frame;
+        self.spent += longest;
     }
 
-    /// Sends `frame`, one whole frame of the feed's encoding, to all subscribers of `feed` but `except`.
-    pub fn publish_except(&mut self, id: FeedId, frame: &[u8], except: Option<ConnectionId>) {
-        let feed = self.channels.feed_mut(id);
-        if feed.subscribers.is_empty() || frame.is_empty() {
+    fn append(&mut self, key: u32, frame: &[u8], except: Option<ConnectionId>) {
+        if frame.is_empty() {
             return;
         }
+        self.feeds.append(key, frame);
+        let feed = self.feeds.feed_mut(key);
         self.counters.deliveries += feed.subscribers.len() as u64;
-        feed.append(frame);
-        if !feed.dirty {
-            feed.dirty = true;
-            self.dirty.push(id);
+        if !std::mem::replace(&mut feed.is_dirty, true) {
+            self.dirty.push(key);
         }
         if let Some(except) = except
             && let Some(connection) = find(&mut self.connections, except)
-            && connection.subscription.is_some_and(|s| s.feed == id)
+            && connection.subscription.is_some_and(|s| s.feed == key && !s.is_leaving)
         {
             self.counters.deliveries -= 1;
+            self.memory -= connection.outbound.memory();
             connection.outbound.skip_last(&feed.log, frame.len());
+            self.memory += connection.outbound.memory();
         }
     }
 
-    /// Sends `bytes`, one or more whole frames, to one connection. Does nothing if it is no longer open.
-    ///
-    /// A connection that has more than `feed_bytes_max` waiting already is given up as slow.
+    /// Sends `bytes`, one or more whole frames, to one connection, as the answer to what it said. Does nothing if
+    /// it is no longer open. It is not read while it leaves more than 64 KiB of its answers unread.
     pub fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
-        let limit = self.limits.feed_bytes_max.unwrap_or(u64::MAX);
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        if connection.phase == Phase::Open && connection.outbound.inserted() as u64 > limit {
-            self.lose(id, Loss::Slow);
-        } else {
-            self.send_control(id, bytes);
+        if self.is_open(id) {
+            self.spent += bytes.len();
+            self.insert(id, bytes, Cause::Own);
         }
     }
 
-    /// As [`Net::send`], beyond any limit: for control frames, and for the reason of a close.
-    pub fn send_control(&mut self, id: ConnectionId, bytes: &[u8]) {
+    /// Sends `bytes`, one or more whole frames, to one connection because somebody else wants it.
+    ///
+    /// # Errors
+    /// It has not read the last ones: more than `feed_bytes` of them are waiting.
+    pub fn try_send(&mut self, id: ConnectionId, bytes: &[u8]) -> Result<(), QueueFull> {
+        if self.is_queue_full(id) {
+            return Err(QueueFull);
+        }
+        if self.is_open(id) {
+            self.spent += bytes.len();
+            self.insert(id, bytes, Cause::Others);
+        }
+        Ok(())
+    }
+
+    /// Whether [`Net::try_send`] would refuse.
+    #[must_use]
+    pub fn is_queue_full(&self, id: ConnectionId) -> bool {
+        let connection = self.connections.get(id.index as usize).filter(|c| c.id == id);
+        connection.is_some_and(|c| self.limits.feed_bytes.is_some_and(|max| c.outbound.of_others() >= max))
+    }
+
+    pub(super) fn insert(&mut self, id: ConnectionId, bytes: &[u8], cause: Cause) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        if connection.phase != Phase::Open || connection.is_broken {
+        if connection.writing == Writing::Broken || !matches!(connection.life, Life::Open | Life::Closing { .. }) {
             return;
         }
-        match connection.subscription {
-            Some(s) => connection.outbound.insert(&self.channels.feed(s.feed).log, bytes),
-            None => connection.outbound.insert(&Log::default(), bytes),
-        }
-        self.queued_bytes += bytes.len();
+        let empty;
+        let log = match connection.subscription {
+            Some(s) => &self.feeds.feed(s.feed).log,
+            None => {
+                empty = Log::default();
+                &empty
+            }
+        };
+        self.memory -= connection.outbound.memory();
+        connection.outbound.insert(log, bytes, cause);
+        self.memory += connection.outbound.memory();
         self.note_unsent(id);
     }
 
-    /// Moves a connection to `feed`: it gets what is published from now on, after what it was still
-    /// to be sent from its last feed.
-    pub fn subscribe(&mut self, id: ConnectionId, feed: FeedId) {
-        self.unsubscribe(id);
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        if connection.phase != Phase::Open || connection.is_broken {
+    /// Says how many bytes of a connection's input the handler keeps itself, so that they are counted.
+    pub fn keeps(&mut self, id: ConnectionId, bytes: usize) {
+        if let Some(connection) = find(&mut self.connections, id) {
+            self.memory -= connection.kept_bytes as usize;
+            connection.kept_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.memory += connection.kept_bytes as usize;
+        }
+    }
+
+    /// As much was published and answered as one turn should: whoever has more to say does so in the next one.
+    #[must_use]
+    pub fn is_turn_full(&self) -> bool {
+        let quarter = self.limits.feed_bytes.map_or(usize::MAX, |max| max / 4);
+        self.spent >= SPENT_PER_TURN_MAX.min(quarter)
+    }
+
+    /// Moves a connection to a channel, in one encoding of its events: it gets what is published from now on,
+    /// after what it was still to be sent from its last one.
+    pub fn subscribe(&mut self, id: ConnectionId, channel: ChannelId, variant: u8) {
+        if !self.is_open(id) {
             return;
         }
-        let subscribers = &mut self.channels.feed_mut(feed).subscribers;
-        let position = subscribers.len() as u32;
-        subscribers.push(id.index);
-        connection.subscription = Some(Subscription { feed, position, is_behind: false });
-        connection.outbound.attach(&self.channels.feed(feed).log);
+        let key = self.feeds.open_feed(channel, variant);
+        if find(&mut self.connections, id).and_then(|c| c.subscription).is_some_and(|s| s.feed == key) {
+            return;
+        }
+        let end = self.feeds.feed(key).log.end();
+        self.leave_feed(id, |outbound, log| outbound.move_to(log, end));
+        let feed = self.feeds.feed_mut(key);
+        let position = feed.subscribers.len() as u32;
+        feed.subscribers.push(id.index);
+        if let Some(connection) = find(&mut self.connections, id) {
+            connection.subscription = Some(Subscription { feed: key, position, is_leaving: false, is_behind: false });
+        }
     }
 
     /// Whether a connection can still be sent to.
     #[must_use]
     pub fn is_open(&self, id: ConnectionId) -> bool {
-        self.connections
-            .get(id.index as usize)
-            .is_some_and(|c| c.id == id && c.phase == Phase::Open && !c.is_broken)
+        self.connections.get(id.index as usize).is_some_and(|c| c.id == id && c.is_open())
     }
 
-    /// Takes a connection off its feed; what it was still to be sent from it stays queued.
-    pub fn unsubscribe(&mut self, id: ConnectionId) {
-        if find(&mut self.connections, id).is_some_and(|c| c.subscription.is_some()) {
-            self.leave_feed(id, |outbound, log| outbound.detach(log, 0));
-        }
+    /// Whether a connection has said something that the handler was not given so far.
+    #[must_use]
+    pub fn has_input(&self, id: ConnectionId) -> bool {
+        self.connections.get(id.index as usize).is_some_and(|c| c.id == id && c.has_input())
     }
 
     /// Closes a connection when all that is queued for it has been written. The handler hears nothing
     /// of it any more.
     pub fn close(&mut self, id: ConnectionId) {
-        match find(&mut self.connections, id).map(|c| c.phase) {
-            Some(Phase::Open) => self.unsubscribe(id),
-            // It leaves its feed at once: the handler may close the channel before *reap* comes.
-            Some(Phase::Poisoned) => return self.abort(id),
-            Some(Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Gone) | None => return,
-        }
         let until = self.now.monotonic.after(FLUSH_TIME_MAX);
         let Some(connection) = find(&mut self.connections, id) else { return };
-        if connection.is_broken {
-            return self.remove(id);
+        match connection.life {
+            Life::Open if connection.writing != Writing::Broken => {
+                connection.life = Life::Closing { until };
+                self.drop_input(id);
+                self.stop_at_end(id);
+                self.note_unsent(id);
+                self.arm(id);
+            }
+            Life::Open | Life::Doomed(_) => self.remove(id),
+            Life::Closing { .. } | Life::Lingering { .. } | Life::Gone => {}
         }
-        connection.phase = Phase::Closing { until };
-        self.queued_bytes -= connection.input.capacity();
-        connection.input = Vec::new();
-        self.note_unsent(id);
-        self.arm(id);
-    }
-
-    /// Closes a connection at once, whatever is queued for it. The handler hears nothing of it any more.
-    pub fn abort(&mut self, id: ConnectionId) {
-        self.leave_feed(id, |outbound, _| *outbound = Outbound::default());
-        self.remove(id);
     }
 
     /// Asks for [`Handler::woken`](super::Handler::woken) at `at`, or at the next tick of the clock if
@@ -346,21 +311,20 @@ impl Net {
         find(&mut self.connections, id)
     }
 
-    pub(super) fn insert(&mut self, counted_as: Option<IpAddr>) -> ConnectionId {
+    pub(super) fn open(&mut self, origin: Origin) -> ConnectionId {
         // Generation 0 belongs to the tokens that are not connections.
         self.next_generation = self.next_generation.wrapping_add(1).max(1);
         let entry = self.connections.vacant_entry();
         let id = ConnectionId { index: entry.key() as u32, generation: self.next_generation };
-        entry.insert(Connection::new(id, counted_as));
+        entry.insert(Connection::new(id, origin));
         id
     }
 
     /// Queues a connection for the phase *serve*, once.
     pub(super) fn note_ready(&mut self, id: ConnectionId) {
         if let Some(connection) = find(&mut self.connections, id)
-            && !connection.is_queued
+            && !std::mem::replace(&mut connection.is_listed_ready, true)
         {
-            connection.is_queued = true;
             self.ready.push_back(id);
         }
     }
@@ -368,210 +332,327 @@ impl Net {
     /// Queues a connection for the phase *flush*, once.
     pub(super) fn note_unsent(&mut self, id: ConnectionId) {
         if let Some(connection) = find(&mut self.connections, id)
-            && !connection.is_unsent
+            && !std::mem::replace(&mut connection.is_listed_unsent, true)
         {
-            connection.is_unsent = true;
             self.unsent.push(id);
         }
     }
 
-    /// Sees to it that the next deadline of a connection is among the deadlines.
+    /// Sets the deadline of a connection, after something was changed that it depends on.
     pub(super) fn arm(&mut self, id: ConnectionId) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        let at = connection.deadline(&self.limits);
-        if at < connection.armed_at {
-            connection.armed_behind = connection.armed_at;
-            connection.armed_at = at;
-            self.deadlines.push(at, id);
+        if let Some(connection) = find(&mut self.connections, id) {
+            let at = connection.deadline(&self.limits);
+            self.deadlines.set(id.index, at);
         }
     }
 
     /// Gives up a connection: nothing is queued for it from here on, and *reap* tells the handler.
-    pub(super) fn lose(&mut self, id: ConnectionId, loss: Loss) {
+    pub(super) fn doom(&mut self, id: ConnectionId, loss: Loss) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        match connection.phase {
-            Phase::Open => {
-                connection.phase = Phase::Poisoned;
-                self.lost.push((id, loss));
+        match connection.life {
+            Life::Open => {
+                connection.life = Life::Doomed(loss);
+                self.ending.push_back(id);
                 match loss {
                     Loss::Slow => self.counters.lost_slow += 1,
                     Loss::Broken => self.counters.lost_broken += 1,
                 }
+                self.set_deferred(id, Deferred::No);
+                self.set_waited_for(id, false);
+                self.arm(id);
             }
-            Phase::Poisoned => {}
-            Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Gone => self.remove(id),
+            Life::Closing { .. } | Life::Lingering { .. } => self.remove(id),
+            Life::Doomed(_) | Life::Gone => {}
         }
     }
 
     /// Lets *reap* remove a connection.
     pub(super) fn remove(&mut self, id: ConnectionId) {
         if let Some(connection) = find(&mut self.connections, id)
-            && connection.phase != Phase::Gone
+            && connection.life != Life::Gone
         {
-            connection.phase = Phase::Gone;
-            self.gone.push(id);
+            if !matches!(connection.life, Life::Doomed(_)) {
+                self.ending.push_back(id);
+            }
+            connection.life = Life::Gone;
+            self.set_deferred(id, Deferred::No);
+            self.arm(id);
         }
     }
 
-    /// Drops all that is queued but the rest of a frame that has been sent in part, so that last words
-    /// can follow; the connection is open again for them.
-    pub(super) fn cut(&mut self, id: ConnectionId) {
-        self.leave_feed(id, Outbound::cut);
+    /// The last of a connection: whatever was held for it is given back.
+    pub(super) fn forget(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.drop_input(id);
+        self.keeps(id, 0);
+        self.leave_feed(id, |outbound, _| *outbound = Outbound::default());
+        self.deadlines.set(id.index, Millis::NEVER);
+        find(&mut self.connections, id)?;
+        self.connections.try_remove(id.index as usize)
+    }
+
+    /// Drops all that is queued but the rest of a frame that has been sent in part, and closes the connection
+    /// behind `last_words`.
+    pub(super) fn close_behind(&mut self, id: ConnectionId, last_words: &[u8]) {
+        self.release(id);
         if let Some(connection) = find(&mut self.connections, id) {
-            connection.phase = Phase::Open;
+            connection.life = Life::Closing { until: self.now.monotonic.after(FLUSH_TIME_MAX) };
+        }
+        self.insert(id, last_words, Cause::Own);
+        self.note_unsent(id);
+        self.arm(id);
+    }
+
+    /// The peer can no longer be written to. It is read to its end all the same: what it said before it
+    /// went away counts. What is queued for it is thrown away, in each *flush* again.
+    pub(super) fn break_output(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.life != Life::Open {
+            return self.remove(id);
+        }
+        connection.writing = Writing::Broken;
+        connection.progress_at = Millis::NEVER;
+        self.discard_output(id);
+        self.note_broken(id);
+    }
+
+    /// The connection is broken. What has arrived is still read, unless the peer would have to wait for that.
+    pub(super) fn note_broken(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        connection.reading = Reading::Broken;
+        match connection.deferred {
+            Deferred::Paused { .. } | Deferred::Throttled => self.doom(id, Loss::Broken),
+            Deferred::No | Deferred::Yielded => self.note_ready(id),
+        }
+    }
+
+    /// Throws away what is queued for a connection.
+    pub(super) fn discard_output(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        self.memory -= connection.outbound.memory();
+        match connection.subscription {
+            Some(s) => connection.outbound.skip_all(&self.feeds.feed(s.feed).log),
+            None => connection.outbound = Outbound::default(),
+        }
+        self.memory += connection.outbound.memory();
+        self.update_lag(id.index);
+    }
+
+    /// The peer has taken the next `count` bytes.
+    pub(super) fn sent(&mut self, slot: u32, count: usize) {
+        let now = self.now.monotonic;
+        let connection = &mut self.connections[slot as usize];
+        let was_choked = connection.outbound.own() > UNREAD_REPLIES_MAX;
+        self.memory -= connection.outbound.memory();
+        connection.outbound.advance(count);
+        self.memory += connection.outbound.memory();
+        connection.progress_at = now;
+        if let Some(slowest) = self.limits.slowest {
+            connection.reader.took(count, slowest, now);
+        }
+        self.counters.writes += 1;
+        self.counters.bytes_out += count as u64;
+        if was_choked && connection.outbound.own() <= UNREAD_REPLIES_MAX {
+            // It was not read while its own replies waited.
+            let id = connection.id;
+            self.note_ready(id);
+        }
+    }
+
+    /// Gives back what is held for a connection that was given up; what it hears last follows the frame that has
+    /// been sent in part.
+    pub(super) fn release(&mut self, id: ConnectionId) {
+        self.leave_feed(id, Outbound::cut);
+        self.drop_input(id);
+    }
+
+    /// Changes why a connection's input is deferred.
+    pub(super) fn set_deferred(&mut self, id: ConnectionId, next: Deferred) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let last = std::mem::replace(&mut connection.deferred, next);
+        let is_paused = |deferred| usize::from(matches!(deferred, Deferred::Paused { .. }));
+        self.paused = self.paused + is_paused(next) - is_paused(last);
+    }
+
+    /// Keeps `input` until the handler takes it.
+    pub(super) fn set_input(&mut self, id: ConnectionId, input: Vec<u8>) {
+        if let Some(connection) = find(&mut self.connections, id) {
+            self.memory = self.memory - connection.input.capacity() + input.capacity();
+            connection.input = input;
+        }
+    }
+
+    /// Takes what was kept of a connection's input.
+    pub(super) fn take_input(&mut self, id: ConnectionId) -> Vec<u8> {
+        let Some(connection) = find(&mut self.connections, id) else { return Vec::new() };
+        let input = std::mem::take(&mut connection.input);
+        self.memory -= input.capacity();
+        input
+    }
+
+    fn drop_input(&mut self, id: ConnectionId) {
+        self.take_input(id);
+        self.set_deferred(id, Deferred::No);
+    }
+
+    /// Whether a connection has to be left unread for now, for the sake of its readers or its own. It is queued
+    /// again when that is over.
+    pub(super) fn must_wait(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = find(&mut self.connections, id) else { return true };
+        if connection.outbound.own() > UNREAD_REPLIES_MAX {
+            // Its own replies wait: flushing them queues it again.
+            return true;
+        }
+        let channel = connection.subscription.and_then(|s| self.feeds.feed(s.feed).channel);
+        channel.is_some_and(|channel| self.defer_if_throttled(id, channel))
+    }
+
+    /// Defers a connection's input until `channel` is no longer throttled; false if it is not.
+    pub(super) fn defer_if_throttled(&mut self, id: ConnectionId, channel: ChannelId) -> bool {
+        let Some(channel) = self.feeds.channel(channel).filter(|c| c.throttle.waited_for > 0) else { return false };
+        if find(&mut self.connections, id).is_some_and(|c| c.deferred != Deferred::Throttled) {
+            channel.throttle.deferred.push(id);
+            self.set_deferred(id, Deferred::Throttled);
+        }
+        true
+    }
+
+    /// Goes on with a connection whose input was deferred.
+    pub(super) fn resume(&mut self, id: ConnectionId) {
+        if find(&mut self.connections, id).is_some_and(|c| c.deferred != Deferred::No) {
+            self.set_deferred(id, Deferred::Yielded);
+            self.note_ready(id);
+            self.arm(id);
         }
     }
 
     /// How many bytes a connection is behind in its feed; the feed counts those who are.
-    pub(super) fn update_lag(&mut self, key: u32) -> u64 {
-        let connection = &mut self.connections[key as usize];
+    pub(super) fn update_lag(&mut self, slot: u32) -> u64 {
+        let connection = &mut self.connections[slot as usize];
         let Some(subscription) = &mut connection.subscription else { return 0 };
-        let feed = self.channels.feed_mut(subscription.feed);
-        let lag = feed.log.end() - connection.outbound.cursor();
-        match (std::mem::replace(&mut subscription.is_behind, lag > 0), lag > 0) {
-            (false, true) => feed.behind += 1,
-            (true, false) => feed.one_caught_up(),
-            _ => {}
+        let feed = self.feeds.feed_mut(subscription.feed);
+        let lag = connection.outbound.lag(&feed.log);
+        feed.behind = feed.behind + u32::from(lag > 0) - u32::from(subscription.is_behind);
+        if subscription.is_behind && lag == 0 && !std::mem::replace(&mut feed.wants_trim, true) {
+            self.to_trim.push(subscription.feed);
         }
+        subscription.is_behind = lag > 0;
         lag
     }
 
-    /// Bytes held for one connection: its own queues, and its share of what its feed keeps for those
-    /// who are behind.
-    pub(super) fn held_for(&self, connection: &Connection) -> usize {
-        let lag = connection.subscription.map_or(0, |subscription| {
-            let feed = self.channels.feed(subscription.feed);
-            (feed.log.end() - connection.outbound.cursor()) / u64::from(feed.behind.max(1))
-        });
-        lag as usize + connection.outbound.inserted() + connection.input.capacity()
-    }
-
-    /// Takes note that the peer can no longer be written to. It is read to its end all the same: what
-    /// it said before it went away counts.
-    pub(super) fn break_off(&mut self, id: ConnectionId) {
-        self.leave_feed(id, |outbound, _| *outbound = Outbound::default());
+    /// Brings up to date whether the channel of a reader, `lag` bytes behind, has to wait for it.
+    pub(super) fn update_throttle(&mut self, id: ConnectionId, lag: u64) {
+        let (Some(feed_bytes), Some(_)) = (self.limits.feed_bytes, self.limits.slowest) else { return };
+        let now = self.now.monotonic;
         if let Some(connection) = find(&mut self.connections, id) {
-            connection.readable = true;
-            connection.read_closed = true;
+            let is_waited_for = connection.reader.must_be_waited_for(lag, feed_bytes as u64, now);
+            self.set_waited_for(id, is_waited_for);
         }
-        self.note_ready(id);
     }
 
-    /// Brings the pace of a reader up to date; see [`Pace`].
-    pub(super) fn update_pace(&mut self, id: ConnectionId) {
-        let Some(limit) = self.limits.feed_bytes_max else { return };
+    fn set_waited_for(&mut self, id: ConnectionId, is_waited_for: bool) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        let Some(subscription) = connection.subscription else { return };
-        let lag = self.channels.feed(subscription.feed).log.end() - connection.outbound.cursor();
-        let next = connection.next_pace(lag, limit, self.now.monotonic);
-        self.set_pace(id, next);
-    }
-
-    fn set_pace(&mut self, id: ConnectionId, next: Pace) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        let Some(subscription) = connection.subscription else { return };
-        let was_holding = matches!(connection.pace, Pace::Holding { .. });
-        let is_holding = matches!(next, Pace::Holding { .. });
-        connection.pace = next;
-        let channel = self.channels.channel(subscription.feed.channel);
-        if is_holding && !was_holding {
-            channel.holders += 1;
-            self.counters.holds += 1;
+        let was_waited_for = std::mem::replace(&mut connection.reader.is_waited_for, is_waited_for);
+        let channel = connection.subscription.and_then(|s| self.feeds.feed(s.feed).channel);
+        let Some(channel) = channel.and_then(|channel| self.feeds.channel(channel)) else { return };
+        if was_waited_for == is_waited_for {
+            return;
         }
-        if was_holding && !is_holding {
-            channel.holders -= 1;
-            if channel.holders == 0 {
-                for id in std::mem::take(&mut channel.parked) {
-                    self.note_ready(id);
-                }
+        let throttle = &mut channel.throttle;
+        if is_waited_for {
+            self.counters.throttles += u64::from(throttle.waited_for == 0);
+            throttle.waited_for += 1;
+            return;
+        }
+        throttle.waited_for -= 1;
+        if throttle.waited_for == 0 {
+            for id in std::mem::take(&mut throttle.deferred) {
+                self.resume(id);
             }
         }
+    }
+
+    /// What is published from now on is not for this connection any more.
+    fn stop_at_end(&mut self, id: ConnectionId) {
+        self.set_waited_for(id, false);
+        if self.update_lag_of(id) == 0 {
+            return self.leave_feed(id, |outbound, log| outbound.move_to(log, 0));
+        }
+        let Some(subscription) = self.leave_list(id) else { return };
+        let feed = self.feeds.feed_mut(subscription.feed);
+        let position = feed.leaving.len() as u32;
+        feed.leaving.push(id.index);
+        if let Some(connection) = find(&mut self.connections, id) {
+            connection.outbound.stop_at_end(&feed.log);
+            connection.subscription = Some(Subscription { position, is_leaving: true, ..subscription });
+        }
+    }
+
+    fn update_lag_of(&mut self, id: ConnectionId) -> u64 {
+        if find(&mut self.connections, id).is_some() { self.update_lag(id.index) } else { 0 }
     }
 
     /// Takes a connection off its feed, if it has one; `part` decides what becomes of the queued bytes.
     fn leave_feed(&mut self, id: ConnectionId, part: impl FnOnce(&mut Outbound, &Log)) {
-        self.set_pace(id, Pace::Fresh);
+        self.set_waited_for(id, false);
+        let left = self.leave_list(id);
         let Some(connection) = find(&mut self.connections, id) else { return };
-        self.queued_bytes -= connection.outbound.inserted();
-        match connection.subscription.take() {
+        self.memory -= connection.outbound.memory();
+        match left {
             None => part(&mut connection.outbound, &Log::default()),
-            Some(Subscription { feed: feed_id, position, is_behind }) => {
-                let feed = self.channels.feed_mut(feed_id);
-                part(&mut connection.outbound, &feed.log);
-                if is_behind {
-                    feed.one_caught_up();
-                }
-                feed.subscribers.swap_remove(position as usize);
-                if let Some(&moved) = feed.subscribers.get(position as usize)
-                    && let Some(subscription) = &mut self.connections[moved as usize].subscription
-                {
-                    subscription.position = position;
+            Some(subscription) => {
+                part(&mut connection.outbound, &self.feeds.feed(subscription.feed).log);
+                let feed = self.feeds.feed_mut(subscription.feed);
+                if subscription.is_behind {
+                    feed.behind -= 1;
+                    if !std::mem::replace(&mut feed.wants_trim, true) {
+                        self.to_trim.push(subscription.feed);
+                    }
                 }
             }
         }
-        self.queued_bytes += find(&mut self.connections, id).map_or(0, |c| c.outbound.inserted());
-        self.note_unsent(id);
+        self.memory += connection.outbound.memory();
+        if let Some(subscription) = left {
+            self.feeds.close_if_unread(subscription.feed);
+        }
     }
 
-    /// Whether `connection` has to be left unread for now, for the sake of its readers or its own.
-    pub(super) fn must_wait(&mut self, id: ConnectionId) -> bool {
-        let Some(connection) = find(&mut self.connections, id) else { return true };
-        if connection.outbound.inserted() > UNREAD_REPLIES_MAX {
-            // Its own replies wait: flushing them queues it again.
-            return true;
+    /// Takes a connection off the list of its feed that it is on.
+    fn leave_list(&mut self, id: ConnectionId) -> Option<Subscription> {
+        let subscription = find(&mut self.connections, id)?.subscription.take()?;
+        let list = self.feeds.feed_mut(subscription.feed).list(subscription.is_leaving);
+        list.swap_remove(subscription.position as usize);
+        if let Some(&moved) = list.get(subscription.position as usize)
+            && let Some(moved) = &mut self.connections[moved as usize].subscription
+        {
+            moved.position = subscription.position;
         }
-        let Some(subscription) = connection.subscription else { return false };
-        let channel = self.channels.channel(subscription.feed.channel);
-        let is_held = channel.holders > 0;
-        if is_held {
-            channel.parked.push(id);
-        }
-        is_held
+        Some(subscription)
+    }
+
+    /// Gives back what nobody needs of a feed.
+    pub(super) fn trim(&mut self, key: u32) {
+        let Some(feed) = self.feeds.get(key).filter(|feed| feed.wants_trim) else { return };
+        let oldest = if feed.behind == 0 && !feed.is_dirty {
+            feed.log.end()
+        } else {
+            let cursors = feed.readers().map(|slot| self.connections[slot as usize].outbound.cursor());
+            cursors.min().unwrap_or(feed.log.end())
+        };
+        self.feeds.feed_mut(key).wants_trim = false;
+        self.feeds.trim(key, oldest);
+    }
+
+    /// Bytes that giving up a connection would free: what is held for it alone, and its share of what its feed
+    /// keeps for those who are behind.
+    pub(super) fn held_for(&self, connection: &Connection) -> usize {
+        let lag = connection.subscription.map_or(0, |subscription| {
+            let feed = self.feeds.feed(subscription.feed);
+            connection.outbound.lag(&feed.log) / u64::from(feed.behind.max(1))
+        });
+        lag as usize + connection.memory()
     }
 }
 
 fn find(connections: &mut Slab<Connection>, id: ConnectionId) -> Option<&mut Connection> {
     connections.get_mut(id.index as usize).filter(|c| c.id.generation == id.generation)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// It used to stay a subscriber until it was reaped, and closing its room crashed the daemon.
-    #[test]
-    fn whoever_is_closed_after_it_was_given_up_leaves_its_feed_at_once() {
-        let mut net = Net::new(Limits::default());
-        let channel = net.open_channel();
-        let id = net.insert(None);
-        net.subscribe(id, FeedId { channel, variant: 0 });
-        net.lose(id, Loss::Slow);
-        net.close(id);
-        net.close_channel(channel);
-    }
-
-    /// It used to leave an entry behind for the far deadline, each time.
-    #[test]
-    fn many_short_pauses_leave_few_deadlines() {
-        let mut net = Net::new(Limits::default());
-        let id = net.insert(None);
-        net.wake_at(id, Millis(60_000));
-        for pause in 1..1000 {
-            net.now.monotonic = Millis(pause);
-            net.connections[id.index as usize].resume_at = Millis(pause + 1);
-            net.arm(id);
-            while let Some((at, id)) = net.deadlines.pop_due(Millis(pause + 1)) {
-                let connection = net.get(id).unwrap();
-                assert_eq!(connection.armed_at, at);
-                connection.armed_at = std::mem::replace(&mut connection.armed_behind, Millis::NEVER);
-                connection.resume_at = Millis::NEVER;
-                net.arm(id);
-            }
-        }
-        let mut left = 0;
-        while net.deadlines.pop_due(Millis::NEVER).is_some() {
-            left += 1;
-        }
-        assert_eq!(left, 1);
-    }
 }

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::{ConnectionId, Event, Peer, Platform, Socket};
 use crate::clock::{Millis, Now};
+use crate::limits::Limits;
 
 /// How many events one wait brings at most; the rest comes with the next.
 const EVENTS_PER_WAIT_MAX: usize = 1024;
@@ -38,23 +39,6 @@ impl std::fmt::Display for ListenAddr {
             Self::Tcp(addr) => addr.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
-    }
-}
-
-/// How the sockets of a listener are set up.
-#[derive(Debug, Clone, Copy)]
-pub struct SocketOptions {
-    /// How many connections may wait to be accepted (`--backlog`).
-    pub backlog: u32,
-    /// `SO_SNDBUF` of every connection (`--send-buffer-bytes`); none lets the system choose.
-    pub send_buffer_bytes: Option<usize>,
-}
-
-impl Default for SocketOptions {
-    /// A backlog of 1024, and 128 KiB: what the system holds for a peer that does not read is bounded
-    /// too, and slowness is seen early.
-    fn default() -> Self {
-        Self { backlog: 1024, send_buffer_bytes: Some(128 * 1024) }
     }
 }
 
@@ -107,15 +91,15 @@ impl Os {
     ///
     /// # Errors
     /// As `bind(2)` and `listen(2)`.
-    pub fn listen(&mut self, addr: &ListenAddr, options: &SocketOptions) -> io::Result<ListenAddr> {
+    pub fn listen(&mut self, addr: &ListenAddr, limits: &Limits) -> io::Result<ListenAddr> {
         let (mut listener, bound) = match addr {
             ListenAddr::Tcp(addr) => {
-                let listener = listen_tcp(*addr, options)?;
+                let listener = listen_tcp(*addr, limits)?;
                 let bound = ListenAddr::Tcp(listener.local_addr()?);
                 (Listener::Tcp(listener), bound)
             }
             ListenAddr::Unix(path) => {
-                (Listener::Unix(listen_unix(path, options)?, path.clone()), addr.clone())
+                (Listener::Unix(listen_unix(path, limits)?, path.clone()), addr.clone())
             }
         };
         let token = Token(self.listeners.len());
@@ -125,18 +109,18 @@ impl Os {
     }
 }
 
-fn listen_tcp(addr: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
+fn listen_tcp(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         // So that 0.0.0.0:PORT and [::]:PORT can be listened on side by side.
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    prepare(&socket, &addr.into(), options)?;
+    prepare(&socket, &addr.into(), limits)?;
     Ok(TcpListener::from_std(socket.into()))
 }
 
-fn listen_unix(path: &PathBuf, options: &SocketOptions) -> io::Result<UnixListener> {
+fn listen_unix(path: &PathBuf, limits: &Limits) -> io::Result<UnixListener> {
     // A socket that nobody listens on is what a daemon that was killed has left behind.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     if is_socket
@@ -146,18 +130,19 @@ fn listen_unix(path: &PathBuf, options: &SocketOptions) -> io::Result<UnixListen
         std::fs::remove_file(path)?;
     }
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    prepare(&socket, &SockAddr::unix(path)?, options)?;
+    prepare(&socket, &SockAddr::unix(path)?, limits)?;
     Ok(UnixListener::from_std(socket.into()))
 }
 
-fn prepare(socket: &socket2::Socket, addr: &SockAddr, options: &SocketOptions) -> io::Result<()> {
-    if let Some(bytes) = options.send_buffer_bytes {
+fn prepare(socket: &socket2::Socket, addr: &SockAddr, limits: &Limits) -> io::Result<()> {
+    if let Some(bytes) = limits.send_buffer_bytes {
+        // What the system holds for a peer that does not read is bounded too, and slowness is seen early.
         // Accepted sockets inherit it.
         socket.set_send_buffer_size(bytes)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(addr)?;
-    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
+    socket.listen(i32::try_from(limits.backlog).unwrap_or(i32::MAX))
 }
 
 impl Platform for Os {
@@ -191,6 +176,7 @@ impl Platform for Os {
                     readable: event.is_readable(),
                     writable: event.is_writable() || event.is_write_closed() || event.is_error(),
                     read_closed: event.is_read_closed() || event.is_error(),
+                    broken: event.is_error() || (event.is_read_closed() && event.is_write_closed()),
                 });
             }
         }

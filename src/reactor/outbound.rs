@@ -7,8 +7,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::{Buf, BytesMut};
-
+use super::buffer::Buffer;
 use super::feed::Log;
 
 /// At most this many pieces go into one vectored write.
@@ -19,10 +18,12 @@ const MERGED_BYTES_MAX: u32 = 64 * 1024;
 
 /// The outgoing bytes of one connection. Every method takes the log of the feed it is subscribed
 /// to; a connection without a feed passes an empty log and has splices only.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbound {
     /// Absolute offset in the feed of the next byte to send.
     cursor: u64,
+    /// What the feed carries from this offset on is not for this connection.
+    until: u64,
     /// None while there is nothing to correct, which is almost always.
     splices: Option<Box<Splices>>,
 }
@@ -31,7 +32,9 @@ pub(crate) struct Outbound {
 struct Splices {
     list: VecDeque<Splice>,
     /// The bytes of all inserts in `list`, end to end.
-    inserted: BytesMut,
+    inserted: Buffer,
+    /// How many of them the connection has caused itself.
+    own: usize,
     /// The first insert in `list` has been sent in part.
     first_begun: bool,
 }
@@ -45,16 +48,40 @@ struct Splice {
 
 #[derive(Debug, Clone, Copy)]
 enum Action {
-    /// Send the next `.0` bytes of `inserted`.
-    Insert(u32),
+    /// Send the next `len` bytes of `inserted`.
+    Insert { len: u32, cause: Cause },
     /// Move the cursor by `.0` without sending.
     Skip(u32),
 }
 
+/// Who has caused what is inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The connection itself: an answer. It asks for no more while it leaves too many of these unread.
+    Own,
+    /// Somebody else: a private message. It never stops the connection's own input.
+    Others,
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Self::starting_at(0)
+    }
+}
+
 impl Outbound {
+    fn starting_at(cursor: u64) -> Self {
+        Self { cursor, until: u64::MAX, splices: None }
+    }
+
     /// Feed offset of the next byte to send.
     pub(crate) fn cursor(&self) -> u64 {
         self.cursor
+    }
+
+    /// How many bytes of the feed are left to send.
+    pub(crate) fn lag(&self, log: &Log) -> u64 {
+        self.end(log) - self.cursor
     }
 
     /// Bytes waiting in inserts.
@@ -62,27 +89,47 @@ impl Outbound {
         self.splices.as_ref().map_or(0, |s| s.inserted.len())
     }
 
+    /// Bytes waiting in inserts that the connection has caused itself.
+    pub(crate) fn own(&self) -> usize {
+        self.splices.as_ref().map_or(0, |s| s.own)
+    }
+
+    /// Bytes waiting in inserts that others have caused.
+    pub(crate) fn of_others(&self) -> usize {
+        self.inserted() - self.own()
+    }
+
+    /// Memory the splices hold, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.splices.as_ref().map_or(0, |s| {
+            size_of::<Splices>() + s.list.capacity() * size_of::<Splice>() + s.inserted.memory()
+        })
+    }
+
     /// Whether anything is left to send.
     pub(crate) fn is_empty(&self, log: &Log) -> bool {
-        self.cursor == log.end() && self.splices.is_none()
+        self.splices.is_none() && self.lag(log) == 0
     }
 
     /// Queues `bytes` behind everything that is queued.
-    pub(crate) fn insert(&mut self, log: &Log, bytes: &[u8]) {
+    pub(crate) fn insert(&mut self, log: &Log, bytes: &[u8], cause: Cause) {
         if bytes.is_empty() {
             return;
         }
+        let end = self.end(log);
         let splices = self.splices.get_or_insert_default();
-        splices.inserted.extend_from_slice(bytes);
+        splices.inserted.append(bytes);
+        splices.own += if cause == Cause::Own { bytes.len() } else { 0 };
         let is_first_begun = splices.first_begun && splices.list.len() == 1;
-        if let Some(Splice { at, action: Action::Insert(len) }) = splices.list.back_mut()
-            && *at == log.end()
+        if let Some(Splice { at, action: Action::Insert { len, cause: last } }) = splices.list.back_mut()
+            && (*at, *last) == (end, cause)
             && !is_first_begun
             && *len < MERGED_BYTES_MAX
         {
             *len += bytes.len() as u32;
         } else {
-            splices.list.push_back(Splice { at: log.end(), action: Action::Insert(bytes.len() as u32) });
+            let action = Action::Insert { len: bytes.len() as u32, cause };
+            splices.list.push_back(Splice { at: end, action });
         }
     }
 
@@ -108,42 +155,46 @@ impl Outbound {
         slices: &mut [IoSlice<'a>; SLICES_MAX],
     ) -> usize {
         let (mut count, mut left) = (0, budget);
-        let mut put = |piece: &'a [u8]| {
-            if !piece.is_empty() && left > 0 && count < SLICES_MAX {
-                let piece = &piece[..piece.len().min(left)];
+        self.pieces(log, &mut |piece, _| {
+            let piece = &piece[..piece.len().min(left)];
+            if !piece.is_empty() && count < SLICES_MAX {
                 slices[count] = IoSlice::new(piece);
                 count += 1;
                 left -= piece.len();
             }
-        };
-        self.pieces(log, &mut put);
+            left > 0 && count < SLICES_MAX
+        });
         count
     }
 
-    /// Calls `put` with every piece of what is left, in order.
-    fn pieces<'a>(&'a self, log: &'a Log, put: &mut impl FnMut(&'a [u8])) {
+    /// Calls `put` with every piece of what is left, in order, until it has enough.
+    fn pieces<'a>(&'a self, log: &'a Log, put: &mut impl FnMut(&'a [u8], Cause) -> bool) {
         let mut cursor = self.cursor;
         if let Some(splices) = &self.splices {
-            let mut inserted = &splices.inserted[..];
+            let mut inserted = splices.inserted.as_slice();
             for splice in &splices.list {
-                put(&log.since(cursor)[..(splice.at - cursor) as usize]);
+                if !put(log.between(cursor, splice.at), Cause::Own) {
+                    return;
+                }
                 cursor = splice.at;
                 match splice.action {
-                    Action::Insert(len) => {
+                    Action::Insert { len, cause } => {
                         let (piece, rest) = inserted.split_at(len as usize);
-                        put(piece);
                         inserted = rest;
+                        if !put(piece, cause) {
+                            return;
+                        }
                     }
                     Action::Skip(len) => cursor += u64::from(len),
                 }
             }
         }
-        put(log.since(cursor));
+        put(log.between(cursor, self.end(log)), Cause::Own);
     }
 
     /// The one contiguous piece to send, if there are no splices: the common case.
     pub(crate) fn contiguous<'a>(&self, log: &'a Log) -> Option<&'a [u8]> {
-        self.splices.is_none().then(|| log.since(self.cursor))
+        self.splices.is_none().then(|| log.between(self.cursor, self.end(log)))
     }
 
     /// Takes note that the next `sent` bytes have been sent.
@@ -155,11 +206,12 @@ impl Outbound {
             let before = ((*at - self.cursor) as usize).min(sent);
             self.cursor += before as u64;
             sent -= before;
-            if let Action::Insert(len) = action {
+            if let Action::Insert { len, cause } = action {
                 let piece = (*len as usize).min(sent);
                 splices.inserted.advance(piece);
                 *len -= piece as u32;
                 sent -= piece;
+                splices.own -= if *cause == Cause::Own { piece } else { 0 };
                 splices.first_begun |= piece > 0;
                 if *len == 0 {
                     splices.first_begun = false;
@@ -185,51 +237,66 @@ impl Outbound {
         }
     }
 
-    /// Makes what is left independent of the feed, and sets the cursor to `at` in another one.
-    pub(crate) fn detach(&mut self, log: &Log, at: u64) {
+    /// What is published from now on is not for this connection any more.
+    pub(crate) fn stop_at_end(&mut self, log: &Log) {
+        self.until = self.end(log);
+    }
+
+    /// Leaves out everything that is queued.
+    pub(crate) fn skip_all(&mut self, log: &Log) {
+        (self.cursor, self.splices) = (self.end(log), None);
+    }
+
+    /// Makes what is left independent of its feed, `log`, and goes on at offset `at` of another one.
+    pub(crate) fn move_to(&mut self, log: &Log, at: u64) {
         let mut rest = Splices::default();
-        self.pieces(log, &mut |piece| {
+        self.pieces(log, &mut |piece, cause| {
             if !piece.is_empty() {
-                rest.inserted.extend_from_slice(piece);
-                rest.list.push_back(Splice { at, action: Action::Insert(piece.len() as u32) });
+                rest.inserted.append(piece);
+                rest.own += if cause == Cause::Own { piece.len() } else { 0 };
+                let action = Action::Insert { len: piece.len() as u32, cause };
+                rest.list.push_back(Splice { at, action });
             }
+            true
         });
         rest.first_begun = self.is_inside_frame(log);
-        *self = Self { cursor: at, splices: (!rest.list.is_empty()).then(|| Box::new(rest)) };
+        *self = Self::starting_at(at);
+        self.splices = (!rest.list.is_empty()).then(|| Box::new(rest));
     }
 
     /// Keeps the rest of a frame that has been sent in part, and drops everything behind it; the
     /// cursor is then that of a connection without a feed.
     pub(crate) fn cut(&mut self, log: &Log) {
-        let rest = match &self.splices {
-            Some(splices) if splices.first_begun => {
-                let Some(Splice { action: Action::Insert(len), .. }) = splices.list.front() else {
-                    unreachable!("only an insert can have begun");
-                };
-                splices.inserted[..*len as usize].to_vec()
-            }
-            _ => {
-                let end = log.frame_end(self.cursor);
-                log.since(self.cursor)[..(end - self.cursor) as usize].to_vec()
-            }
-        };
+        let mut rest = Vec::new();
+        if self.is_inside_frame(log) {
+            let in_feed = (log.frame_end(self.cursor) - self.cursor) as usize;
+            self.pieces(log, &mut |piece, _| {
+                let is_inserted = self.splices.as_ref().is_some_and(|s| s.first_begun);
+                rest.extend_from_slice(if is_inserted { piece } else { &piece[..in_feed] });
+                // The piece of the feed in front of the first insert may be empty.
+                rest.is_empty()
+            });
+        }
         *self = Self::default();
-        self.insert(&Log::default(), &rest);
+        self.insert(&Log::default(), &rest, Cause::Own);
+        if let Some(splices) = &mut self.splices {
+            splices.first_begun = true;
+        }
     }
 
     fn is_inside_frame(&self, log: &Log) -> bool {
         self.splices.as_ref().is_some_and(|s| s.first_begun) || log.frame_end(self.cursor) != self.cursor
     }
 
-    /// Starts at the end of `log`; what was queued before stays in front.
-    pub(crate) fn attach(&mut self, log: &Log) {
-        self.detach(&Log::default(), log.end());
+    /// The feed offset at which everything queued ends.
+    fn end(&self, log: &Log) -> u64 {
+        self.until.min(log.end())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::feed::Feed;
+    use crate::reactor::feed::Feed;
     use super::*;
 
     /// Sends everything in steps of `step` bytes and returns it.

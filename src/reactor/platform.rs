@@ -59,6 +59,8 @@ pub enum Event {
         writable: bool,
         /// The peer seems to have closed its side.
         read_closed: bool,
+        /// The connection is dead in both directions. This is no hint: the system has given it up.
+        broken: bool,
     },
     /// A listener has connections to accept.
     Listener(usize),
@@ -87,7 +89,7 @@ pub trait Platform {
     /// Accepts one connection.
     ///
     /// # Errors
-    /// As `accept(2)`; [`super::acceptor::Trouble`] sorts them.
+    /// As `accept(2)`; [`super::acceptor::AcceptError`] sorts them.
     fn accept(&mut self, listener: usize) -> io::Result<(Self::Socket, Peer)>;
 
     /// Closes all listeners, so that new connections are refused by the system.

@@ -3,33 +3,44 @@
 //! 1. **wait** for readiness: not at all if work is left over, else until the nearest deadline.
 //! 2. **note** the whole batch: latch what it says and queue each connection once. No I/O happens
 //!    here, so nothing can invalidate an event that has not been looked at yet.
-//! 3. **serve** the queued connections: one read each, then it is the next one's turn.
-//! 4. **deliver**: the handler publishes what came of it.
-//! 5. **flush** everybody who has something to be sent: one write each.
-//! 6. **reap** those who are done for. Only here do connections disappear.
-//! 7. **accept** new ones, after reaping, so that a freed slot is never reused in the batch that freed it.
-//! 8. **expire** all deadlines that are due, in every turn, also under full load.
+//! 3. **serve** the queued connections: one read each, then it is the next one's turn. What they say is
+//!    delivered on the spot: encoded once, and appended to a feed.
+//! 4. **flush** everybody who has something to be sent: one write each.
+//! 5. **reap** those who are done for. Only here do connections disappear.
+//! 6. **accept** new ones, after reaping, so that a freed slot is never reused in the batch that freed it.
+//! 7. **expire** all deadlines that are due, in every turn, also under full load.
+//!
+//! Whatever publishes (serve, reap, expire) stops when the turn is full, and goes on in the next one.
 
 use std::io::{self, IoSlice, Read};
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::acceptor::{ACCEPTS_PER_TURN_MAX, Acceptor, REFUSED_MAX, Trouble};
-use super::connection::{Connection, FLUSH_TIME_MAX, Pace, Phase};
-use super::feed::{FeedId, Log};
-use super::net::UNREAD_REPLIES_MAX;
-use super::outbound::SLICES_MAX;
-use super::{ConnectionId, Event, Handler, Limits, Loss, Net, Peer, Platform, Socket, Then, TurnedAway};
+use super::acceptor::{ACCEPTS_PER_TURN_MAX, AcceptError, Acceptor, REFUSED_MAX};
+use super::connection::{
+    Connection, Deferred, FLUSH_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life, Origin, Reading, Writing,
+};
+use super::feed::Log;
+use super::outbound::{Cause, SLICES_MAX};
+use super::{ConnectionId, Event, Handler, Loss, Net, Peer, Platform, Rest, Socket, Then, TurnedAway};
 use crate::clock::Millis;
+use crate::limits::Limits;
 
 /// What one peer may be read per turn, in bytes. The buffer of the whole loop has this size.
 pub const READ_BYTES_PER_TURN: usize = 64 * 1024;
 /// What one peer may be written per turn, in bytes: twice what is read, because the same event may be
-/// twice as long in one dialect as in another.
+/// twice as long in one encoding as in another.
 pub const WRITE_BYTES_PER_TURN: usize = 128 * 1024;
+/// A turn that has taken this long leaves the rest of its work to the next one.
+const TURN_TIME_MAX: Duration = Duration::from_millis(10);
 /// How long peers may take to close their side once a stopping loop has closed its own.
 const STOP_LINGER_TIME_MAX: Duration = Duration::from_millis(200);
-/// How many peers one turn gives up at most to get below [`Limits::buffered_bytes_max`].
+/// How many peers one turn gives up at most to get below `max_buffered_bytes`.
 const VICTIMS_PER_TURN_MAX: usize = 64;
+/// What is read at most of a peer whose unheard input is dropped, to count it, in bytes.
+const UNHEARD_BYTES_MAX: usize = 256 * 1024;
+/// A wait that ends this much later than asked for was not a wait: the process was stopped.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// A [`Handler`] on a [`Platform`].
 #[derive(Debug)]
@@ -44,8 +55,8 @@ pub struct Reactor<P: Platform, H> {
     events: Vec<Event>,
     /// The one buffer everything is read into.
     scratch: Box<[u8]>,
-    /// The handler was called after its last chance to publish in this turn.
-    has_output: bool,
+    /// How far the loop's clock is behind the platform's: the time in which the process was stopped.
+    stopped_time: Duration,
     /// The loop is stopping, and will not wait longer than this.
     stops_at: Option<Millis>,
     /// It was asked to stop twice.
@@ -54,9 +65,8 @@ pub struct Reactor<P: Platform, H> {
 
 impl<P: Platform, H: Handler> Reactor<P, H> {
     /// A loop without connections.
-    pub fn new(platform: P, handler: H, limits: Limits) -> Self {
-        let mut net = Net::new(limits);
-        let mut platform = platform;
+    pub fn new(mut platform: P, handler: H, limits: impl Into<Rc<Limits>>) -> Self {
+        let mut net = Net::new(limits.into());
         net.now = platform.now();
         Self {
             platform,
@@ -66,7 +76,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             acceptor: Acceptor::default(),
             events: Vec::new(),
             scratch: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
-            has_output: false,
+            stopped_time: Duration::ZERO,
             stops_at: None,
             stops_now: false,
         }
@@ -91,7 +101,6 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         self.wait()?;
         self.note();
         self.serve();
-        self.deliver();
         self.flush();
         self.reap();
         self.accept();
@@ -123,27 +132,25 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     // ---- 1. wait
 
     fn wait(&mut self) -> io::Result<()> {
+        let begun = self.platform.now().monotonic;
         let timeout = match self.next_deadline() {
             Millis::NEVER => None,
-            at => Some(at.since(self.platform.now().monotonic)),
+            at => Some(at.after(self.stopped_time).since(begun)),
         };
         self.net.counters.count_turn(self.platform.busy());
+        self.net.spent = 0;
         self.events.clear();
         self.platform.wait(timeout, &mut self.events)?;
-        self.net.now = self.platform.now();
+        self.read_clock(timeout);
         Ok(())
     }
 
     /// When the next turn has something to do, if no event comes before.
     fn next_deadline(&self) -> Millis {
         let net = &self.net;
-        let has_work = self.has_output
-            || !(net.ready.is_empty()
-                && net.unsent.is_empty()
-                && net.dirty.is_empty()
-                && net.lost.is_empty()
-                && net.gone.is_empty());
-        if has_work {
+        let is_idle =
+            net.ready.is_empty() && net.unsent.is_empty() && net.dirty.is_empty() && net.ending.is_empty();
+        if !is_idle {
             return Millis(0);
         }
         net.deadlines
@@ -153,22 +160,34 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             .min(self.stops_at.unwrap_or(Millis::NEVER))
     }
 
+    /// Time in which the process was stopped does not count: nobody could be heard then, so nobody was silent.
+    /// What was to come at the end of such a wait comes a moment later, after everybody was heard.
+    fn read_clock(&mut self, timeout: Option<Duration>) {
+        let mut now = self.platform.now();
+        let last = self.net.now.monotonic.after(self.stopped_time);
+        let passed = now.monotonic.since(last);
+        if let Some(timeout) = timeout
+            && passed > timeout + PAUSE_MIN
+        {
+            self.stopped_time += passed - timeout.saturating_sub(Duration::from_millis(1));
+        }
+        now.monotonic = Millis(0).after(now.monotonic.since(Millis(0).after(self.stopped_time)));
+        self.net.now = now;
+    }
+
     // ---- 2. note
 
     fn note(&mut self) {
         let events = std::mem::take(&mut self.events);
         for &event in &events {
             match event {
-                Event::Connection { id, readable, writable, read_closed } => {
-                    let Some(connection) = self.net.get(id) else { continue };
-                    connection.readable |= readable || read_closed;
-                    connection.read_closed |= read_closed;
-                    connection.writable |= writable;
-                    if connection.readable {
-                        self.net.note_ready(id);
+                Event::Connection { id, readable, writable, read_closed, broken } => {
+                    self.note_readable(id, readable, read_closed);
+                    if broken {
+                        self.net.note_broken(id);
                     }
                     if writable {
-                        self.net.note_unsent(id);
+                        self.note_writable(id);
                     }
                 }
                 Event::Listener(listener) => self.acceptor.note(listener),
@@ -176,6 +195,32 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             }
         }
         self.events = events;
+    }
+
+    fn note_readable(&mut self, id: ConnectionId, readable: bool, read_closed: bool) {
+        let at = self.net.now.monotonic;
+        let Some(connection) = self.net.get(id) else { return };
+        connection.reading = match connection.reading {
+            Reading::Drained | Reading::Ready if read_closed => Reading::PeerClosed { at },
+            Reading::Drained if readable => Reading::Ready,
+            known => known,
+        };
+        if connection.reading != Reading::Drained {
+            self.net.note_ready(id);
+        }
+        if read_closed {
+            // What is deferred has a deadline now.
+            self.net.arm(id);
+        }
+    }
+
+    fn note_writable(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.net.get(id)
+            && connection.writing == Writing::Full
+        {
+            connection.writing = Writing::Ready;
+            self.net.note_unsent(id);
+        }
     }
 
     fn stop(&mut self) {
@@ -193,11 +238,12 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
 
     fn serve(&mut self) {
         for _ in 0..self.net.ready.len() {
-            if self.handler.is_full() {
+            if self.net.is_turn_full() || self.platform.busy() > TURN_TIME_MAX {
                 break;
             }
             if let Some(id) = self.net.ready.pop_front() {
                 self.serve_one(id);
+                self.net.arm(id);
             }
         }
     }
@@ -205,76 +251,76 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     fn serve_one(&mut self, id: ConnectionId) {
         let now = self.net.now.monotonic;
         let Some(connection) = self.net.get(id) else { return };
-        connection.is_queued = false;
-        match connection.phase {
-            Phase::Open => {}
-            Phase::Lingering { .. } => return self.discard(id),
-            Phase::Poisoned | Phase::Closing { .. } | Phase::Gone => return,
+        connection.is_listed_ready = false;
+        match connection.life {
+            Life::Open => {}
+            Life::Lingering { .. } => return self.discard(id),
+            Life::Doomed(_) | Life::Closing { .. } | Life::Gone => return,
         }
-        let is_paused = connection.resume_at != Millis::NEVER && now < connection.resume_at;
+        let is_paused = matches!(connection.deferred, Deferred::Paused { until } if now < until);
         if is_paused || self.net.must_wait(id) {
             return;
         }
-        if self.is_put_off(id) {
+        if !self.is_heard(id) {
             self.hand_over(id, 0);
         }
-        if !self.is_put_off(id) {
+        if self.is_heard(id) {
             self.read(id);
         }
         if let Some(connection) = self.net.get(id)
-            && connection.phase == Phase::Open
-            && connection.readable
+            && connection.life == Life::Open
+            && connection.deferred == Deferred::No
+            && connection.reading != Reading::Drained
         {
             self.net.note_ready(id);
         }
     }
 
-    fn is_put_off(&mut self, id: ConnectionId) -> bool {
-        self.net.get(id).is_some_and(|c| c.is_put_off)
+    /// Whether nothing of a connection's input is deferred.
+    fn is_heard(&mut self, id: ConnectionId) -> bool {
+        self.net.get(id).is_some_and(|c| c.deferred == Deferred::No)
     }
 
     /// Reads once, and hands over what there is.
     fn read(&mut self, id: ConnectionId) {
         let Some(connection) = self.net.get(id) else { return };
-        if connection.phase != Phase::Open || !connection.readable {
+        if connection.life != Life::Open || connection.reading == Reading::Drained {
             return;
         }
-        let is_broken = connection.is_broken;
         let Some(socket) = &mut self.sockets[id.index as usize] else { return };
         match socket.read(&mut self.scratch) {
             Ok(0) => {
-                connection.ended = true;
-                connection.readable = false;
+                connection.reading = Reading::Ended;
                 self.end(id);
             }
             Ok(count) => {
                 // A short read has drained the socket, unless the end has arrived too: then the read
                 // that would prove it is still to come.
-                connection.readable = count == self.scratch.len() || connection.read_closed;
+                if connection.reading == Reading::Ready && count < self.scratch.len() {
+                    connection.reading = Reading::Drained;
+                }
                 self.net.counters.bytes_in += count as u64;
                 self.hand_over(id, count);
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock if !is_broken => connection.readable = false,
-                _ => self.net.lose(id, Loss::Broken),
+                io::ErrorKind::WouldBlock if connection.reading != Reading::Broken => {
+                    connection.reading = Reading::Drained;
+                }
+                _ => self.net.doom(id, Loss::Broken),
             },
         }
     }
 
     /// Gives the handler what it has not consumed so far and the first `count` bytes of the buffer.
     fn hand_over(&mut self, id: ConnectionId, count: usize) {
-        let Some(connection) = self.net.get(id) else { return };
-        connection.is_put_off = false;
-        connection.resume_at = Millis::NEVER;
-        let mut kept = std::mem::take(&mut connection.input);
-        self.net.queued_bytes -= kept.capacity();
+        let mut kept = self.net.take_input(id);
+        self.net.set_deferred(id, Deferred::No);
         let fresh = &self.scratch[..count];
-
-        let consumed = if kept.is_empty() {
+        let then = if kept.is_empty() {
             let consumed = self.handler.received(&mut self.net, id, fresh);
             kept = fresh[consumed.bytes..].to_vec();
-            consumed
+            consumed.then
         } else {
             kept.extend_from_slice(fresh);
             let consumed = self.handler.received(&mut self.net, id, &kept);
@@ -282,296 +328,277 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             if kept.capacity() > 4 * kept.len() {
                 kept.shrink_to_fit();
             }
-            consumed
+            consumed.then
         };
-
-        let Some(connection) = self.net.get(id) else { return };
-        if connection.phase != Phase::Open {
+        if !self.net.get(id).is_some_and(|c| c.life == Life::Open) {
             return;
         }
-        let memory = kept.capacity();
-        connection.input = kept;
-        connection.is_put_off = consumed.then != Then::Read;
-        let has_ended = connection.ended;
-        if let Then::Pause(at) = consumed.then {
-            connection.resume_at = at;
-        }
-        self.net.queued_bytes += memory;
-        match consumed.then {
-            Then::Read if has_ended => self.end(id),
-            Then::Read => {}
-            Then::Yield => self.net.note_ready(id),
-            Then::Pause(_) => {
+        self.net.set_input(id, kept);
+        self.defer(id, then);
+    }
+
+    fn defer(&mut self, id: ConnectionId, then: Then) {
+        match then {
+            Then::Read => return,
+            Then::Pause(until) => {
                 self.net.counters.pauses += 1;
-                self.net.arm(id);
+                self.net.set_deferred(id, Deferred::Paused { until });
             }
+            Then::Wait(channel) if self.net.defer_if_throttled(id, channel) => {}
+            Then::Wait(_) | Then::Yield => {
+                self.net.set_deferred(id, Deferred::Yielded);
+                return self.net.note_ready(id);
+            }
+        }
+        if self.net.get(id).is_some_and(|c| c.reading == Reading::Broken) {
+            self.net.doom(id, Loss::Broken);
         }
     }
 
     /// The peer has said its last, and the handler has heard all of it but an unfinished frame.
     fn end(&mut self, id: ConnectionId) {
-        let Some(connection) = self.net.get(id) else { return };
-        let rest = std::mem::take(&mut connection.input);
-        self.net.queued_bytes -= rest.capacity();
-        self.handler.ended(&mut self.net, id, &rest);
+        let rest = self.net.take_input(id);
+        self.handler.ended(&mut self.net, id, Rest::Unfinished(&rest));
+        self.net.close(id);
+    }
+
+    /// What a peer has said, and the handler was not given, is not heard any more: the handler tells it so.
+    fn end_unheard(&mut self, id: ConnectionId) {
+        let mut rest = self.net.take_input(id);
+        if let Some(socket) = &mut self.sockets[id.index as usize] {
+            while rest.len() < UNHEARD_BYTES_MAX
+                && let Ok(count) = socket.read(&mut self.scratch)
+                && count > 0
+            {
+                rest.extend_from_slice(&self.scratch[..count]);
+            }
+        }
+        self.net.set_deferred(id, Deferred::No);
+        self.handler.ended(&mut self.net, id, Rest::Unheard(&rest));
         self.net.close(id);
     }
 
     /// Reads what a lingering peer still sends, and throws it away.
     fn discard(&mut self, id: ConnectionId) {
         let Some(connection) = self.net.get(id) else { return };
-        let Phase::Lingering { bytes_left, .. } = &mut connection.phase else { return };
+        let Life::Lingering { bytes_left, .. } = &mut connection.life else { return };
         let Some(socket) = &mut self.sockets[id.index as usize] else { return };
         match socket.read(&mut self.scratch) {
             Ok(count) if count > 0 && (count as u32) < *bytes_left => {
                 *bytes_left -= count as u32;
                 self.net.note_ready(id);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.reading = Reading::Drained,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.net.note_ready(id),
             Ok(_) | Err(_) => self.net.remove(id),
         }
     }
 
-    // ---- 4. deliver
-
-    fn deliver(&mut self) {
-        self.has_output = false;
-        self.handler.deliver(&mut self.net);
-    }
-
-    // ---- 5. flush
+    // ---- 4. flush
 
     fn flush(&mut self) {
-        // What cannot be finished now is put on the list again, for the next turn.
-        let count = self.net.unsent.len();
         for feed in std::mem::take(&mut self.net.dirty) {
             self.flush_feed(feed);
         }
-        for i in 0..count {
-            let id = self.net.unsent[i];
+        // What cannot be finished now is put on the list again, for the next turn.
+        for id in std::mem::take(&mut self.net.unsent) {
             if let Some(connection) = self.net.get(id) {
-                connection.is_unsent = false;
+                connection.is_listed_unsent = false;
                 self.flush_one(id.index);
             }
         }
-        self.net.unsent.drain(..count);
-        for id in std::mem::take(&mut self.net.broken) {
-            self.net.break_off(id);
-        }
+        self.trim_feeds();
         self.give_up_the_largest();
     }
 
-    fn flush_feed(&mut self, id: FeedId) {
-        let count = self.net.channels.feed(id).subscribers.len();
-        let mut oldest = self.net.channels.feed(id).log.end();
+    fn flush_feed(&mut self, key: u32) {
+        let Some(feed) = self.net.feeds.get(key).filter(|feed| feed.is_dirty) else { return };
         // Nobody leaves the list on the way: a write that fails only marks its connection.
-        for position in 0..count {
-            let key = self.net.channels.feed(id).subscribers[position];
-            self.flush_one(key);
-            oldest = oldest.min(self.net.connections[key as usize].outbound.cursor());
+        for position in 0..feed.subscribers.len() {
+            let slot = self.net.feeds.feed(key).subscribers[position];
+            self.flush_one(slot);
         }
-        let feed = self.net.channels.feed_mut(id);
-        feed.dirty = false;
-        feed.trim(oldest);
+        let feed = self.net.feeds.feed_mut(key);
+        (feed.is_dirty, feed.wants_trim) = (false, true);
+        self.net.trim(key);
+    }
+
+    fn trim_feeds(&mut self) {
+        for feed in std::mem::take(&mut self.net.to_trim) {
+            self.net.trim(feed);
+        }
     }
 
     /// One write to one connection, if it has something to be sent and its socket has room.
-    fn flush_one(&mut self, key: u32) {
+    fn flush_one(&mut self, slot: u32) {
         let net = &mut self.net;
-        let connection = &mut net.connections[key as usize];
-        let Some(socket) = &mut self.sockets[key as usize] else { return };
-        if !matches!(connection.phase, Phase::Open | Phase::Closing { .. }) || connection.is_broken {
-            // Until it is reaped it is a subscriber like any other, and the feed must not forget its cursor.
-            net.update_lag(key);
+        let connection = &mut net.connections[slot as usize];
+        let id = connection.id;
+        let Some(socket) = &mut self.sockets[slot as usize] else { return };
+        if !matches!(connection.life, Life::Open | Life::Closing { .. }) {
+            // Until it is reaped it is a reader like any other, and the feed must not forget its cursor.
+            net.update_lag(slot);
             return;
         }
         let empty;
         let log = match connection.subscription {
-            Some(subscription) => &net.channels.feed(subscription.feed).log,
+            Some(subscription) => &net.feeds.feed(subscription.feed).log,
             None => {
                 empty = Log::default();
                 &empty
             }
         };
-        if connection.writable && !connection.outbound.is_empty(log) {
-            let queued = connection.outbound.inserted();
-            match write(socket, connection, log) {
-                Ok(0) => return self.fail(key),
-                Ok(sent) => {
-                    connection.outbound.advance(sent);
-                    connection.progress_at = net.now.monotonic;
-                    net.counters.writes += 1;
-                    net.counters.bytes_out += sent as u64;
-                }
+        let mut is_full = connection.writing == Writing::Full;
+        match connection.writing {
+            Writing::Full => {}
+            Writing::Broken => return net.discard_output(id),
+            Writing::Idle | Writing::Ready if connection.outbound.is_empty(log) => {}
+            Writing::Idle | Writing::Ready => match write(socket, connection, log) {
+                Ok(0) => return net.break_output(id),
+                Ok(sent) => net.sent(slot, sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.writable = false;
+                    is_full = true;
                     net.counters.blocked_writes += 1;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return self.fail(key),
-            }
-            let left = connection.outbound.inserted();
-            net.queued_bytes -= queued - left;
-            if queued > UNREAD_REPLIES_MAX && left <= UNREAD_REPLIES_MAX {
-                // It was not read while its own replies waited.
-                net.note_ready(net.connections[key as usize].id);
-            }
+                Err(_) => return net.break_output(id),
+            },
         }
-        self.after_write(key);
+        self.after_write(slot, is_full);
     }
 
     /// Everything that depends on whether, and how much, a connection has left to be sent.
-    fn after_write(&mut self, key: u32) {
-        let net = &mut self.net;
-        let lag = net.update_lag(key);
-        let connection = &mut net.connections[key as usize];
-        let id = connection.id;
+    fn after_write(&mut self, slot: u32, is_full: bool) {
+        let lag = self.net.update_lag(slot);
+        let now = self.net.now.monotonic;
+        let connection = &mut self.net.connections[slot as usize];
+        let (id, life) = (connection.id, connection.life);
         let has_more = lag > 0 || connection.outbound.inserted() > 0;
+        self.set_writing(slot, match (has_more, is_full) {
+            (false, _) => Writing::Idle,
+            (true, false) => Writing::Ready,
+            (true, true) => Writing::Full,
+        });
+        let connection = &mut self.net.connections[slot as usize];
         if !has_more {
-            connection.progress_at = Millis::NEVER;
-        } else if connection.progress_at == Millis::NEVER {
-            connection.progress_at = net.now.monotonic;
-        }
-        self.sync_interest(key, has_more);
-
-        let net = &mut self.net;
-        let connection = &mut net.connections[key as usize];
-        if !has_more {
-            if connection.pace != Pace::Fresh {
-                net.update_pace(id);
+            if connection.progress_at != Millis::NEVER {
+                connection.progress_at = Millis::NEVER;
+                self.net.update_throttle(id, 0);
+                self.net.arm(id);
             }
-            if matches!(net.connections[key as usize].phase, Phase::Closing { .. }) {
-                self.shut_down(key);
+            if matches!(life, Life::Closing { .. }) {
+                self.shut_down(slot);
             }
             return;
         }
-        if connection.writable {
-            net.note_unsent(id);
+        if connection.progress_at == Millis::NEVER {
+            connection.progress_at = now;
+            connection.reader.begin(now);
         }
-        if net.limits.feed_bytes_max.is_some_and(|max| lag > max) {
-            net.lose(id, Loss::Slow);
+        let is_protected = self.net.limits.slowest.is_some() && connection.reader.is_protected(now);
+        if connection.writing == Writing::Ready {
+            self.net.note_unsent(id);
+        }
+        if life != Life::Open {
+            return;
+        }
+        if !is_protected && self.net.limits.feed_bytes.is_some_and(|max| lag > max as u64) {
+            self.net.doom(id, Loss::Slow);
         } else {
-            net.update_pace(id);
-            net.arm(id);
+            self.net.update_throttle(id, lag);
+            self.net.arm(id);
         }
     }
 
     /// The only place where interest changes: writability is watched exactly while bytes are left.
-    fn sync_interest(&mut self, key: u32, wants_writable: bool) {
-        let connection = &mut self.net.connections[key as usize];
-        if connection.watches_writable == wants_writable {
-            return;
-        }
-        let Some(socket) = &mut self.sockets[key as usize] else { return };
-        connection.watches_writable = wants_writable;
-        self.net.counters.interest_changes += 1;
-        if self.platform.reregister(socket, connection.id, wants_writable).is_err() {
-            let id = connection.id;
-            self.net.lose(id, Loss::Broken);
+    fn set_writing(&mut self, slot: u32, next: Writing) {
+        let connection = &mut self.net.connections[slot as usize];
+        let id = connection.id;
+        let last = std::mem::replace(&mut connection.writing, next);
+        let Some(socket) = &mut self.sockets[slot as usize] else { return };
+        if last.is_watched() != next.is_watched() {
+            self.net.counters.interest_changes += 1;
+            if self.platform.reregister(socket, id, next.is_watched()).is_err() {
+                self.net.doom(id, Loss::Broken);
+            }
         }
     }
 
     /// Everything is written: closes our side, and waits for the peer to close its own.
-    fn shut_down(&mut self, key: u32) {
-        let linger = match self.stops_at {
-            None => Connection::linger(self.net.now.monotonic),
-            Some(_) => Phase::Lingering {
-                until: self.net.now.monotonic.after(STOP_LINGER_TIME_MAX),
-                bytes_left: u32::MAX,
-            },
+    fn shut_down(&mut self, slot: u32) {
+        let now = self.net.now.monotonic;
+        let (time_max, bytes_left) = match self.stops_at {
+            None => (LINGER_TIME_MAX, LINGER_BYTES_MAX),
+            Some(_) => (STOP_LINGER_TIME_MAX, u32::MAX),
         };
-        let connection = &mut self.net.connections[key as usize];
+        let connection = &mut self.net.connections[slot as usize];
         let id = connection.id;
-        let Some(socket) = &mut self.sockets[key as usize] else { return };
-        if connection.ended || socket.shutdown_write().is_err() {
+        let Some(socket) = &mut self.sockets[slot as usize] else { return };
+        if connection.reading == Reading::Ended || socket.shutdown_write().is_err() {
             return self.net.remove(id);
         }
-        connection.phase = linger;
-        // A deadline that was armed for *closing* may lie later than the one for lingering.
+        connection.life = Life::Lingering { until: now.after(time_max), bytes_left };
         self.net.arm(id);
         self.net.note_ready(id);
     }
 
-    /// A write has failed for good.
-    fn fail(&mut self, key: u32) {
-        let connection = &mut self.net.connections[key as usize];
-        let id = connection.id;
-        if connection.phase == Phase::Open {
-            connection.is_broken = true;
-            self.net.broken.push(id);
-        } else {
-            self.net.remove(id);
-        }
-    }
-
     /// Gives up those for whom most is held while all together hold too much.
     fn give_up_the_largest(&mut self) {
-        let Some(max) = self.net.limits.buffered_bytes_max else { return };
-        let buffered = self.net.buffered_bytes();
-        if buffered <= max {
-            return;
-        }
-        let mut held: Vec<_> =
-            self.net.connections.iter().map(|(_, c)| (self.net.held_for(c), c.id)).collect();
-        held.sort_unstable_by(|a, b| b.cmp(a));
-        let mut excess = buffered - max;
-        for (bytes, id) in held.into_iter().take(VICTIMS_PER_TURN_MAX) {
-            self.net.lose(id, Loss::Slow);
-            if bytes >= excess {
-                break;
+        let Some(max) = self.net.limits.max_buffered_bytes else { return };
+        for _ in 0..VICTIMS_PER_TURN_MAX {
+            if self.net.buffered_bytes() <= max {
+                return;
             }
-            excess -= bytes;
+            let live = self.net.connections.iter().filter(|(_, c)| matches!(c.life, Life::Open | Life::Closing { .. }));
+            let Some((_, id)) = live.map(|(_, c)| (self.net.held_for(c), c.id)).max() else { return };
+            self.net.doom(id, Loss::Slow);
+            self.net.release(id);
+            self.trim_feeds();
         }
     }
 
-    // ---- 6. reap
+    // ---- 5. reap
 
     fn reap(&mut self) {
-        for (id, loss) in std::mem::take(&mut self.net.lost) {
-            if self.net.get(id).is_some_and(|c| c.phase == Phase::Poisoned) {
-                self.tell_lost(id, loss);
+        while let Some(&id) = self.net.ending.front() {
+            match self.net.get(id).map(|c| c.life) {
+                Some(Life::Doomed(_)) if self.net.is_turn_full() => break,
+                Some(Life::Doomed(loss)) => self.tell_lost(id, loss),
+                Some(Life::Gone) => self.forget(id),
+                Some(Life::Open | Life::Closing { .. } | Life::Lingering { .. }) | None => {}
             }
+            self.net.ending.pop_front();
         }
-        for id in std::mem::take(&mut self.net.gone) {
-            self.forget(id);
-        }
+        self.trim_feeds();
     }
 
     fn tell_lost(&mut self, id: ConnectionId, loss: Loss) {
-        self.has_output = true;
-        if loss == Loss::Slow {
-            self.net.cut(id);
+        let last_words = self.handler.lost(&mut self.net, id, loss);
+        match loss {
+            Loss::Slow => self.net.close_behind(id, &last_words),
+            Loss::Broken => self.forget(id),
         }
-        self.handler.lost(&mut self.net, id, loss);
-        self.net.close(id);
     }
 
     fn forget(&mut self, id: ConnectionId) {
-        self.net.abort(id);
-        let Some(connection) = self.net.connections.try_remove(id.index as usize) else { return };
-        self.net.queued_bytes -= connection.input.capacity() + connection.outbound.inserted();
+        let Some(connection) = self.net.forget(id) else { return };
         if let Some(mut socket) = self.sockets[id.index as usize].take() {
             self.platform.deregister(&mut socket);
         }
-        if connection.is_refused {
-            self.acceptor.refused -= 1;
-        } else {
-            self.acceptor.release(connection.counted_as);
-        }
+        self.acceptor.release(connection.origin);
     }
 
-    // ---- 7. accept
+    // ---- 6. accept
 
     fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN_MAX {
             let Some(listener) = self.acceptor.pick() else { return };
             match self.platform.accept(listener) {
                 Ok((socket, peer)) => self.admit(socket, peer),
-                Err(error) => match Trouble::of(&error) {
-                    Trouble::Drained => self.acceptor.drained(listener),
-                    Trouble::ThisOne => self.net.counters.accept_errors += 1,
-                    Trouble::Exhausted => {
+                Err(error) => match AcceptError::of(&error) {
+                    AcceptError::Drained => self.acceptor.drained(listener),
+                    AcceptError::ThisOne => self.net.counters.accept_errors += 1,
+                    AcceptError::Exhausted => {
                         log::warn!("accepting rests for a moment: {error}");
                         self.net.counters.accept_errors += 1;
                         self.acceptor.pause(self.net.now.monotonic);
@@ -582,38 +609,61 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     }
 
     fn admit(&mut self, socket: P::Socket, peer: Peer) {
-        match self.acceptor.admit(peer, &self.net.limits) {
+        let mut admitted = self.acceptor.admit(peer, &self.net.limits);
+        if let Err(why) = admitted
+            && self.make_place(peer, why)
+        {
+            admitted = self.acceptor.admit(peer, &self.net.limits);
+        }
+        match admitted {
             Ok(counted_as) => {
-                let id = self.net.insert(counted_as);
+                let id = self.net.open(Origin::Admitted(counted_as));
                 if self.install(socket, id) {
                     self.net.counters.accepted += 1;
-                    self.has_output = true;
                     self.handler.opened(&mut self.net, id, peer);
                 }
             }
-            Err(refusal) => self.refuse(socket, peer, refusal),
+            Err(why) => self.refuse(socket, peer, why),
         }
     }
 
+    /// Whoever has gone, and is only here because its input is deferred, makes place for others; so does
+    /// whoever says far more than it may. Returns whether somebody did.
+    fn make_place(&mut self, peer: Peer, why: TurnedAway) -> bool {
+        if self.net.paused == 0 {
+            return false;
+        }
+        let address = self.acceptor.counted_as(peer, &self.net.limits);
+        let candidates = self.net.connections.iter().map(|(_, c)| c).filter(|c| {
+            let may_go = c.life == Life::Open && matches!(c.deferred, Deferred::Paused { .. });
+            may_go && (why == TurnedAway::Full || c.origin == Origin::Admitted(address))
+        });
+        let rank = |c: &Connection| (matches!(c.reading, Reading::PeerClosed { .. }), c.input.len());
+        let Some(id) = candidates.max_by_key(|c| rank(c)).map(|c| c.id) else { return false };
+        self.end_unheard(id);
+        // Its last words have this one chance.
+        self.flush_one(id.index);
+        self.forget(id);
+        true
+    }
+
     /// Tells a peer why it is not let in. It is a connection that closes from the start.
-    fn refuse(&mut self, socket: P::Socket, peer: Peer, refusal: TurnedAway) {
-        match refusal {
+    fn refuse(&mut self, mut socket: P::Socket, peer: Peer, why: TurnedAway) {
+        match why {
             TurnedAway::Full => self.net.counters.refused_full += 1,
             TurnedAway::PerIp => self.net.counters.refused_per_ip += 1,
         }
-        let words = self.handler.refused(peer, refusal);
+        let words = self.handler.refused(peer, why);
         if self.acceptor.refused >= REFUSED_MAX {
-            let mut socket = socket;
             // Best effort: it may be lost if the peer has spoken already, but nothing is kept for it.
             let _ = socket.send(&[IoSlice::new(&words)]);
             let _ = socket.shutdown_write();
             return;
         }
         self.acceptor.refused += 1;
-        let id = self.net.insert(None);
-        self.net.connections[id.index as usize].is_refused = true;
+        let id = self.net.open(Origin::Refused);
         if self.install(socket, id) {
-            self.net.send_control(id, &words);
+            self.net.insert(id, &words, Cause::Own);
             self.net.close(id);
         }
     }
@@ -633,52 +683,47 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         is_watched
     }
 
-    // ---- 8. expire
+    // ---- 7. expire
 
     fn expire(&mut self) {
         let now = self.net.now.monotonic;
         self.acceptor.expire(now);
-        while let Some((at, id)) = self.net.deadlines.pop_due(now) {
-            let Some(connection) = self.net.get(id) else { continue };
-            // An entry that was overtaken by an earlier one says nothing.
-            if connection.armed_at == at {
-                connection.armed_at = std::mem::replace(&mut connection.armed_behind, Millis::NEVER);
-                self.expire_one(id, now);
-                self.net.arm(id);
-            }
+        while !self.net.is_turn_full()
+            && let Some(slot) = self.net.deadlines.due(now)
+        {
+            let id = self.net.connections[slot as usize].id;
+            self.expire_one(id, now);
+            self.net.arm(id);
         }
         if self.handler.deadline() <= now {
-            self.has_output = true;
             self.handler.expired(&mut self.net);
         }
     }
 
     /// Whatever is due for one connection. Each case puts its own deadline off, so time moves on.
     fn expire_one(&mut self, id: ConnectionId, now: Millis) {
-        let Some(connection) = self.net.connections.get_mut(id.index as usize) else { return };
-        match connection.phase {
-            Phase::Closing { until } | Phase::Lingering { until, .. } => {
-                if until <= now {
-                    self.net.remove(id);
-                }
-                return;
-            }
-            Phase::Poisoned | Phase::Gone => return,
-            Phase::Open => {}
+        let limits = Rc::clone(&self.net.limits);
+        let Some(connection) = self.net.get(id) else { return };
+        if connection.life != Life::Open {
+            return self.net.remove(id);
         }
-        if connection.stalls_at(&self.net.limits) <= now {
-            return self.net.lose(id, Loss::Slow);
-        }
-        if connection.resume_at <= now {
-            connection.resume_at = Millis::NEVER;
-            self.net.note_ready(id);
-        }
-        self.net.update_pace(id);
-        if let Some(connection) = self.net.get(id)
-            && connection.wake_at <= now
-        {
+        let is_pause_over = matches!(connection.deferred, Deferred::Paused { until } if until <= now);
+        let wants_to_wake = connection.wake_at <= now;
+        if wants_to_wake {
             connection.wake_at = Millis::NEVER;
-            self.has_output = true;
+        }
+        if connection.unheard_at() <= now {
+            return self.end_unheard(id);
+        }
+        if connection.stalls_at(&limits) <= now {
+            return self.net.doom(id, Loss::Slow);
+        }
+        if is_pause_over {
+            self.net.resume(id);
+        }
+        let lag = self.net.update_lag(id.index);
+        self.net.update_throttle(id, lag);
+        if wants_to_wake {
             self.handler.woken(&mut self.net, id);
         }
     }

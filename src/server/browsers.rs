@@ -13,9 +13,6 @@ use crate::clock::Millis;
 
 /// A spare connection is opened within this time of a request.
 const SPARE_CONNECTION_WINDOW: Duration = Duration::from_secs(1);
-/// A browser gives up a spare connection that it did not need well before this; if it is silent and
-/// still there, it is a person after all.
-pub(super) const SPARE_CONNECTION_WAIT: Duration = Duration::from_secs(30);
 /// At most so many addresses are remembered.
 const ADDRESSES_MAX: usize = 1024;
 
@@ -37,9 +34,7 @@ impl Browsers {
     /// Whether a silent connection was opened when a browser at its address sent a request.
     pub(super) fn opened_too(&self, session: &Session) -> bool {
         let asked_at = session.peer_ip.and_then(|ip| self.0.get(&ip));
-        asked_at.is_some_and(|&at| {
-            session.opened_at.since(at).max(at.since(session.opened_at)) <= SPARE_CONNECTION_WINDOW
-        })
+        asked_at.is_some_and(|&at| session.was_opened_within(SPARE_CONNECTION_WINDOW, at))
     }
 }
 

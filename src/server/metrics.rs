@@ -2,9 +2,10 @@
 
 use std::fmt::{Display, Write};
 
-use super::session::Stage;
+use super::session::{Stage, Subprotocol};
+use crate::chat::Chat;
 use crate::reactor::{Net, TURN_TIME_BOUNDS_US};
-use crate::room::Chat;
+use crate::wire::Content;
 
 /// How a connection is called in the metrics.
 const STAGES: [&str; 6] = ["undecided", "text", "json", "http", "ws-text", "ws-json"];
@@ -20,30 +21,31 @@ pub(super) struct Metrics {
     pub(super) refusals: u64,
 }
 
-fn place(stage: &Stage) -> usize {
+/// Which of [`STAGES`] a connection is in.
+pub(super) fn place(stage: &Stage) -> usize {
     match stage {
-        Stage::Undecided => 0,
-        Stage::Lines { is_json: false, .. } => 1,
-        Stage::Lines { is_json: true, .. } => 2,
+        Stage::Undecided { .. } => 0,
+        Stage::Lines { content: Content::Text, .. } => 1,
+        Stage::Lines { content: Content::Json, .. } => 2,
         Stage::Http => 3,
-        Stage::WebSocket { is_json: false, .. } => 4,
-        Stage::WebSocket { is_json: true, .. } => 5,
+        Stage::WebSocket { subprotocol: Subprotocol::Json, .. } => 5,
+        Stage::WebSocket { .. } => 4,
     }
 }
 
 impl Metrics {
-    pub(super) fn count_in(&mut self, stage: &Stage) {
-        self.connections[place(stage)] += 1;
+    pub(super) fn add_connection(&mut self, place: usize) {
+        self.connections[place] += 1;
     }
 
-    pub(super) fn count_out(&mut self, stage: &Stage) {
-        self.connections[place(stage)] -= 1;
+    pub(super) fn remove_connection(&mut self, place: usize) {
+        self.connections[place] -= 1;
     }
 
-    /// A WebSocket client has turned from text to JSON.
-    pub(super) fn count_switch(&mut self) {
-        self.connections[4] -= 1;
-        self.connections[5] += 1;
+    /// A connection is in another stage now.
+    pub(super) fn move_connection(&mut self, from: usize, to: usize) {
+        self.remove_connection(from);
+        self.add_connection(to);
     }
 
     pub(super) fn render(&self, net: &Net, chat: &Chat) -> String {
@@ -55,7 +57,7 @@ impl Metrics {
             out.sample(&format!("roomd_connections{{dialect=\"{stage}\"}}"), count);
         }
         out.one("roomd_members", "gauge", "Members of all rooms.", chat.members());
-        out.one("roomd_rooms", "gauge", "Rooms, remembered empty ones included.", chat.rooms());
+        out.one("roomd_rooms", "gauge", "Rooms, remembered empty ones included.", chat.rooms().len());
 
         out.one("roomd_accepted_total", "counter", "Connections let in.", counters.accepted);
         out.family("roomd_refused_total", "counter", "Connections refused, by reason.");
@@ -80,8 +82,8 @@ impl Metrics {
         out.family("roomd_lost_total", "counter", "Connections given up, by reason.");
         out.sample("roomd_lost_total{reason=\"slow\"}", counters.lost_slow);
         out.sample("roomd_lost_total{reason=\"broken\"}", counters.lost_broken);
-        let help = "Times that producers waited for a reader.";
-        out.one("roomd_holds_total", "counter", help, counters.holds);
+        let help = "Times that a room was throttled for a reader.";
+        out.one("roomd_throttles_total", "counter", help, counters.throttles);
         let help = "Times that a client was not read for its rate.";
         out.one("roomd_rate_pauses_total", "counter", help, counters.pauses);
 

@@ -1,86 +1,49 @@
 //! The chat server: the [`Handler`] that puts the dialects of [`crate::wire`] and the rooms of
-//! [`crate::room`] on the loop of [`crate::reactor`].
+//! [`crate::chat`] on the loop of [`crate::reactor`].
+//!
+//! Data goes one way: the loop gives bytes to a [`session`], which says what is to be done; that is asked of the
+//! chat; what the chat tells is encoded and given to the loop, at once and in that order.
 //!
 //! | what | where |
 //! |---|---|
-//! | what the loop calls, and what the chat wants done | here |
-//! | what the server knows about one connection | [`session`] |
-//! | what a client says, in each dialect | [`input`] |
+//! | what the loop calls, and carrying out what sessions and chat want | here |
+//! | what is known of one connection, and how it speaks | [`session`] |
+//! | how much a client may say | [`allowance`] |
 //! | which silent connections are a browser's | [`browsers`] |
 //! | HTTP: the page, health, upgrades, who may come in from a browser | [`web`] |
 //! | `/metrics` | [`metrics`] |
 
+mod allowance;
 mod browsers;
-mod input;
 mod metrics;
 mod session;
 mod web;
 
-use std::time::Duration;
+use std::rc::Rc;
 
 use ipnet::IpNet;
 
+use crate::chat::{Bye, Chat, Command, ErrorCode, MemberId, Name, Output, Reference, Refusal, Reply, RoomName, Why};
 use crate::clock::{Millis, Now};
-use crate::reactor::{ConnectionId, Consumed, FeedId, Handler, Limits, Loss, Net, Peer, Then, TurnedAway};
-use crate::room::{self, Bye, Chat, ErrorCode, Event, Output, Refusal, Reply, Why};
-use crate::wire::{Dialect, text, websocket};
+use crate::limits::Limits;
+use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway};
+use crate::wire::{Ask, Encoding, Notice, Request, text, websocket};
 use browsers::Browsers;
 use metrics::Metrics;
-use session::{Session, Stage};
+use session::{Action, Due, Greeting, Session, Stage};
 use web::Page;
 
-/// One turn publishes no more than about so many bytes before the loop reads somebody else, and no more
-/// than a quarter of what a feed keeps: so it can never push a healthy reader off the tail.
-const PUBLISHED_BYTES_PER_TURN: usize = 64 * 1024;
-/// A client that has said nothing for this long is greeted as a person with netcat.
-const GREETING_WAIT: Duration = Duration::from_millis(200);
-
-/// What the server grants to its clients. `None` turns a limit off.
-#[derive(Debug, Clone)]
+/// What the server grants to its clients.
+#[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// The limits of the rooms.
-    pub room: room::Limits,
-    /// Bytes of a line or message (`--max-line-bytes`).
-    pub line_bytes_max: usize,
-    /// How long a client may take to say its name (`--name-wait`).
-    pub name_wait: Option<Duration>,
-    /// Bytes of the head of an HTTP request (`--http-head-bytes`).
-    pub http_head_bytes_max: usize,
-    /// How long a client may take to send it (`--http-wait`).
-    pub http_wait: Option<Duration>,
-    /// Lines per second (`--rate`).
-    pub lines_per_second: Option<u32>,
-    /// Lines at once (`--burst`).
-    pub burst: u32,
-    /// Silence after which a WebSocket client is sent a ping (`--ping-after`).
-    pub ping_after: Option<Duration>,
-    /// Silence after which it is given up (`--dead-after`).
-    pub dead_after: Option<Duration>,
+    /// All limits.
+    pub limits: Rc<Limits>,
     /// Origins whose pages may connect, besides our own (`--allow-origin`).
     pub allowed_origins: Vec<String>,
     /// Who may read `/metrics` (`--metrics-from`).
     pub metrics_from: Vec<IpNet>,
     /// For each listener, whether it can be reached from this machine only.
     pub loopback_listeners: Vec<bool>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            room: room::Limits::default(),
-            line_bytes_max: 4096,
-            name_wait: Some(Duration::from_secs(60)),
-            http_head_bytes_max: 8 * 1024,
-            http_wait: Some(Duration::from_secs(10)),
-            lines_per_second: Some(5),
-            burst: 10,
-            ping_after: Some(Duration::from_secs(54)),
-            dead_after: Some(Duration::from_secs(60)),
-            allowed_origins: Vec::new(),
-            metrics_from: Vec::new(),
-            loopback_listeners: Vec::new(),
-        }
-    }
 }
 
 /// See the [module documentation](self).
@@ -92,32 +55,25 @@ pub struct Server {
     metrics: Metrics,
     browsers: Browsers,
     is_stopping: bool,
-    /// See [`PUBLISHED_BYTES_PER_TURN`].
-    turn_bytes_max: usize,
-    /// So many bytes this turn has published and answered already.
-    turn_bytes: usize,
     /// By the slot of their connection.
     sessions: Vec<Option<Session>>,
     /// The channel of each room, by the room's number.
-    channels: Vec<u32>,
-    /// Where frames are encoded; kept for its memory.
+    channels: Vec<ChannelId>,
+    /// Where replies are encoded; kept for its memory.
     frame: Vec<u8>,
 }
 
 impl Server {
-    /// A server with nobody in it, for a loop with these limits.
+    /// A server with nobody in it.
     #[must_use]
-    pub fn new(config: Config, limits: &Limits, started: Now) -> Self {
-        let quarter = limits.feed_bytes_max.map_or(usize::MAX, |max| max as usize / 4);
+    pub fn new(config: Config, started: Now) -> Self {
         Self {
-            chat: Chat::new(config.room, started),
+            chat: Chat::new(Rc::clone(&config.limits), started),
             config,
             page: Page::new(),
             metrics: Metrics::default(),
             browsers: Browsers::default(),
             is_stopping: false,
-            turn_bytes: 0,
-            turn_bytes_max: PUBLISHED_BYTES_PER_TURN.min(quarter),
             sessions: Vec::new(),
             channels: Vec::new(),
             frame: Vec::new(),
@@ -135,13 +91,203 @@ impl Server {
         (session.id == id).then_some(session)
     }
 
+    // ---- what sessions want done
+
+    /// Takes the first thing from the front of `input`; returns how many bytes it has, and whether to go on.
+    fn take(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> (usize, Option<Then>) {
+        let limits = Rc::clone(&self.config.limits);
+        let Some(session) = self.session(id) else { return (input.len(), Some(Then::Read)) };
+        if let Some(request) = session.waiting.take() {
+            return (0, self.request(net, id, *request).map(Then::Wait));
+        }
+        let before = metrics::place(&session.stage);
+        let (count, action) = session.take(input, &limits, net.now());
+        net.keeps(id, session.memory());
+        let after = metrics::place(&session.stage);
+        if before != after {
+            self.metrics.move_connection(before, after);
+            self.rearm(net, id);
+        }
+        match action {
+            Action::Wait => (count, Some(Then::Read)),
+            Action::Pause(at) => (count, Some(Then::Pause(at))),
+            action => (count, self.act(net, id, action).map(Then::Wait)),
+        }
+    }
+
+    /// Does what a session wants done; if it has to wait for a channel, returns that.
+    fn act(&mut self, net: &mut Net, id: ConnectionId, action: Action) -> Option<ChannelId> {
+        match action {
+            Action::Wait | Action::Pause(_) | Action::Nothing => {}
+            Action::Do(request) => {
+                self.metrics.lines_in += 1;
+                return self.request(net, id, request);
+            }
+            Action::Introduce(request) => {
+                self.metrics.lines_in += 1;
+                self.introduce_anew(net, id, &request);
+                return self.request(net, id, request);
+            }
+            Action::Refuse(refusal, reference) => {
+                self.metrics.lines_in += 1;
+                self.refuse(net, id, refusal, &reference);
+            }
+            Action::Send(bytes) => net.send(id, &bytes),
+            Action::Answer(request, is_head) => return self.answer(net, id, request, is_head),
+            Action::Close(last_words, why) => {
+                if let Some(session) = self.session(id).filter(|_| !why.is_empty()) {
+                    log::info!("close {session}: {why}");
+                }
+                self.close(net, id, &last_words, None);
+            }
+        }
+        None
+    }
+
+    /// Does what a client asks for. If that would publish in another room than its own, and that one is throttled,
+    /// it has to wait: returns the room's channel.
+    fn request(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<ChannelId> {
+        let member = self.session(id)?.member;
+        let lobby = RoomName::lobby();
+        let entered = match &request.ask {
+            Ask::Hello { room: Some(room), .. } | Ask::Command(Command::Join(room)) => Some(room),
+            Ask::Hello { room: None, .. } | Ask::Command(_) if member.is_none() => Some(&lobby),
+            _ => None,
+        };
+        let channel = entered.and_then(|room| self.chat.room_number(room)).map(|room| self.channels[room as usize]);
+        if let Some(channel) = channel.filter(|&channel| net.is_throttled(channel)) {
+            self.session(id)?.waiting = Some(Box::new(request));
+            return Some(channel);
+        }
+        let reference = request.reference.clone();
+        if let Err(refusal) = self.fulfil(net, id, member, request) {
+            self.refuse(net, id, refusal, &reference);
+        }
+        None
+    }
+
+    fn fulfil(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        member: Option<MemberId>,
+        request: Request,
+    ) -> Result<(), Refusal> {
+        let Request { from, reference, ask } = request;
+        let (command, member) = match (ask, member) {
+            (Ask::Hello { name, room }, None) => {
+                let room = room.unwrap_or_else(RoomName::lobby);
+                return self.enter(net, id, name, room, &reference).map(drop);
+            }
+            (Ask::Hello { name, room }, Some(member)) => (Command::Hello { name, room }, member),
+            (Ask::Command(command), Some(member)) => (command, member),
+            // Whoever has not introduced itself is introduced first.
+            (Ask::Command(command), None) => (command, self.enter_unasked(net, id, from)?),
+            (notice @ (Ask::Ping | Ask::Help), member) => {
+                if member.is_none() {
+                    self.enter_unasked(net, id, from)?;
+                }
+                let notice = if notice == Ask::Ping { Notice::Pong } else { Notice::Help };
+                self.tell(net, id, &notice, &reference);
+                return Ok(());
+            }
+            (Ask::Quit, _) => {
+                self.dismiss(net, id, Bye::Quit, None);
+                return Ok(());
+            }
+        };
+        if let Command::Tell { to, .. } = &command
+            && let Some(receiver) = self.chat.find(to).map(ConnectionId::from_bits)
+            && net.is_queue_full(receiver)
+        {
+            return Err(Refusal::new(ErrorCode::Busy, format!("{to} has not read the last ones")));
+        }
+        let outcome = self.chat.command(member, command, &reference, net.now());
+        self.carry_out(net);
+        outcome
+    }
+
+    /// Lets a program in that has not said `hello`, under the name that it claims.
+    fn enter_unasked(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        from: Option<Box<str>>,
+    ) -> Result<MemberId, Refusal> {
+        let name = match from {
+            Some(name) => Name::parse(&name)?,
+            None => self.chat.guest_name(),
+        };
+        self.enter(net, id, name, RoomName::lobby(), &None)
+    }
+
+    /// Lets a client in under `name`.
+    fn enter(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        name: Name,
+        room: RoomName,
+        reference: &Reference,
+    ) -> Result<MemberId, Refusal> {
+        let (shown_name, shown_room) = (name.clone(), room.clone());
+        let member = self.chat.enter(id.to_bits(), name, room, reference, net.now())?;
+        if let Some(session) = self.session(id) {
+            session.member = Some(member);
+            log::info!("join {shown_name} {shown_room} from {session}");
+        }
+        self.carry_out(net);
+        self.rearm(net, id);
+        Ok(member)
+    }
+
+    /// A guest turns out to be a program: it is told so in JSON, under the name that it claims.
+    fn introduce_anew(&mut self, net: &mut Net, id: ConnectionId, request: &Request) {
+        let Some(session) = self.session(id) else { return };
+        let (member, channel, encoding) = (session.member, session.channel, session.encoding());
+        if let Some(encoding) = encoding {
+            net.subscribe(id, channel, encoding.variant());
+        }
+        if let (Some(member), false) = (member, matches!(request.ask, Ask::Hello { .. })) {
+            let claimed = request.from.as_deref().and_then(|name| Name::parse(name).ok());
+            let name = claimed.unwrap_or_else(|| self.chat.name(member).clone());
+            let hello = Command::Hello { name, room: None };
+            let outcome = self.chat.command(member, hello, &None, net.now());
+            self.carry_out(net);
+            if let Err(refusal) = outcome {
+                self.refuse(net, id, refusal, &None);
+            }
+        }
+    }
+
+    /// Tells a client why what it said was not done.
+    fn refuse(&mut self, net: &mut Net, id: ConnectionId, refusal: Refusal, reference: &Reference) {
+        self.metrics.refusals += 1;
+        self.tell(net, id, &Notice::Refused(refusal), reference);
+    }
+
+    fn tell(&mut self, net: &mut Net, id: ConnectionId, notice: &Notice, reference: &Reference) {
+        if let Some(session) = self.session(id).filter(|s| s.encoding().is_some()) {
+            net.send(id, &session.notice(notice, reference, net.now()));
+        }
+    }
+
+    /// Asks to be woken when something is due for a session whose deadlines have changed.
+    fn rearm(&mut self, net: &mut Net, id: ConnectionId) {
+        if let Some(session) = self.sessions[id.index as usize].as_ref() {
+            net.wake_at(id, session.wakes_at(&self.config.limits));
+        }
+    }
+
+    // ---- the end of a connection
+
     /// Forgets a connection; its member leaves the room.
-    fn forget(&mut self, net: &Net, id: ConnectionId, why: Option<Why>) {
+    fn forget(&mut self, net: &mut Net, id: ConnectionId, why: Option<Why>) {
         if self.session(id).is_none() {
             return;
         }
         let Some(session) = self.sessions[id.index as usize].take() else { return };
-        self.metrics.count_out(&session.stage);
+        self.metrics.remove_connection(metrics::place(&session.stage));
         if let Some(member) = session.member {
             let name = self.chat.name(member);
             match &why {
@@ -149,15 +295,15 @@ impl Server {
                 Some(why) => log::info!("leave {name} ({why})"),
             }
             self.chat.leave(member, why, net.now());
+            self.carry_out(net);
         }
     }
 
-    /// Closes a connection after what it was told before and `last_words`; its member leaves the room.
+    /// Closes a connection behind `last_words`; its member leaves the room.
     fn close(&mut self, net: &mut Net, id: ConnectionId, last_words: &[u8], why: Option<Why>) {
-        self.carry_out(net);
-        net.send_control(id, last_words);
-        self.forget(net, id, why);
+        net.send(id, last_words);
         net.close(id);
+        self.forget(net, id, why);
     }
 
     /// Says good-bye to a client in its own dialect, and closes its connection.
@@ -167,91 +313,56 @@ impl Server {
         self.close(net, id, &words, why);
     }
 
-    /// Sends a refusal to a client that is not a member yet.
-    fn refuse_stranger(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        refusal: &Refusal,
-        reference: &room::Reference,
-    ) {
-        let reply = Reply::Refused(refusal.clone());
-        self.reply(net, id, net.now().unix_ms, &reply, reference);
-    }
+    // ---- what the chat wants done
 
-    fn reply(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        at_ms: u64,
-        reply: &Reply,
-        reference: &room::Reference,
-    ) {
-        let Some(dialect) = self.session(id).and_then(|s| s.dialect()).filter(|_| net.is_open(id)) else {
-            return;
-        };
-        self.frame.clear();
-        dialect.encode_reply(&mut self.frame, at_ms, reply, reference);
-        self.turn_bytes += self.frame.len();
-        net.send(id, &self.frame);
-    }
-
-    /// Does what the chat wants done.
+    /// Carries out what the chat wants done. Called after everything that is asked of it.
     fn carry_out(&mut self, net: &mut Net) {
         while let Some(output) = self.chat.poll_output() {
             match output {
                 Output::RoomOpened { room } => {
                     let slot = room as usize;
                     if self.channels.len() <= slot {
-                        self.channels.resize(slot + 1, u32::MAX);
+                        self.channels.resize(slot + 1, ChannelId::MAX);
                     }
                     self.channels[slot] = net.open_channel();
                 }
                 Output::RoomClosed { room } => net.close_channel(self.channels[room as usize]),
-                Output::Entered { tag, room } => {
-                    self.subscribe(net, ConnectionId::from_bits(tag), self.channels[room as usize]);
+                Output::Entered { tag, room } => self.subscribe(net, ConnectionId::from_bits(tag), room),
+                Output::ToRoom { room, event, author } => {
+                    let author = author.map(ConnectionId::from_bits);
+                    // People see what they type.
+                    let except = author.filter(|&id| self.session(id).is_some_and(|s| !s.echoes()));
+                    let (name, at_ms) = (self.chat.room(room).name(), net.now().unix_ms);
+                    net.publish(self.channels[room as usize], except, |variant, out| {
+                        Encoding::of(variant).event(out, name, at_ms, &event);
+                    });
                 }
-                Output::ToRoom { room, name, at_ms, event, author } => {
-                    self.publish(net, room, &name, at_ms, &event, author.map(ConnectionId::from_bits));
-                }
-                Output::ToMember { tag, at_ms, reply, reference } => {
-                    self.reply(net, ConnectionId::from_bits(tag), at_ms, &reply, &reference);
+                Output::ToMember { tag, reply, reference } => {
+                    self.reply(net, ConnectionId::from_bits(tag), &reply, &reference);
                 }
             }
         }
     }
 
-    fn subscribe(&mut self, net: &mut Net, id: ConnectionId, channel: u32) {
+    fn subscribe(&mut self, net: &mut Net, id: ConnectionId, room: u32) {
+        let channel = self.channels[room as usize];
         let Some(session) = self.session(id) else { return };
         session.channel = channel;
-        if let Some(dialect) = session.dialect() {
-            net.subscribe(id, FeedId { channel, variant: dialect as u8 });
+        if let Some(encoding) = session.encoding() {
+            net.subscribe(id, channel, encoding.variant());
         }
     }
 
-    /// Appends an event to the feeds of a room: encoded once per dialect that anybody there speaks.
-    fn publish(
-        &mut self,
-        net: &mut Net,
-        room: u32,
-        name: &room::RoomName,
-        at_ms: u64,
-        event: &Event,
-        author: Option<ConnectionId>,
-    ) {
-        let echoes = author.and_then(|id| self.session(id)).is_none_or(|s| s.echoes());
-        let except = author.filter(|_| !echoes);
-        let mut longest = 0;
-        for dialect in Dialect::ALL {
-            let feed = FeedId { channel: self.channels[room as usize], variant: dialect as u8 };
-            if net.has_subscribers(feed) {
-                self.frame.clear();
-                dialect.encode_event(&mut self.frame, name, at_ms, event);
-                net.publish_except(feed, &self.frame, except);
-                longest = longest.max(self.frame.len());
-            }
+    fn reply(&mut self, net: &mut Net, id: ConnectionId, reply: &Reply, reference: &Reference) {
+        let Some(encoding) = self.session(id).and_then(|s| s.encoding()) else { return };
+        self.frame.clear();
+        encoding.reply(&mut self.frame, net.now().unix_ms, reply, reference, &self.chat);
+        if matches!(reply, Reply::Private { .. }) {
+            // Whether there is place for it was asked before.
+            let _ = net.try_send(id, &self.frame);
+        } else {
+            net.send(id, &self.frame);
         }
-        self.turn_bytes += longest;
     }
 }
 
@@ -263,88 +374,82 @@ impl Handler for Server {
         if self.sessions.len() <= slot {
             self.sessions.resize_with(slot + 1, || None);
         }
-        self.metrics.count_in(&session.stage);
+        self.metrics.add_connection(metrics::place(&session.stage));
         self.sessions[slot] = Some(session);
-        net.wake_at(id, net.now().monotonic.after(GREETING_WAIT));
+        self.rearm(net, id);
     }
 
     fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed {
-        if let Some(session) = self.session(id) {
-            session.heard_at = net.now().monotonic;
-            if std::mem::take(&mut session.was_pinged) {
-                // The next ping is due earlier than the end that it was waiting for.
-                self.rearm(net, id);
-            }
+        if self.session(id).is_some_and(|session| session.hear(net.now().monotonic)) {
+            self.rearm(net, id);
         }
         let mut bytes = 0;
         loop {
-            if self.is_full() {
+            if net.is_turn_full() {
                 return Consumed { bytes, then: Then::Yield };
             }
-            match self.take(net, id, &input[bytes..]) {
-                input::Taken::Some(count) => bytes += count,
-                input::Taken::NeedsMore(count) => return Consumed { bytes: bytes + count, then: Then::Read },
-                input::Taken::Wait(at) => return Consumed { bytes, then: Then::Pause(at) },
-                input::Taken::Closed => return Consumed { bytes: input.len(), then: Then::Read },
+            let (count, then) = self.take(net, id, &input[bytes..]);
+            bytes += count;
+            if let Some(then) = then {
+                return Consumed { bytes, then };
             }
         }
     }
 
-    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: &[u8]) {
-        self.take_last(net, id, rest);
-        // What it asked for just before is still sent.
-        self.carry_out(net);
+    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>) {
+        let limits = Rc::clone(&self.config.limits);
+        let Some(session) = self.session(id) else { return };
+        match rest {
+            Rest::Unfinished(rest) => {
+                let action = session.take_last(rest, net.now());
+                self.act(net, id, action);
+            }
+            Rest::Unheard(rest) => {
+                let count = session.count_unheard(rest, &limits);
+                log::info!("close {session}: {count} lines came too fast and were dropped");
+                let lines = if count == 1 { "1 line was" } else { &format!("{count} lines were") };
+                let text = format!("{lines} not said: they came faster than they may");
+                self.refuse(net, id, Refusal::new(ErrorCode::Dropped, text), &None);
+            }
+        }
+        net.close(id);
         self.forget(net, id, None);
     }
 
     fn woken(&mut self, net: &mut Net, id: ConnectionId) {
-        let now = net.now().monotonic;
+        let (now, has_input) = (net.now().monotonic, net.has_input(id));
         let Self { config, browsers, .. } = self;
         let Some(session) = self.sessions[id.index as usize].as_mut().filter(|s| s.id == id) else { return };
-        match session.due(config, now) {
-            session::Due::Nothing => {}
-            session::Due::Greeting if !session.is_spare && browsers.opened_too(session) => {
-                session.is_spare = true;
+        match session.due(&config.limits, has_input, now) {
+            Due::Nothing => {}
+            Due::Greeting => {
+                let is_spare = browsers.opened_too(session);
+                if let Stage::Undecided { greeting } = &mut session.stage {
+                    *greeting = match (*greeting, is_spare) {
+                        (Greeting::Due, true) => Greeting::Spare,
+                        _ => Greeting::Said,
+                    };
+                    if *greeting == Greeting::Said {
+                        net.send(id, format!("{}\n", text::GREETING).as_bytes());
+                    }
+                }
             }
-            session::Due::Greeting => {
-                session.was_greeted = true;
-                net.send(id, format!("{}\n", text::GREETING).as_bytes());
+            Due::Ping => net.send(id, &websocket::ping()),
+            Due::HttpTimeout => return self.time_out_http(net, id),
+            Due::Bye(bye) => {
+                let why = (bye == Bye::Timeout).then_some(Why::Timeout);
+                return self.dismiss(net, id, bye, why);
             }
-            session::Due::Ping => {
-                session.was_pinged = true;
-                net.send_control(id, &websocket::ping());
-            }
-            session::Due::HttpTimeout => return self.time_out_http(net, id),
-            session::Due::Nameless => {
-                self.log_close(id, "no name in time");
-                return self.dismiss(net, id, Bye::Nameless, None);
-            }
-            session::Due::Dead => return self.dismiss(net, id, Bye::Timeout, Some(Why::Timeout)),
         }
         self.rearm(net, id);
     }
 
-    fn lost(&mut self, net: &mut Net, id: ConnectionId, loss: Loss) {
-        match loss {
-            Loss::Slow => {
-                if let Some(session) = self.session(id) {
-                    let words = session.last_words(Bye::Slow, net.now());
-                    net.send_control(id, &words);
-                }
-                self.forget(net, id, Some(Why::Slow));
-            }
-            Loss::Broken => self.forget(net, id, Some(Why::Reset)),
-        }
-    }
-
-    fn deliver(&mut self, net: &mut Net) {
-        self.carry_out(net);
-        self.turn_bytes = 0;
-    }
-
-    fn is_full(&self) -> bool {
-        // Some of it may have been carried out in the middle of the turn, for somebody's last words.
-        self.turn_bytes + self.chat.outbox_bytes() >= self.turn_bytes_max
+    fn lost(&mut self, net: &mut Net, id: ConnectionId, loss: Loss) -> Vec<u8> {
+        let now = net.now();
+        let words = self.session(id).map(|session| session.last_words(Bye::Slow, now));
+        let why = if loss == Loss::Slow { Why::Slow } else { Why::Reset };
+        self.forget(net, id, Some(why));
+        words.unwrap_or_default()
     }
 
     fn deadline(&self) -> Millis {
@@ -353,6 +458,7 @@ impl Handler for Server {
 
     fn expired(&mut self, net: &mut Net) {
         self.chat.expire(net.now());
+        self.carry_out(net);
     }
 
     fn refused(&mut self, peer: Peer, why: TurnedAway) -> Vec<u8> {
@@ -370,14 +476,10 @@ impl Handler for Server {
     fn stopping(&mut self, net: &mut Net) {
         self.is_stopping = true;
         log::info!("stopping: {} members are told", self.chat.members());
-        self.carry_out(net);
         for slot in 0..self.sessions.len() {
             // A request that is under way is still answered.
             if let Some(session) = self.sessions[slot].take_if(|s| !matches!(s.stage, Stage::Http)) {
-                if session.was_greeted || !matches!(session.stage, Stage::Undecided) {
-                    let words = session.last_words(Bye::Shutdown, net.now());
-                    net.send_control(session.id, &words);
-                }
+                net.send(session.id, &session.last_words(Bye::Shutdown, net.now()));
                 net.close(session.id);
             }
         }

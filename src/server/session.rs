@@ -1,27 +1,61 @@
-//! What the server knows about one connection: how it speaks, who it is, and what is due for it.
+//! One connection's side of the protocol: bytes in, actions out.
+//!
+//! A [`Session`] is a pure state machine. It knows how its client speaks and what is due for it; who is in
+//! the rooms, and how bytes travel, is the business of the [`Server`](super::Server), which does what the session
+//! wants done.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use super::browsers::SPARE_CONNECTION_WAIT;
-use super::{Config, GREETING_WAIT};
+use super::allowance::Allowance;
+use crate::chat::{Bye, ErrorCode, MemberId, Name, Reference, Refusal};
 use crate::clock::{Millis, Now};
+use crate::limits::Limits;
 use crate::reactor::{ConnectionId, Peer};
-use crate::room::{Bye, MemberId, Reply};
-use crate::wire::line::Lines;
-use crate::wire::{Dialect, websocket};
+use crate::wire::line::{Found, Lines};
+use crate::wire::websocket::{self, Decoder, Received, Violation};
+use crate::wire::{self, Ask, Content, Encoding, Framing, Notice, Request, Sniffed, http, json, text};
+
+/// A client that has said nothing for this long is greeted as a person with netcat.
+const GREETING_WAIT: Duration = Duration::from_millis(200);
+/// A browser gives up a spare connection that it did not need well before this; if it is silent and
+/// still there, it is a person after all.
+const SPARE_CONNECTION_WAIT: Duration = Duration::from_secs(30);
 
 /// How a connection speaks.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// It has said too little to know.
-    Undecided,
-    /// Lines, of text or of JSON.
-    Lines { lines: Lines, is_json: bool },
+    /// It has said too little to know. If it says nothing for a moment, it is greeted.
+    Undecided { greeting: Greeting },
     /// One HTTP request, which may turn it into a WebSocket.
     Http,
-    /// WebSocket messages. A client that offered no subprotocol gets its own messages back, and may
-    /// still choose JSON by its first message.
-    WebSocket { decoder: websocket::Decoder, is_json: bool, is_guest: bool, may_switch: bool },
+    /// Lines.
+    Lines { content: Content, lines: Lines },
+    /// WebSocket messages.
+    WebSocket { subprotocol: Subprotocol, decoder: Decoder },
+}
+
+/// Whether a silent connection was greeted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// It will be.
+    Due,
+    /// It is taken for a browser's spare connection: later, if at all.
+    Spare,
+    Said,
+}
+
+/// What a WebSocket client has agreed to (RFC 6455, section 1.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subprotocol {
+    /// `roomd.text`
+    Text,
+    /// `roomd.json`
+    Json,
+    /// It has offered none that we know: it gets text, its own messages too, and may still choose JSON by its
+    /// first message.
+    None { has_spoken: bool },
 }
 
 #[derive(Debug)]
@@ -34,72 +68,106 @@ pub(super) struct Session {
     pub(super) peer_ip: Option<IpAddr>,
     pub(super) listener: u16,
     /// Spared by the limits on addresses and rates.
-    pub(super) is_exempt: bool,
-    pub(super) was_greeted: bool,
-    /// It is taken for a browser's spare connection.
-    pub(super) is_spare: bool,
-    /// A ping was sent after the last thing heard.
-    pub(super) was_pinged: bool,
-    pub(super) opened_at: Millis,
-    pub(super) heard_at: Millis,
+    is_exempt: bool,
+    opened_at: Millis,
+    heard_at: Millis,
+    /// When a ping was sent that nothing was heard after.
+    pinged_at: Option<Millis>,
     allowance: Allowance,
+    /// What it asked for, while the room that it wants to enter is throttled.
+    pub(super) waiting: Option<Box<Request>>,
 }
 
-/// What is due for a connection that was woken.
+/// What a session wants done.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Nothing, until more has arrived: what is there is not a whole frame.
+    Wait,
+    /// Nothing, until then: the client has said too much.
+    Pause(Millis),
+    /// Nothing more.
+    Nothing,
+    /// To do what it asks for.
+    Do(Request),
+    /// To do what it asks for, now that it speaks JSON and was a guest until now.
+    Introduce(Request),
+    /// To tell it why that was not done.
+    Refuse(Refusal, Reference),
+    /// To send it these bytes.
+    Send(Vec<u8>),
+    /// To answer its HTTP request.
+    Answer(Result<http::Request, http::Refused>, IsHead),
+    /// To close its connection after these bytes, and to log why, if there is something to say.
+    Close(Vec<u8>, &'static str),
+}
+
+/// Whether an HTTP request was a `HEAD`.
+pub(super) type IsHead = bool;
+
+/// What is due for a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
+    /// To greet it; it may be a browser's.
     Greeting,
     Ping,
     HttpTimeout,
-    Nameless,
-    Dead,
+    /// To say good-bye to it.
+    Bye(Bye),
 }
 
 impl Session {
     pub(super) fn new(id: ConnectionId, peer: Peer, is_exempt: bool, now: Millis) -> Self {
         Self {
             id,
-            stage: Stage::Undecided,
+            stage: Stage::Undecided { greeting: Greeting::Due },
             member: None,
             channel: 0,
             peer_ip: peer.ip,
             listener: peer.listener as u16,
             is_exempt,
-            was_greeted: false,
-            was_pinged: false,
             opened_at: now,
-            is_spare: false,
             heard_at: now,
+            pinged_at: None,
             allowance: Allowance::default(),
+            waiting: None,
         }
     }
 
-    /// The dialect it speaks; none while that is not decided, or HTTP.
-    pub(super) fn dialect(&self) -> Option<Dialect> {
-        match self.stage {
-            Stage::Undecided | Stage::Http => None,
-            Stage::Lines { is_json: false, .. } => Some(Dialect::TextLines),
-            Stage::Lines { is_json: true, .. } => Some(Dialect::JsonLines),
-            Stage::WebSocket { is_json: false, .. } => Some(Dialect::TextFrames),
-            Stage::WebSocket { is_json: true, .. } => Some(Dialect::JsonFrames),
-        }
+    /// How it is spoken to; none while that is not decided, or HTTP.
+    pub(super) fn encoding(&self) -> Option<Encoding> {
+        let (content, framing) = match self.stage {
+            Stage::Undecided { .. } | Stage::Http => return None,
+            Stage::Lines { content, .. } => (content, Framing::Line),
+            Stage::WebSocket { subprotocol: Subprotocol::Json, .. } => (Content::Json, Framing::WebSocket),
+            Stage::WebSocket { .. } => (Content::Text, Framing::WebSocket),
+        };
+        Some(Encoding { content, framing })
     }
 
     /// Whether it gets its own messages back: programs do, people see what they type.
     pub(super) fn echoes(&self) -> bool {
         match self.stage {
-            Stage::Lines { is_json, .. } => is_json,
-            Stage::WebSocket { is_json, is_guest, .. } => is_json || is_guest,
-            Stage::Undecided | Stage::Http => false,
+            Stage::Lines { content, .. } => content == Content::Json,
+            Stage::WebSocket { subprotocol, .. } => subprotocol != Subprotocol::Text,
+            Stage::Undecided { .. } | Stage::Http => false,
         }
     }
 
-    /// The last thing it hears, in whole frames.
-    pub(super) fn last_words(&self, bye: Bye, now: Now) -> Vec<u8> {
+    /// A notice in its encoding, in whole frames.
+    pub(super) fn notice(&self, notice: &Notice, reference: &Reference, now: Now) -> Vec<u8> {
+        let text_lines = Encoding { content: Content::Text, framing: Framing::Line };
         let mut out = Vec::new();
-        let dialect = self.dialect().unwrap_or(Dialect::TextLines);
-        dialect.encode_reply(&mut out, now.unix_ms, &Reply::Bye(bye), &None);
+        self.encoding().unwrap_or(text_lines).notice(&mut out, now.unix_ms, notice, reference);
+        out
+    }
+
+    /// The last thing it hears, in whole frames; nothing if it does not expect anything.
+    pub(super) fn last_words(&self, bye: Bye, now: Now) -> Vec<u8> {
+        if matches!(self.stage, Stage::Undecided { greeting: Greeting::Due | Greeting::Spare } | Stage::Http) {
+            return Vec::new();
+        }
+        let mut out = self.notice(&Notice::Bye(bye), &None, now);
         if matches!(self.stage, Stage::WebSocket { .. }) {
             let (code, reason) = match bye {
                 Bye::Quit => (websocket::NORMAL, ""),
@@ -113,104 +181,271 @@ impl Session {
         out
     }
 
-    /// When it is greeted if it has said nothing.
-    fn greets_at(&self) -> Millis {
-        self.opened_at.after(if self.is_spare { SPARE_CONNECTION_WAIT } else { GREETING_WAIT })
+    // ---- bytes in, actions out
+
+    /// Something was heard; returns whether its deadlines are others now.
+    pub(super) fn hear(&mut self, now: Millis) -> bool {
+        self.heard_at = now;
+        // The next ping is due earlier than the end that this one was waiting for.
+        self.pinged_at.take().is_some()
     }
+
+    /// Takes the first thing from the front of `input`: how many bytes it has, and what is to be done.
+    pub(super) fn take(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
+        if input.is_empty() {
+            return (0, Action::Wait);
+        }
+        let rate = limits.rate.filter(|_| !self.is_exempt);
+        if let Some(rate) = rate
+            && let Err(at) = self.allowance.check(rate, limits.burst, now.monotonic)
+        {
+            return (0, Action::Pause(at));
+        }
+        let (count, action) = match &mut self.stage {
+            Stage::Undecided { .. } => return self.decide(input),
+            Stage::Http => return self.take_http(input, limits),
+            Stage::Lines { lines, .. } => match lines.next(input, limits.max_line_bytes) {
+                Found::Nothing(count) => return (count, Action::Wait),
+                Found::Line(line, count) => (count, self.take_line(&line, now)),
+                Found::TooLong(count) => {
+                    let text = format!("a message has at most {} bytes; yours was dropped", limits.max_line_bytes);
+                    (count, Action::Refuse(Refusal::new(ErrorCode::TooLong, text), None))
+                }
+                Found::Flood => {
+                    let refusal = Refusal::new(ErrorCode::TooLong, "a line that does not end is not chat");
+                    (input.len(), self.refuse_for_good(refusal, "a line without an end", now))
+                }
+            },
+            Stage::WebSocket { decoder, .. } => match decoder.next(input, limits.max_line_bytes) {
+                Ok(None) => return (0, Action::Wait),
+                // A fragment: only whole messages count against the rate.
+                Ok(Some((count, None))) => return (count, Action::Nothing),
+                Ok(Some((count, Some(received)))) => (count, self.take_frame(received)),
+                Err(Violation { code, reason }) => {
+                    (input.len(), Action::Close(websocket::close(Some(code), reason), reason))
+                }
+            },
+        };
+        if let Some(rate) = rate {
+            self.allowance.spend(rate, now.monotonic);
+        }
+        (count, action)
+    }
+
+    /// Takes what is left when the client has said its last: an unfinished line is a line.
+    pub(super) fn take_last(&mut self, rest: &[u8], now: Now) -> Action {
+        if let Stage::Undecided { .. } = self.stage {
+            self.stage = Stage::Lines { content: Content::Text, lines: Lines::default() };
+        }
+        match &self.stage {
+            Stage::Lines { lines, .. } => match lines.last(rest) {
+                Some(line) => self.take_line(&line, now),
+                None => Action::Nothing,
+            },
+            _ => Action::Nothing,
+        }
+    }
+
+    /// How many lines or messages are in what the client has said, and nobody has heard.
+    pub(super) fn count_unheard(&mut self, mut rest: &[u8], limits: &Limits) -> usize {
+        let waiting = usize::from(self.waiting.is_some());
+        match &mut self.stage {
+            Stage::Lines { .. } => {
+                let has_unfinished = rest.last().is_some_and(|&last| last != b'\n');
+                waiting + memchr::memchr_iter(b'\n', rest).count() + usize::from(has_unfinished)
+            }
+            Stage::WebSocket { decoder, .. } => {
+                let mut count = waiting;
+                while let Ok(Some((bytes, received))) = decoder.next(rest, limits.max_line_bytes) {
+                    count += usize::from(matches!(received, Some(Received::Text(_))));
+                    rest = &rest[bytes..];
+                }
+                count
+            }
+            Stage::Undecided { .. } | Stage::Http => waiting,
+        }
+    }
+
+    /// Memory that it keeps of what the client has said, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        match &self.stage {
+            Stage::WebSocket { decoder, .. } => decoder.memory(),
+            _ => 0,
+        }
+    }
+
+    /// Finds out how the client speaks.
+    fn decide(&mut self, input: &[u8]) -> (usize, Action) {
+        let lines = |content| Stage::Lines { content, lines: Lines::default() };
+        self.stage = match wire::sniff(input) {
+            Sniffed::TooLittle => return (0, Action::Wait),
+            Sniffed::Tls => return (input.len(), Action::Close(Vec::new(), "it speaks TLS, this port does not")),
+            Sniffed::Http => Stage::Http,
+            Sniffed::Json => lines(Content::Json),
+            Sniffed::Text => lines(Content::Text),
+        };
+        (0, Action::Nothing)
+    }
+
+    fn take_http(&mut self, input: &[u8], limits: &Limits) -> (usize, Action) {
+        match http::parse(input, limits.http_head_bytes) {
+            Ok(None) => (0, Action::Wait),
+            Ok(Some(request)) => {
+                let is_head = request.is_head;
+                (request.bytes, Action::Answer(Ok(request), is_head))
+            }
+            Err(refused) => (input.len(), Action::Answer(Err(refused), input.starts_with(b"HEAD "))),
+        }
+    }
+
+    fn take_line(&mut self, line: &[u8], now: Now) -> Action {
+        let is_json = self.encoding().is_some_and(|encoding| encoding.content == Content::Json);
+        if !is_json && wire::is_http_request_line(line) {
+            // A web page makes its visitor's browser speak here.
+            let text = "an HTTP request is not chat; the connection is closed";
+            let refusal = Refusal::new(ErrorCode::BadArgument, text);
+            return self.refuse_for_good(refusal, "an HTTP request in the middle of chat", now);
+        }
+        match std::str::from_utf8(line) {
+            Err(_) => Action::Refuse(Refusal::new(ErrorCode::BadUtf8, "the line is not UTF-8"), None),
+            Ok(line) if is_json => take_json(line),
+            Ok(line) => self.take_text(line),
+        }
+    }
+
+    fn take_text(&self, line: &str) -> Action {
+        let asked = match self.member {
+            Some(_) => text::parse(line),
+            None if line.trim().is_empty() => Ok(None),
+            None => Name::parse(line).map(|name| Some(Ask::Hello { name, room: None })),
+        };
+        match asked {
+            Ok(Some(ask)) => Action::Do(ask.into()),
+            Ok(None) => Action::Nothing,
+            Err(refusal) => Action::Refuse(refusal, None),
+        }
+    }
+
+    fn take_frame(&mut self, received: Received) -> Action {
+        match received {
+            Received::Pong => Action::Nothing,
+            Received::Ping(payload) => Action::Send(websocket::pong(&payload)),
+            Received::Close(code) => Action::Close(websocket::close(code, ""), ""),
+            Received::Binary(_) => {
+                let reason = "only text messages are taken";
+                Action::Close(websocket::close(Some(websocket::UNSUPPORTED), reason), reason)
+            }
+            Received::Text(text) => self.take_message(&text),
+        }
+    }
+
+    fn take_message(&mut self, text: &str) -> Action {
+        let Stage::WebSocket { subprotocol, .. } = &mut self.stage else { return Action::Nothing };
+        match subprotocol {
+            Subprotocol::Json => take_json(text),
+            Subprotocol::None { has_spoken: false } if text.starts_with('{') => {
+                *subprotocol = Subprotocol::Json;
+                match take_json(text) {
+                    Action::Do(request) => Action::Introduce(request),
+                    other => other,
+                }
+            }
+            Subprotocol::None { has_spoken } => {
+                *has_spoken = true;
+                self.take_text(text)
+            }
+            Subprotocol::Text => self.take_text(text),
+        }
+    }
+
+    fn refuse_for_good(&self, refusal: Refusal, why: &'static str, now: Now) -> Action {
+        Action::Close(self.notice(&Notice::Refused(refusal), &None, now), why)
+    }
+
+    // ---- what is due
 
     /// When it has to be woken next, if nothing happens before.
-    pub(super) fn wakes_at(&self, config: &Config) -> Millis {
-        let after = |at: Millis, wait: Option<_>| wait.map_or(Millis::NEVER, |wait| at.after(wait));
-        let name_wait =
-            if self.member.is_some() { Millis::NEVER } else { after(self.opened_at, config.name_wait) };
-        match self.stage {
-            Stage::Undecided if !self.was_greeted => self.greets_at().min(name_wait),
-            Stage::Undecided | Stage::Lines { .. } => name_wait,
-            Stage::Http => after(self.opened_at, config.http_wait),
-            Stage::WebSocket { .. } => {
-                let dead = after(self.heard_at, config.dead_after);
-                let ping =
-                    if self.was_pinged { Millis::NEVER } else { after(self.heard_at, config.ping_after) };
-                dead.min(ping).min(name_wait)
+    pub(super) fn wakes_at(&self, limits: &Limits) -> Millis {
+        let nameless = self.nameless_at(limits);
+        match &self.stage {
+            Stage::Undecided { greeting } => self.greeted_at(*greeting).min(nameless),
+            Stage::Lines { .. } => nameless,
+            Stage::Http => after(self.opened_at, limits.http_wait),
+            Stage::WebSocket { .. } => nameless.min(self.pings_at(limits)).min(self.dead_at(limits)),
+        }
+    }
+
+    /// What is due now. While the client has said something that was not heard (`has_input`), it is not silent.
+    pub(super) fn due(&mut self, limits: &Limits, has_input: bool, now: Millis) -> Due {
+        match &self.stage {
+            Stage::Undecided { greeting } if self.greeted_at(*greeting) <= now => Due::Greeting,
+            Stage::Http if self.wakes_at(limits) <= now => Due::HttpTimeout,
+            Stage::Http => Due::Nothing,
+            _ if self.nameless_at(limits) <= now => Due::Bye(Bye::Nameless),
+            Stage::WebSocket { .. } if has_input => {
+                self.hear(now);
+                Due::Nothing
             }
-        }
-    }
-
-    pub(super) fn due(&self, config: &Config, now: Millis) -> Due {
-        if self.wakes_at(config) > now {
-            return Due::Nothing;
-        }
-        match self.stage {
-            Stage::Undecided if !self.was_greeted && self.greets_at() <= now => Due::Greeting,
-            Stage::Http => Due::HttpTimeout,
-            Stage::WebSocket { .. } => {
-                let is_dead = config.dead_after.is_some_and(|wait| self.heard_at.after(wait) <= now);
-                let is_nameless = self.member.is_none()
-                    && config.name_wait.is_some_and(|wait| self.opened_at.after(wait) <= now);
-                match (is_nameless, is_dead) {
-                    (true, _) => Due::Nameless,
-                    (false, true) => Due::Dead,
-                    (false, false) => Due::Ping,
-                }
+            Stage::WebSocket { .. } if self.dead_at(limits) <= now => Due::Bye(Bye::Timeout),
+            Stage::WebSocket { .. } if self.pings_at(limits) <= now => {
+                self.pinged_at = Some(now);
+                Due::Ping
             }
-            Stage::Undecided | Stage::Lines { .. } => Due::Nameless,
+            _ => Due::Nothing,
         }
     }
 
-    /// Whether it may say something now; if not, when.
-    pub(super) fn may_speak(&mut self, config: &Config, now: Millis) -> Result<(), Millis> {
-        match config.lines_per_second {
-            Some(rate) if !self.is_exempt => self.allowance.check(rate, config.burst, now),
-            _ => Ok(()),
+    fn greeted_at(&self, greeting: Greeting) -> Millis {
+        match greeting {
+            Greeting::Due => self.opened_at.after(GREETING_WAIT),
+            Greeting::Spare => self.opened_at.after(SPARE_CONNECTION_WAIT),
+            Greeting::Said => Millis::NEVER,
         }
     }
 
-    /// It has said something.
-    pub(super) fn spoke(&mut self, config: &Config, now: Millis) {
-        if let Some(rate) = config.lines_per_second {
-            self.allowance.spend(rate, now);
+    fn nameless_at(&self, limits: &Limits) -> Millis {
+        if self.member.is_some() { Millis::NEVER } else { after(self.opened_at, limits.name_wait) }
+    }
+
+    fn pings_at(&self, limits: &Limits) -> Millis {
+        if self.pinged_at.is_some() { Millis::NEVER } else { after(self.heard_at, limits.ping_after) }
+    }
+
+    /// When it is given up: it always has the whole time between ping and end to answer.
+    fn dead_at(&self, limits: &Limits) -> Millis {
+        match (self.pinged_at, limits.ping_after, limits.dead_after) {
+            (Some(at), Some(ping), Some(dead)) => at.after(dead.saturating_sub(ping)),
+            (None, Some(_), _) => Millis::NEVER,
+            (_, _, dead) => after(self.heard_at, dead),
         }
+    }
+
+    /// Whether it was opened within `window` of `at`.
+    pub(super) fn was_opened_within(&self, window: Duration, at: Millis) -> bool {
+        self.opened_at.since(at).max(at.since(self.opened_at)) <= window
     }
 }
 
-/// How much a client may say: the generic cell rate algorithm (ITU-T I.371), a leaky bucket in one number.
-#[derive(Debug, Default)]
-struct Allowance {
-    /// When the bucket will have run empty, in microseconds.
-    empty_at_us: u64,
-}
-
-impl Allowance {
-    /// Whether one more line of `burst` fits into the bucket; if not, when it will.
-    fn check(&self, rate: u32, burst: u32, now: Millis) -> Result<(), Millis> {
-        let interval_us = 1_000_000 / u64::from(rate.max(1));
-        let room_us = interval_us * u64::from(burst.saturating_sub(1));
-        let free_at_us = self.empty_at_us.saturating_sub(room_us);
-        if free_at_us <= now.0 * 1000 { Ok(()) } else { Err(Millis(free_at_us.div_ceil(1000))) }
+fn take_json(document: &str) -> Action {
+    if document.trim().is_empty() {
+        return Action::Nothing;
     }
-
-    fn spend(&mut self, rate: u32, now: Millis) {
-        self.empty_at_us = self.empty_at_us.max(now.0 * 1000) + 1_000_000 / u64::from(rate.max(1));
+    match json::parse(document) {
+        Ok(request) => Action::Do(request),
+        Err((refusal, reference)) => Action::Refuse(refusal, reference),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn after(at: Millis, wait: Option<Duration>) -> Millis {
+    wait.map_or(Millis::NEVER, |wait| at.after(wait))
+}
 
-    #[test]
-    fn a_burst_passes_at_once_and_the_rest_at_the_rate() {
-        let (mut allowance, mut now, mut passed) = (Allowance::default(), Millis(1000), Vec::new());
-        while passed.len() < 14 {
-            match allowance.check(5, 10, now) {
-                Ok(()) => {
-                    allowance.spend(5, now);
-                    passed.push(now.0);
-                }
-                Err(at) => now = at,
-            }
+/// The address, for the log.
+impl fmt::Display for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer_ip {
+            Some(ip) => ip.fmt(f),
+            None => f.write_str("a local client"),
         }
-        assert_eq!(passed[..10], [1000; 10]);
-        assert_eq!(passed[10..], [1200, 1400, 1600, 1800]);
     }
 }

@@ -9,21 +9,22 @@ use std::net::IpAddr;
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 
-use super::input::{Taken, who};
-use super::session::Stage;
-use super::{Bye, Server, Why};
-use crate::reactor::{ConnectionId, Net};
-use crate::room::{Name, RoomName};
-use crate::wire::http::{self, Refused, Request, Response};
-use crate::wire::{Dialect, text, websocket};
+use super::session::{Stage, Subprotocol};
+use super::{Bye, Server, metrics};
+use crate::chat::{Name, RoomName};
+use crate::clock::Millis;
+use crate::reactor::{ChannelId, ConnectionId, Net};
+use crate::wire::http::{self, Refused, Request, Response, StatusCode};
+use crate::wire::{Ask, text, websocket};
 
 const HTML: &str = include_str!("../wire/page.html");
+const PAGE: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// The content type of the Prometheus text format, version 0.0.4.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The subprotocols, by falling preference.
-const SUBPROTOCOLS: [(&str, bool); 2] = [("roomd.json", true), ("roomd.text", false)];
+const SUBPROTOCOLS: [(&str, Subprotocol); 2] = [("roomd.json", Subprotocol::Json), ("roomd.text", Subprotocol::Text)];
 
 /// The page, and what is said about it in its header.
 #[derive(Debug)]
@@ -57,107 +58,89 @@ fn element<'a>(html: &'a str, name: &str) -> &'a str {
 }
 
 impl Server {
-    pub(super) fn take_http(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Taken {
-        let outcome = match http::parse(input, self.config.http_head_bytes_max) {
-            Ok(None) => return Taken::NeedsMore(0),
-            Ok(Some(request)) => {
-                let bytes = request.bytes;
-                self.answer(net, id, &request).map(|is_upgraded| (is_upgraded, bytes))
+    /// Answers a request: with a page, with a refusal, or by becoming a WebSocket.
+    pub(super) fn answer(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        request: Result<Request, Refused>,
+        is_head: bool,
+    ) -> Option<ChannelId> {
+        let outcome = request.and_then(|request| {
+            self.check_source(net.now().monotonic, id, &request)?;
+            match request.path.as_str() {
+                "/ws" => self.upgrade(net, id, &request),
+                _ => self.get(net, id, &request),
             }
-            Err(refused) => Err(refused),
-        };
-        match outcome {
-            Ok((true, bytes)) => Taken::Some(bytes),
-            Ok((false, _)) => Taken::Closed,
-            Err(refused) => {
-                self.refuse_http(net, id, refused, input.starts_with(b"HEAD "));
-                Taken::Closed
-            }
-        }
+        });
+        outcome.unwrap_or_else(|refused| {
+            self.refuse_http(net, id, refused, is_head);
+            None
+        })
     }
 
     pub(super) fn time_out_http(&mut self, net: &mut Net, id: ConnectionId) {
         let why = "the request did not arrive in time";
-        self.refuse_http(net, id, Refused { status: "408 Request Timeout", why }, false);
+        self.refuse_http(net, id, Refused::new(StatusCode::REQUEST_TIMEOUT, why), false);
     }
 
     fn refuse_http(&mut self, net: &mut Net, id: ConnectionId, refused: Refused, is_head: bool) {
         let mut out = Vec::new();
         refused.write(&mut out, is_head);
         if let Some(session) = self.session(id) {
-            log::info!("refuse {}: {}: {}", who(session), refused.status, refused.why);
+            log::info!("refuse {session}: {}: {}", refused.status, refused.why);
         }
         self.close(net, id, &out, None);
     }
 
-    /// Answers a request; returns whether it has become a WebSocket.
-    fn answer(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> Result<bool, Refused> {
-        if request.is_from_browser
-            && let Some(session) = self.session(id)
-            && let Some(ip) = session.peer_ip
-        {
-            self.browsers.note(ip, net.now().monotonic);
-        }
-        self.check_source(id, request)?;
-        if request.path == "/ws" {
-            return self.upgrade(net, id, request).map(|()| true);
-        }
-        let mut out = Vec::new();
+    fn get(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> Result<Option<ChannelId>, Refused> {
         let metrics;
         let (status, content_type, fields, body) = match request.path.as_str() {
             "/" if request.if_none_match.as_ref() == Some(&self.page.etag) => {
-                ("304 Not Modified", "text/html; charset=utf-8", self.page.fields.as_str(), "")
+                (StatusCode::NOT_MODIFIED, PAGE, self.page.fields.as_str(), "")
             }
-            "/" => ("200 OK", "text/html; charset=utf-8", self.page.fields.as_str(), HTML),
-            "/healthz" if self.is_stopping => ("503 Service Unavailable", PLAIN, "", "stopping\n"),
-            "/healthz" => ("200 OK", PLAIN, "", "ok\n"),
+            "/" => (StatusCode::OK, PAGE, self.page.fields.as_str(), HTML),
+            "/healthz" if self.is_stopping => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "", "stopping\n"),
+            "/healthz" => (StatusCode::OK, PLAIN, "", "ok\n"),
+            "/metrics" if !self.may_read_metrics(id) => {
+                return Err(Refused::new(StatusCode::FORBIDDEN, "see --metrics-from"));
+            }
             "/metrics" => {
-                if !self.may_read_metrics(id) {
-                    return Err(Refused { status: "403 Forbidden", why: "see --metrics-from" });
-                }
                 metrics = self.metrics.render(net, &self.chat);
-                ("200 OK", PROMETHEUS, "Cache-Control: no-store\r\n", metrics.as_str())
+                (StatusCode::OK, PROMETHEUS, "Cache-Control: no-store\r\n", metrics.as_str())
             }
-            _ => {
-                return Err(Refused {
-                    status: "404 Not Found",
-                    why: "there is /, /ws, /healthz and /metrics",
-                });
-            }
+            _ => return Err(Refused::new(StatusCode::NOT_FOUND, "there is /, /ws, /healthz and /metrics")),
         };
+        let mut out = Vec::new();
         Response { status, content_type, fields, body }.write(&mut out, request.is_head);
         self.close(net, id, &out, None);
-        Ok(false)
+        Ok(None)
     }
 
     /// Refuses what a foreign web page makes its visitor's browser send.
-    fn check_source(&mut self, id: ConnectionId, request: &Request) -> Result<(), Refused> {
-        let listener = self.session(id).map_or(0, |s| usize::from(s.listener));
+    fn check_source(&mut self, now: Millis, id: ConnectionId, request: &Request) -> Result<(), Refused> {
+        let Some(session) = self.session(id) else { return Ok(()) };
+        let (peer_ip, listener) = (session.peer_ip, usize::from(session.listener));
+        if let Some(ip) = peer_ip.filter(|_| request.is_from_browser) {
+            self.browsers.note(ip, now);
+        }
+        let allowed = &self.config.allowed_origins;
         // Whoever calls from this machine, or could only do so, has to mean this machine.
         let is_local = self.config.loopback_listeners.get(listener).copied().unwrap_or(false)
-            || self.session(id).and_then(|s| s.peer_ip).is_some_and(|ip| ip.to_canonical().is_loopback());
+            || peer_ip.is_some_and(|ip| ip.to_canonical().is_loopback());
         let host = request.host.as_deref().unwrap_or_default();
-        let host_of =
-            |origin: &str| origin.split_once("://").map_or(String::new(), |(_, host)| host.to_lowercase());
-        let is_allowed =
-            |host: &str| self.config.allowed_origins.iter().any(|o| host_of(o) == host.to_lowercase());
-        if is_local && request.host.is_some() && !is_loopback_host(host) && !is_allowed(host) {
-            return Err(Refused {
-                status: "403 Forbidden",
-                why: "this Host is not this machine; see --allow-origin",
-            });
+        let is_allowed_host = allowed.iter().any(|origin| host_of(origin).eq_ignore_ascii_case(host));
+        if is_local && request.host.is_some() && !is_loopback_host(host) && !is_allowed_host {
+            let why = "this Host is not this machine; see --allow-origin";
+            return Err(Refused::new(StatusCode::FORBIDDEN, why));
         }
         let Some(origin) = &request.origin else { return Ok(()) };
-        let is_ours = origin
-            .split_once("://")
-            .is_some_and(|(_, from)| !host.is_empty() && from.eq_ignore_ascii_case(host));
-        if is_ours || self.config.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
+        let is_ours = !host.is_empty() && host_of(origin).eq_ignore_ascii_case(host);
+        if is_ours || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
             return Ok(());
         }
-        Err(Refused {
-            status: "403 Forbidden",
-            why: "pages of this Origin may not connect; see --allow-origin",
-        })
+        let why = "pages of this Origin may not connect; see --allow-origin";
+        Err(Refused::new(StatusCode::FORBIDDEN, why))
     }
 
     fn may_read_metrics(&mut self, id: ConnectionId) -> bool {
@@ -167,30 +150,42 @@ impl Server {
         ip.map_or(!from.is_empty(), |ip| from.iter().any(|net| net.contains(&ip.to_canonical())))
     }
 
-    fn upgrade(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> Result<(), Refused> {
+    fn upgrade(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        request: &Request,
+    ) -> Result<Option<ChannelId>, Refused> {
         let Some(upgrade) = request.upgrade.as_ref().filter(|_| !request.is_head) else {
-            return Err(Refused { status: "426 Upgrade Required", why: "this is for WebSocket clients" });
+            return Err(Refused::new(StatusCode::UPGRADE_REQUIRED, "this is for WebSocket clients"));
         };
+        if self.is_stopping {
+            return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"));
+        }
         let offered = |name: &str| upgrade.protocols.iter().any(|p| p == name);
         let chosen = SUBPROTOCOLS.into_iter().find(|(name, _)| offered(name));
-        let answer = http::accept(upgrade, chosen.map(|(name, _)| name))?;
-        net.send(id, &answer);
-        let is_guest = chosen.is_none();
-        let stage = Stage::WebSocket {
-            decoder: websocket::Decoder::default(),
-            is_json: chosen.is_some_and(|(_, is_json)| is_json),
-            is_guest,
-            may_switch: is_guest,
-        };
-        self.set_stage(id, stage);
-        self.introduce(net, id, request, is_guest);
+        net.send(id, &http::accept(upgrade, chosen.map(|(name, _)| name))?);
+        let subprotocol = chosen.map_or(Subprotocol::None { has_spoken: false }, |(_, subprotocol)| subprotocol);
+        if let Some(session) = self.session(id) {
+            let before = metrics::place(&session.stage);
+            session.stage = Stage::WebSocket { subprotocol, decoder: websocket::Decoder::default() };
+            let after = metrics::place(&session.stage);
+            self.metrics.move_connection(before, after);
+        }
+        let waits_for = self.introduce(net, id, request, subprotocol);
         self.rearm(net, id);
-        Ok(())
+        Ok(waits_for)
     }
 
     /// Lets a WebSocket client in under the name in its URL. Without one it is asked, or made a guest
     /// if it does not know our subprotocols.
-    fn introduce(&mut self, net: &mut Net, id: ConnectionId, request: &Request, is_guest: bool) {
+    fn introduce(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        request: &Request,
+        subprotocol: Subprotocol,
+    ) -> Option<ChannelId> {
         let room = match request.parameter("room").map(|room| RoomName::parse(&room)) {
             None => RoomName::lobby(),
             Some(Ok(room)) => room,
@@ -200,24 +195,44 @@ impl Server {
             }
         };
         if let Some(name) = request.parameter("name") {
-            let entered = Name::parse(&name).and_then(|name| self.enter(net, id, name, room.clone(), &None));
-            match entered {
-                Ok(_) => return,
+            match Name::parse(&name) {
+                Ok(name) => {
+                    let waits_for = self.say_hello(net, id, name, room.clone());
+                    if waits_for.is_some() || self.session(id)?.member.is_some() {
+                        return waits_for;
+                    }
+                }
                 Err(refusal) => self.refuse(net, id, refusal, &None),
             }
         }
-        if is_guest {
-            let name = self.chat.guest_name();
-            if let Err(refusal) = self.enter(net, id, name, room, &None) {
-                self.refuse(net, id, refusal, &None);
-                self.dismiss(net, id, Bye::Quit, None::<Why>);
+        match subprotocol {
+            Subprotocol::None { .. } => {
+                let name = self.chat.guest_name();
+                let waits_for = self.say_hello(net, id, name, room);
+                if waits_for.is_none() && self.session(id)?.member.is_none() {
+                    self.dismiss(net, id, Bye::Quit, None);
+                }
+                return waits_for;
             }
-        } else if self.session(id).and_then(|s| s.dialect()) == Some(Dialect::TextFrames) {
-            let mut out = Vec::new();
-            Dialect::TextFrames.frame(&mut out, text::GREETING);
-            net.send(id, &out);
+            Subprotocol::Text => {
+                let mut out = Vec::new();
+                websocket::text_frame(&mut out, text::GREETING);
+                net.send(id, &out);
+            }
+            Subprotocol::Json => {}
         }
+        None
     }
+
+    /// What the client would say in `hello`.
+    fn say_hello(&mut self, net: &mut Net, id: ConnectionId, name: Name, room: RoomName) -> Option<ChannelId> {
+        self.request(net, id, Ask::Hello { name, room: Some(room) }.into())
+    }
+}
+
+/// The host of an origin, with its port.
+fn host_of(origin: &str) -> &str {
+    origin.split_once("://").map_or("", |(_, host)| host)
 }
 
 /// Whether a `Host` names this machine: a loopback address, or a name that can only be one (RFC 6761).

@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+pub use ::http::StatusCode;
 use tungstenite::handshake::derive_accept_key;
 
 /// A request has at most this many header fields.
@@ -48,10 +49,18 @@ pub struct Upgrade {
 /// A status and why, for a request that is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
-    /// The status, with its phrase.
-    pub status: &'static str,
+    /// The status.
+    pub status: StatusCode,
     /// A sentence for whoever debugs the client.
     pub why: &'static str,
+}
+
+impl Refused {
+    /// A refusal with a sentence for whoever debugs the client.
+    #[must_use]
+    pub fn new(status: StatusCode, why: &'static str) -> Self {
+        Self { status, why }
+    }
 }
 
 /// Reads the head of a request at the front of `input`; none if it has not arrived whole.
@@ -68,20 +77,17 @@ pub fn parse(input: &[u8], head_bytes_max: usize) -> Result<Option<Request>, Ref
         Ok(httparse::Status::Complete(bytes)) if bytes <= head_bytes_max => bytes,
         Ok(httparse::Status::Partial) if input.len() <= head_bytes_max => return Ok(None),
         Ok(_) | Err(httparse::Error::TooManyHeaders) => {
-            return Err(Refused {
-                status: "431 Request Header Fields Too Large",
-                why: "the head is too large",
-            });
+            return Err(Refused::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is too large"));
         }
         Err(httparse::Error::Version) => {
-            return Err(Refused { status: "505 HTTP Version Not Supported", why: "speak HTTP/1.1" });
+            return Err(Refused::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "speak HTTP/1.1"));
         }
         Err(_) => return Err(bad("this is not HTTP/1.1")),
     };
     let is_head = match head.method {
         Some("GET") => false,
         Some("HEAD") => true,
-        _ => return Err(Refused { status: "405 Method Not Allowed", why: "there is only GET and HEAD" }),
+        _ => return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "there is only GET and HEAD")),
     };
     let (path, query) = {
         let target = head.path.unwrap_or("/");
@@ -133,10 +139,9 @@ impl Request {
     /// The value of a parameter of the query, decoded; none if it is not there or not UTF-8.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
-        let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
-        let (_, value) = pairs.into_iter().find(|(key, _)| *key == name)?;
-        let bytes = percent_decode(value.as_bytes());
-        String::from_utf8(bytes).ok()
+        let (_, value) = form_urlencoded::parse(self.query.as_bytes()).find(|(key, _)| key == name)?;
+        // What is not UTF-8 was replaced.
+        (!value.contains(char::REPLACEMENT_CHARACTER)).then(|| value.into_owned())
     }
 }
 
@@ -149,33 +154,15 @@ fn has_bare_line_feed(input: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
-fn percent_decode(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let escaped = match (first, tail) {
-            (b'%', [high, low, ..]) => {
-                let digit = |d: u8| char::from(d).to_digit(16);
-                digit(*high).zip(digit(*low)).map(|(h, l)| (h * 16 + l) as u8)
-            }
-            (b'+', _) => Some(b' '),
-            _ => None,
-        };
-        out.push(escaped.unwrap_or(*first));
-        rest = if *first == b'%' && escaped.is_some() { &tail[2..] } else { tail };
-    }
-    out
-}
-
 fn bad(why: &'static str) -> Refused {
-    Refused { status: "400 Bad Request", why }
+    Refused::new(StatusCode::BAD_REQUEST, why)
 }
 
 /// An answer that ends the connection.
 #[derive(Debug)]
 pub struct Response<'a> {
-    /// The status, with its phrase.
-    pub status: &'static str,
+    /// The status.
+    pub status: StatusCode,
     /// `Content-Type`.
     pub content_type: &'static str,
     /// Further fields, each with its CRLF.
@@ -196,7 +183,7 @@ impl Response<'_> {
             self.status, self.content_type, self.fields
         );
         // A 304 has no body, and the length would be that of the page (RFC 9110, section 8.6).
-        if !self.status.starts_with("304") {
+        if self.status != StatusCode::NOT_MODIFIED {
             let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
         }
         head.push_str("\r\n");
@@ -210,9 +197,9 @@ impl Response<'_> {
 impl Refused {
     /// Appends the refusal to `out`.
     pub fn write(&self, out: &mut Vec<u8>, is_head: bool) {
-        let fields = match &self.status[..3] {
-            "405" => "Allow: GET, HEAD\r\n",
-            "426" => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        let fields = match self.status {
+            StatusCode::METHOD_NOT_ALLOWED => "Allow: GET, HEAD\r\n",
+            StatusCode::UPGRADE_REQUIRED => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             _ => "",
         };
         let body = format!("{}: {}\n", self.status, self.why);
@@ -227,7 +214,7 @@ impl Refused {
 /// 426 if the client does not speak version 13, 400 if its key is not one.
 pub fn accept(upgrade: &Upgrade, protocol: Option<&str>) -> Result<Vec<u8>, Refused> {
     if upgrade.version.as_deref() != Some("13") {
-        return Err(Refused { status: "426 Upgrade Required", why: "speak WebSocket version 13" });
+        return Err(Refused::new(StatusCode::UPGRADE_REQUIRED, "speak WebSocket version 13"));
     }
     // 16 bytes in base64.
     let is_key = |key: &&String| key.len() == 24 && key.ends_with("==");
@@ -265,8 +252,8 @@ pub fn accept_any(input: &[u8], head_bytes_max: usize) -> Result<Option<(usize, 
 mod tests {
     use super::*;
 
-    fn refused(input: &str) -> &'static str {
-        &parse(input.as_bytes(), 8192).unwrap_err().status[..3]
+    fn refused(input: &str) -> u16 {
+        parse(input.as_bytes(), 8192).unwrap_err().status.as_u16()
     }
 
     #[test]
@@ -302,17 +289,17 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\r\n\r\nbob\nhello\n",
             "GET /\u{1} HTTP/1.1\r\nHost: a\r\n\r\n",
         ] {
-            assert_eq!(refused(input), "400", "{input:?}");
+            assert_eq!(refused(input), 400, "{input:?}");
         }
-        assert_eq!(refused("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nbob\nhi"), "405");
-        assert_eq!(refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), "505");
-        assert_eq!(refused(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(9000))), "431");
-        assert_eq!(refused(&format!("GET / HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(65))), "431");
+        assert_eq!(refused("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nbob\nhi"), 405);
+        assert_eq!(refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), 505);
+        assert_eq!(refused(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(9000))), 431);
+        assert_eq!(refused(&format!("GET / HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(65))), 431);
     }
 
     #[test]
     fn a_head_has_no_body_but_says_how_long_it_would_be() {
-        let response = Response { status: "200 OK", content_type: "text/plain", fields: "", body: "hello" };
+        let response = Response { status: StatusCode::OK, content_type: "text/plain", fields: "", body: "hello" };
         let mut out = Vec::new();
         response.write(&mut out, true);
         let text = String::from_utf8(out).unwrap();

@@ -15,8 +15,9 @@ use std::fmt::Write;
 
 use time::OffsetDateTime;
 
-use crate::room::{
-    Body, Bye, Command, ErrorCode, Event, HistoryQuery, Message, Name, Refusal, Reply, RoomName, Why,
+use super::{Ask, Notice, names};
+use crate::chat::{
+    Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Refusal, Reply, RoomName, RoomView, Why,
 };
 
 /// What a client is told that has said nothing for a moment.
@@ -24,6 +25,8 @@ pub const GREETING: &str = concat!("* roomd ", env!("CARGO_PKG_VERSION"), " - yo
 
 /// `/history` without a number shows so many messages.
 const HISTORY_DEFAULT: usize = 20;
+/// A welcome lists at most so many names.
+const WELCOME_NAMES_MAX: usize = 20;
 /// `/who` lists at most so many names.
 const WHO_NAMES_MAX: usize = 500;
 
@@ -45,12 +48,12 @@ const HELP: [&str; 11] = [
 ///
 /// # Errors
 /// The refusal its sender gets.
-pub fn parse(line: &str, names_max: usize) -> Result<Option<Command>, Refusal> {
+pub fn parse(line: &str) -> Result<Option<Ask>, Refusal> {
     // A space that got in front of /msg must not tell everybody.
     let unindented = line.trim_start();
     let Some(command) = unindented.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
         let said = unindented.strip_prefix('/').unwrap_or(line);
-        return Ok(Body::new(said).map(Command::Say));
+        return Ok(Body::new(said).map(|body| Ask::Command(Command::Say(body))));
     };
     let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let rest = rest.trim();
@@ -63,9 +66,9 @@ pub fn parse(line: &str, names_max: usize) -> Result<Option<Command>, Refusal> {
             }
         }
         "me" => Command::Act(Body::new(rest).ok_or_else(|| usage("/me TEXT"))?),
-        "who" => Command::Who { names_max: WHO_NAMES_MAX },
+        "who" => Command::Who,
         "nick" => Command::Nick(Name::parse(rest)?),
-        "join" => Command::Join { room: RoomName::parse(rest)?, names_max },
+        "join" => Command::Join(RoomName::parse(rest)?),
         "rooms" => Command::Rooms,
         "history" => {
             let limit = match rest {
@@ -76,16 +79,16 @@ pub fn parse(line: &str, names_max: usize) -> Result<Option<Command>, Refusal> {
             };
             Command::History(HistoryQuery { limit, before: None, after: None })
         }
-        "ping" => Command::Ping,
-        "help" => Command::Help,
-        "quit" => Command::Quit,
+        "ping" => return Ok(Some(Ask::Ping)),
+        "help" => return Ok(Some(Ask::Help)),
+        "quit" => return Ok(Some(Ask::Quit)),
         unknown => {
             let shown: String = unknown.chars().filter(|c| c.is_alphanumeric()).take(20).collect();
             let text = format!("there is no /{shown}; /help lists what there is, //{shown} says it");
             return Err(Refusal::new(ErrorCode::UnknownCommand, text));
         }
     };
-    Ok(Some(command))
+    Ok(Some(Ask::Command(command)))
 }
 
 fn usage(right: &str) -> Refusal {
@@ -114,31 +117,40 @@ fn said(message: &Message) -> String {
 }
 
 /// Calls `put` with each line of a reply.
-pub fn reply(at_ms: u64, reply: &Reply, put: &mut impl FnMut(&str)) {
+pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut impl FnMut(&str)) {
     match reply {
-        Reply::Welcome { name, room, users, total, history, .. } => {
-            put(&format!("* welcome {name} - {room}, {}", here(users, *total)));
+        Reply::Welcome { name, room, history } => {
+            let room = chat.room(*room);
+            put(&format!("* welcome {name} - {}, {}", room.name(), here(room, Some(name), WELCOME_NAMES_MAX)));
             older(at_ms, history, put);
         }
         Reply::Private { from, body, .. } => put(&format!("@{from}: {body}")),
-        Reply::Users { users, total, .. } => put(&format!("* {}", here(users, *total))),
-        Reply::Rooms(rooms) => {
-            let list: Vec<String> = rooms.iter().map(|(name, count)| format!("{name} ({count})")).collect();
-            let noun = if rooms.len() == 1 { "room" } else { "rooms" };
-            put(&format!("* {} {noun}: {}", rooms.len(), list.join(", ")));
+        Reply::Users { room } => put(&format!("* {}", here(chat.room(*room), None, WHO_NAMES_MAX))),
+        Reply::Rooms => {
+            let mut rooms: Vec<_> = chat.rooms().collect();
+            rooms.sort_by_key(|room| room.name());
+            let list: Vec<String> = rooms.iter().map(|room| format!("{} ({})", room.name(), room.total())).collect();
+            let noun = if list.len() == 1 { "room" } else { "rooms" };
+            put(&format!("* {} {noun}: {}", list.len(), list.join(", ")));
         }
         Reply::History { messages, .. } if messages.is_empty() => put("* nothing was said here yet"),
         Reply::History { messages, .. } => older(at_ms, messages, put),
-        Reply::Pong => put("* pong"),
-        Reply::Help => HELP.into_iter().for_each(put),
-        Reply::Refused(refusal) => put(&refused(refusal)),
-        Reply::Bye(Bye::Quit) => put("* bye"),
-        Reply::Bye(Bye::Shutdown) => put("* server is shutting down"),
-        Reply::Bye(Bye::Slow) => put("* bye: you did not keep up with the room (slow)"),
-        Reply::Bye(Bye::Timeout) => put("* bye: nothing was heard of you for too long (timeout)"),
-        Reply::Bye(Bye::Nameless) => put("* bye: you did not say a name in time (timeout)"),
         // Who typed it sees it in the terminal already.
         Reply::PrivateSent { .. } | Reply::Ack { .. } => {}
+    }
+}
+
+/// Calls `put` with each line of a notice.
+pub fn notice(notice: &Notice, put: &mut impl FnMut(&str)) {
+    match notice {
+        Notice::Pong => put("* pong"),
+        Notice::Help => HELP.into_iter().for_each(put),
+        Notice::Refused(refusal) => put(&refused(refusal)),
+        Notice::Bye(Bye::Quit) => put("* bye"),
+        Notice::Bye(Bye::Shutdown) => put("* server is shutting down"),
+        Notice::Bye(Bye::Slow) => put("* bye: you did not keep up with the room (slow)"),
+        Notice::Bye(Bye::Timeout) => put("* bye: nothing was heard of you for too long (timeout)"),
+        Notice::Bye(Bye::Nameless) => put("* bye: you did not say a name in time (timeout)"),
     }
 }
 
@@ -149,14 +161,15 @@ pub fn refused(refusal: &Refusal) -> String {
 }
 
 /// `3 here: alice, bob, carol`
-fn here(users: &[Name], total: usize) -> String {
-    let mut line = format!("{total} here: ");
-    for (i, name) in users.iter().enumerate() {
+fn here(room: RoomView<'_>, always: Option<&Name>, max: usize) -> String {
+    let names = names(room, always, max);
+    let mut line = format!("{} here: ", room.total());
+    for (i, name) in names.iter().enumerate() {
         let comma = if i > 0 { ", " } else { "" };
         let _ = write!(line, "{comma}{name}");
     }
-    if users.len() < total {
-        let _ = write!(line, " and {} more", total - users.len());
+    if names.len() < room.total() {
+        let _ = write!(line, " and {} more", room.total() - names.len());
     }
     line
 }
@@ -187,12 +200,12 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> String {
-        match parse(line, 20) {
+        match parse(line) {
             Ok(None) => "nothing".into(),
-            Ok(Some(Command::Say(body))) => format!("say {body}"),
-            Ok(Some(Command::Act(body))) => format!("act {body}"),
-            Ok(Some(Command::Tell { to, body })) => format!("tell {to} {body}"),
-            Ok(Some(command)) => format!("{command:?}").to_lowercase(),
+            Ok(Some(Ask::Command(Command::Say(body)))) => format!("say {body}"),
+            Ok(Some(Ask::Command(Command::Act(body)))) => format!("act {body}"),
+            Ok(Some(Ask::Command(Command::Tell { to, body }))) => format!("tell {to} {body}"),
+            Ok(Some(ask)) => format!("{ask:?}").to_lowercase(),
             Err(refusal) => refused(&refusal),
         }
     }

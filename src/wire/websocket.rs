@@ -8,13 +8,9 @@ use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-/// What a peer may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a message, in however many frames it comes.
-    pub message_bytes_max: usize,
-    /// Frames of a message: each costs us more than its few bytes cost the peer.
-    pub fragments_max: u32,
+/// How many frames a message may come in: each costs us more than its few bytes cost the peer.
+fn fragments_max(message_bytes_max: usize) -> usize {
+    64 + message_bytes_max / 64
 }
 
 /// A message, or a control frame.
@@ -85,12 +81,12 @@ impl Decoder {
     pub fn next(
         &mut self,
         input: &[u8],
-        limits: Limits,
+        message_bytes_max: usize,
     ) -> Result<Option<(usize, Option<Received>)>, Violation> {
         let mut cursor = Cursor::new(input);
         let parsed = FrameHeader::parse(&mut cursor).map_err(|_| wrong("reserved opcode"))?;
         let Some((header, length)) = parsed else { return Ok(None) };
-        let Some(mask) = self.check(&header, length, limits)? else {
+        let Some(mask) = self.check(&header, length, message_bytes_max)? else {
             return Err(wrong("a client masks its frames"));
         };
         let start = cursor.position() as usize;
@@ -107,8 +103,14 @@ impl Decoder {
         Ok(Some((end, received)))
     }
 
+    /// Memory that an unfinished message holds, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| size_of::<Partial>() + partial.bytes.capacity())
+    }
+
     /// Whether a frame may be there at all, as far as its header tells; returns its mask.
-    fn check(&self, header: &FrameHeader, length: u64, limits: Limits) -> Result<Option<[u8; 4]>, Violation> {
+    fn check(&self, header: &FrameHeader, length: u64, message_bytes_max: usize) -> Result<Option<[u8; 4]>, Violation> {
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(wrong("reserved bits without an extension"));
         }
@@ -125,10 +127,10 @@ impl Decoder {
             OpCode::Data(_) => {
                 let (bytes, fragments) =
                     self.partial.as_ref().map_or((0, 0), |p| (p.bytes.len(), p.fragments));
-                if length > (limits.message_bytes_max - bytes.min(limits.message_bytes_max)) as u64 {
+                if length > (message_bytes_max - bytes.min(message_bytes_max)) as u64 {
                     return Err(Violation { code: TOO_BIG, reason: "the message is too long" });
                 }
-                if fragments >= limits.fragments_max {
+                if fragments as usize >= fragments_max(message_bytes_max) {
                     return Err(Violation { code: TOO_BIG, reason: "the message has too many fragments" });
                 }
             }
@@ -246,8 +248,6 @@ fn frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { message_bytes_max: 100, fragments_max: 4 };
-
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         let mask = [1, 2, 3, 4];
         let mut out = vec![first];
@@ -265,7 +265,7 @@ mod tests {
     fn decode(mut input: &[u8]) -> (Vec<Received>, Option<u16>) {
         let (mut decoder, mut out) = (Decoder::default(), Vec::new());
         loop {
-            match decoder.next(input, LIMITS) {
+            match decoder.next(input, 100) {
                 Ok(None) => return (out, None),
                 Ok(Some((used, received))) => {
                     out.extend(received);
@@ -315,7 +315,7 @@ mod tests {
             ("too long in parts", [masked(0x01, &[b'x'; 60]), masked(0x80, &[b'x'; 41])].concat(), TOO_BIG),
             (
                 "many fragments",
-                [masked(0x01, b""), masked(0, b""), masked(0, b""), masked(0, b""), masked(0, b"")].concat(),
+                [masked(0x01, b""), masked(0, b"").repeat(fragments_max(100))].concat(),
                 TOO_BIG,
             ),
         ] {

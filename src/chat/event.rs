@@ -84,7 +84,8 @@ impl fmt::Display for Why {
     }
 }
 
-/// Something one member is told.
+/// Something one member is told. Of a room only the number is given: who is in it, and what it is called,
+/// [`Chat::room`](super::Chat::room) tells, so that a list is as long as who writes it wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// You are called `name` and you are in `room`.
@@ -92,15 +93,7 @@ pub enum Reply {
         /// Your name.
         name: Name,
         /// Your room.
-        room: RoomName,
-        /// The id of the room's newest message; 0 if there is none.
-        newest_id: u64,
-        /// When the room began to count, in Unix milliseconds: ids of another epoch mean nothing here.
-        epoch_ms: u64,
-        /// Who is here, you included, as many as the command allows.
-        users: Vec<Name>,
-        /// How many are here.
-        total: usize,
+        room: u32,
         /// The last messages before you came.
         history: Vec<Rc<Message>>,
     },
@@ -130,57 +123,19 @@ pub enum Reply {
     /// Who is here.
     Users {
         /// Where.
-        room: RoomName,
-        /// As many names as the command allows.
-        users: Vec<Name>,
-        /// How many are here.
-        total: usize,
+        room: u32,
     },
     /// Which rooms there are, and how many are in each.
-    Rooms(Vec<(RoomName, usize)>),
+    Rooms,
     /// What was said before.
     History {
         /// Where.
-        room: RoomName,
+        room: u32,
         /// By rising id.
         messages: Vec<Rc<Message>>,
         /// There are further ones in the direction asked.
         has_more: bool,
     },
-    /// I am here.
-    Pong,
-    /// What you can say.
-    Help,
-    /// Your request was refused; nothing else was lost.
-    Refused(Refusal),
-    /// Good-bye: the last thing you hear. Said by the caller, never by the chat.
-    Bye(Bye),
-}
-
-/// What a message costs on the wire besides its text, roughly, in bytes.
-pub(super) const FRAME_OVERHEAD_BYTES: usize = 64;
-/// What a name costs in a list.
-const NAME_BYTES: usize = 16;
-/// What the list of commands costs.
-const HELP_BYTES: usize = 700;
-
-impl Reply {
-    /// How many bytes it will be on the wire, roughly.
-    pub(super) fn size(&self) -> usize {
-        let messages = |messages: &[Rc<Message>]| -> usize {
-            messages.iter().map(|m| m.body.as_str().len() + FRAME_OVERHEAD_BYTES).sum()
-        };
-        let content = match self {
-            Self::Welcome { users, history, .. } => users.len() * NAME_BYTES + messages(history),
-            Self::Private { body, .. } | Self::PrivateSent { body, .. } => body.as_str().len(),
-            Self::Users { users, .. } => users.len() * NAME_BYTES,
-            Self::Rooms(rooms) => rooms.len() * NAME_BYTES,
-            Self::History { messages: kept, .. } => messages(kept),
-            Self::Help => HELP_BYTES,
-            Self::Ack { .. } | Self::Pong | Self::Refused(_) | Self::Bye(_) => 0,
-        };
-        content + FRAME_OVERHEAD_BYTES
-    }
 }
 
 /// Why the server says good-bye.
@@ -234,6 +189,10 @@ pub enum ErrorCode {
     BadArgument,
     /// `full`: there is no room for another connection, or no place for another room.
     Full,
+    /// `busy`: the receiver of a private message has not read the last ones.
+    Busy,
+    /// `dropped`: lines that came too fast, from somebody who has closed its side since.
+    Dropped,
 }
 
 impl ErrorCode {
@@ -249,6 +208,8 @@ impl ErrorCode {
             Self::UnknownCommand => "unknown-command",
             Self::BadArgument => "bad-argument",
             Self::Full => "full",
+            Self::Busy => "busy",
+            Self::Dropped => "dropped",
         }
     }
 }
@@ -256,7 +217,7 @@ impl ErrorCode {
 /// A client's own mark on a request, which the answer carries too.
 pub type Reference = Option<Box<str>>;
 
-/// What the chat wants done, in order. Members are named by the tag they came in with.
+/// What the chat wants done, in order, after each command. Members are named by the tag they came in with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// A room was made: it has this number from now on.
@@ -280,10 +241,6 @@ pub enum Output {
     ToRoom {
         /// Its number.
         room: u32,
-        /// Its name.
-        name: RoomName,
-        /// Unix milliseconds.
-        at_ms: u64,
         /// What.
         event: Event,
         /// Whose doing it is; the text dialect does not send people what they typed.
@@ -293,8 +250,6 @@ pub enum Output {
     ToMember {
         /// Whom.
         tag: u64,
-        /// Unix milliseconds.
-        at_ms: u64,
         /// What.
         reply: Reply,
         /// The mark on the request this answers.

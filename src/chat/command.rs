@@ -2,7 +2,7 @@
 
 use super::{Body, Name, RoomName};
 
-/// One request of one member.
+/// What a member asks of the chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Say something to everybody in the room.
@@ -17,10 +17,7 @@ pub enum Command {
         body: Body,
     },
     /// Who is here?
-    Who {
-        /// The answer lists at most so many names.
-        names_max: usize,
-    },
+    Who,
     /// Be called something else.
     Nick(Name),
     /// Be called so, and be there: both parts of a program's introduction.
@@ -29,27 +26,13 @@ pub enum Command {
         name: Name,
         /// The room; where one is already if there is none.
         room: Option<RoomName>,
-        /// The welcome lists at most so many names.
-        names_max: usize,
     },
     /// Go to another room, which is made if it is not there.
-    Join {
-        /// Where to.
-        room: RoomName,
-        /// The welcome lists at most so many names.
-        names_max: usize,
-    },
+    Join(RoomName),
     /// Which rooms are there?
     Rooms,
     /// What was said before?
     History(HistoryQuery),
-    /// Are you there?
-    Ping,
-    /// What can I say?
-    Help,
-    /// Leave. The caller says good-bye and calls [`Chat::leave`](super::Chat::leave); the chat itself
-    /// ignores it.
-    Quit,
 }
 
 /// Which messages of a room's history are wanted.

@@ -19,6 +19,9 @@ use super::{ErrorCode, Refusal};
 /// A name has at most this many characters.
 pub const NAME_CHARS_MAX: usize = 32;
 
+/// No way of writing a name has more bytes: 4 for each character, each with as many combining marks as make one.
+const FORM_BYTES_MAX: usize = 16 * NAME_CHARS_MAX;
+
 /// Names that would mislead: who says them speaks HTTP, or poses as the server.
 const RESERVED: [&str; 13] = [
     "get", "head", "post", "put", "delete", "options", "connect", "trace", "patch", "pri", "server", "roomd",
@@ -134,10 +137,18 @@ impl Forms {
     }
 }
 
+/// A name in use, and the hashes it is found by: so that no name is folded again when the tables grow.
+#[derive(Debug)]
+pub(super) struct Called {
+    pub(super) name: Name,
+    folded_hash: u32,
+    skeleton_hash: u32,
+}
+
 /// The names in use, and whose they are.
 ///
-/// The tables hold nothing but members' keys: what a key's name folds to is computed when it is
-/// compared, which is rare, rather than kept for everybody.
+/// The tables hold nothing but members' keys; `called` tells what a key is called. What a name folds to is
+/// computed when it is compared, which is rare, rather than kept for everybody.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     folded: HashTable<u32>,
@@ -146,39 +157,51 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Whose name this is, in whatever way it is written.
-    pub(super) fn find(&self, text: &str, name_of: impl Fn(u32) -> Name) -> Option<u32> {
-        self.find_folded(&fold(text.trim()), &name_of)
+    /// A name with the hashes it is found by.
+    pub(super) fn called(&self, name: Name, forms: &Forms) -> Called {
+        Called { name, folded_hash: self.hash(&forms.folded), skeleton_hash: self.hash(&forms.skeleton) }
     }
 
-    fn find_folded(&self, folded: &str, name_of: &impl Fn(u32) -> Name) -> Option<u32> {
-        let is_same = |&key: &u32| fold(&name_of(key).0) == folded;
-        self.folded.find(self.hasher.hash_one(folded), is_same).copied()
+    fn hash(&self, form: &str) -> u32 {
+        self.hasher.hash_one(form) as u32
+    }
+
+    /// Whose name this is, in whatever way it is written.
+    pub(super) fn find<'a>(&self, text: &str, called: impl Fn(u32) -> &'a Called) -> Option<u32> {
+        let text = text.trim();
+        // What is longer than any way of writing a name is not folded.
+        if text.len() > FORM_BYTES_MAX { None } else { self.find_folded(&fold(text), &called) }
+    }
+
+    fn find_folded<'a>(&self, folded: &str, called: &impl Fn(u32) -> &'a Called) -> Option<u32> {
+        let hash = self.hash(folded);
+        let is_same = |&key: &u32| called(key).folded_hash == hash && fold(&called(key).name.0) == folded;
+        self.folded.find(spread(hash), is_same).copied()
     }
 
     /// Whose name is the same as one with these forms, or looks the same.
-    pub(super) fn find_alike(&self, forms: &Forms, name_of: impl Fn(u32) -> Name) -> Option<u32> {
-        let is_alike = |&key: &u32| Forms::of(&name_of(key)).skeleton == forms.skeleton;
-        let hash = self.hasher.hash_one(forms.skeleton.as_str());
-        let found = self.find_folded(&forms.folded, &name_of);
-        found.or_else(|| self.skeletons.find(hash, is_alike).copied())
+    pub(super) fn find_alike<'a>(&self, forms: &Forms, called: impl Fn(u32) -> &'a Called) -> Option<u32> {
+        let hash = self.hash(&forms.skeleton);
+        let is_alike = |&key: &u32| {
+            called(key).skeleton_hash == hash && Forms::of(&called(key).name).skeleton == forms.skeleton
+        };
+        let found = self.find_folded(&forms.folded, &called);
+        found.or_else(|| self.skeletons.find(spread(hash), is_alike).copied())
     }
 
     /// Takes up the name of a member; it must not be in use.
-    pub(super) fn insert(&mut self, key: u32, forms: &Forms, name_of: impl Fn(u32) -> Name) {
-        let Self { folded, skeletons, hasher } = self;
-        let hash = hasher.hash_one(forms.folded.as_str());
-        folded.insert_unique(hash, key, |&key| hasher.hash_one(Forms::of(&name_of(key)).folded.as_str()));
-        let hash = hasher.hash_one(forms.skeleton.as_str());
-        skeletons
-            .insert_unique(hash, key, |&key| hasher.hash_one(Forms::of(&name_of(key)).skeleton.as_str()));
+    pub(super) fn insert<'a>(&mut self, key: u32, called: impl Fn(u32) -> &'a Called) {
+        let (folded, skeleton) = (called(key).folded_hash, called(key).skeleton_hash);
+        self.folded.insert_unique(spread(folded), key, |&key| spread(called(key).folded_hash));
+        self.skeletons.insert_unique(spread(skeleton), key, |&key| spread(called(key).skeleton_hash));
     }
 
     /// Gives the name of a member free.
-    pub(super) fn remove(&mut self, key: u32, name: &Name) {
-        let forms = Forms::of(name);
-        for (table, form) in [(&mut self.folded, forms.folded), (&mut self.skeletons, forms.skeleton)] {
-            if let Ok(entry) = table.find_entry(self.hasher.hash_one(form.as_str()), |&k| k == key) {
+    pub(super) fn remove(&mut self, key: u32, called: &Called) {
+        for (table, hash) in
+            [(&mut self.folded, called.folded_hash), (&mut self.skeletons, called.skeleton_hash)]
+        {
+            if let Ok(entry) = table.find_entry(spread(hash), |&k| k == key) {
                 entry.remove();
             }
         }
@@ -190,6 +213,11 @@ impl Names {
     }
 }
 
+/// The table looks at the upper bits of a hash, too.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,8 +225,9 @@ mod tests {
     fn alike(a: &str, b: &str) -> bool {
         let (a, b) = (Name::parse(a).unwrap(), Name::parse(b).unwrap());
         let mut names = Names::default();
-        names.insert(0, &Forms::of(&a), |_| a.clone());
-        names.find_alike(&Forms::of(&b), |_| a.clone()).is_some()
+        let called = names.called(a.clone(), &Forms::of(&a));
+        names.insert(0, |_| &called);
+        names.find_alike(&Forms::of(&b), |_| &called).is_some()
     }
 
     #[test]

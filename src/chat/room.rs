@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{HistoryQuery, Limits, Message, RoomName};
+use super::{HistoryQuery, Message, RoomName};
 use crate::clock::{Millis, Now};
+use crate::limits::Limits;
 
 /// How long joins and leaves of a crowded room are collected before they are told in one line.
 const CROWD_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
@@ -23,8 +24,8 @@ pub(super) struct Room {
     pub(super) epoch_ms: u64,
     pub(super) history: History,
     pub(super) crowd: Crowd,
-    /// When the last member left, for the choice of the room that makes place for another.
-    pub(super) empty_since: Millis,
+    /// Since when nobody is here; none while somebody is.
+    pub(super) empty_since: Option<Millis>,
 }
 
 impl Room {
@@ -36,7 +37,7 @@ impl Room {
             epoch_ms: now.unix_ms,
             history: History::default(),
             crowd: Crowd::default(),
-            empty_since: now.monotonic,
+            empty_since: None,
         }
     }
 }
@@ -51,14 +52,11 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    pub(super) fn note_joined(&mut self, now: Millis) {
-        self.joined += 1;
+    /// Something is to be counted; returns whether it is the first since the last sum.
+    pub(super) fn begin(&mut self, now: Millis) -> bool {
+        let is_first = self.due.is_none();
         self.due.get_or_insert(now.after(CROWD_NOTICE_INTERVAL));
-    }
-
-    pub(super) fn note_left(&mut self, now: Millis) {
-        self.left += 1;
-        self.due.get_or_insert(now.after(CROWD_NOTICE_INTERVAL));
+        is_first
     }
 
     pub(super) fn due(&self) -> Millis {
@@ -77,8 +75,8 @@ impl History {
     pub(super) fn push(&mut self, message: Rc<Message>, limits: &Limits) {
         self.bytes += cost(&message);
         self.messages.push_back(message);
-        while limits.history_messages_max.is_some_and(|max| self.messages.len() > max)
-            || limits.history_bytes_max.is_some_and(|max| self.bytes > max)
+        while limits.history.is_some_and(|max| self.messages.len() > max)
+            || limits.history_bytes.is_some_and(|max| self.bytes > max)
         {
             let Some(oldest) = self.messages.pop_front() else { break };
             self.bytes -= cost(&oldest);

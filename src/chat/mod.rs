@@ -1,0 +1,499 @@
+//! The chat itself: rooms, members, and what they say to each other.
+//!
+//! [`Chat`] is a pure state machine. Commands go in, [`Output`]s come out in the order in which they
+//! have to be carried out, and time is a parameter. It knows no sockets, no bytes on the wire, no
+//! clocks; so it can be driven by a million random steps in a test, and is.
+
+mod body;
+mod command;
+mod event;
+mod name;
+mod room;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::num::NonZeroU32;
+use std::rc::Rc;
+
+use slab::Slab;
+
+pub use body::Body;
+pub use command::{Command, HistoryQuery};
+pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Reply, Why};
+pub use name::{NAME_CHARS_MAX, Name, RoomName};
+
+use crate::clock::{Millis, Now};
+use crate::limits::Limits;
+use name::{Called, Forms, Names};
+use room::{Crowd, Room};
+
+/// So many empty rooms are remembered, whatever `max_rooms` is.
+const EMPTY_ROOMS_MAX: usize = 1024;
+/// Bytes of messages that one answer holds at most; there is more to ask for then.
+const HISTORY_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Names a member, for as long as it is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MemberId(NonZeroU32);
+
+// One more than the key in the table of members, so that `Option<MemberId>` has the size of a key: every
+// connection holds one.
+impl MemberId {
+    fn of(key: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(key))
+    }
+
+    fn key(self) -> u32 {
+        self.0.get() - 1
+    }
+}
+
+#[derive(Debug)]
+struct Member {
+    /// What the caller calls it; outputs carry this, because a `MemberId` may be used again.
+    tag: u64,
+    called: Called,
+    room: u32,
+    /// Index into the members of the room.
+    position: u32,
+}
+
+/// All rooms and everybody in them.
+#[derive(Debug)]
+pub struct Chat {
+    limits: Rc<Limits>,
+    rooms: Slab<Room>,
+    room_numbers: HashMap<RoomName, u32>,
+    /// The rooms with nobody in them, but for the lobby, in the order in which they make place for others.
+    empty_rooms: BTreeSet<(Millis, u32)>,
+    /// The rooms that will tell a sum of joins and leaves, in the order in which they do.
+    crowded_rooms: VecDeque<u32>,
+    members: Slab<Member>,
+    names: Names,
+    outputs: VecDeque<Output>,
+    guests: u64,
+}
+
+/// A room as others see it.
+#[derive(Debug, Clone, Copy)]
+pub struct RoomView<'a> {
+    room: &'a Room,
+    members: &'a Slab<Member>,
+}
+
+impl<'a> RoomView<'a> {
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &'a RoomName {
+        &self.room.name
+    }
+
+    /// The id of its newest message; 0 if there is none.
+    #[must_use]
+    pub fn newest_id(&self) -> u64 {
+        self.room.newest_id
+    }
+
+    /// When it began to count, in Unix milliseconds: ids of another epoch mean nothing here.
+    #[must_use]
+    pub fn epoch_ms(&self) -> u64 {
+        self.room.epoch_ms
+    }
+
+    /// How many are here.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.room.members.len()
+    }
+
+    /// Who is here, in no order.
+    pub fn users(&self) -> impl Iterator<Item = &'a Name> {
+        let members = self.members;
+        self.room.members.iter().map(|&key| &members[key as usize].called.name)
+    }
+}
+
+impl Chat {
+    /// A chat with nobody in it, and one room: the lobby.
+    #[must_use]
+    pub fn new(limits: impl Into<Rc<Limits>>, now: Now) -> Self {
+        let mut chat = Self {
+            limits: limits.into(),
+            rooms: Slab::new(),
+            room_numbers: HashMap::new(),
+            empty_rooms: BTreeSet::new(),
+            crowded_rooms: VecDeque::new(),
+            members: Slab::new(),
+            names: Names::default(),
+            outputs: VecDeque::new(),
+            guests: 0,
+        };
+        chat.make_room(RoomName::lobby(), now);
+        chat
+    }
+
+    /// Lets somebody in. Its outputs will carry `tag`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NameTaken`], or [`ErrorCode::Full`] if the room would have to be made and cannot.
+    pub fn enter(
+        &mut self,
+        tag: u64,
+        name: Name,
+        room: RoomName,
+        reference: &Reference,
+        now: Now,
+    ) -> Result<MemberId, Refusal> {
+        let forms = Forms::of(&name);
+        self.refuse_taken(&name, &forms, None)?;
+        let room = self.find_or_make_room(room, now)?;
+        let called = self.names.called(name, &forms);
+        let key = self.members.insert(Member { tag, called, room, position: 0 }) as u32;
+        self.names.insert(key, |key| &self.members[key as usize].called);
+        self.arrive(key, room, now);
+        self.welcome(key, self.limits.history_on_join, reference);
+        Ok(MemberId::of(key))
+    }
+
+    /// A name nobody has: `guest-1`, `guest-2` …
+    pub fn guest_name(&mut self) -> Name {
+        loop {
+            self.guests += 1;
+            if let Ok(name) = Name::parse(&format!("guest-{}", self.guests))
+                && self.refuse_taken(&name, &Forms::of(&name), None).is_ok()
+            {
+                return name;
+            }
+        }
+    }
+
+    /// Takes somebody out.
+    pub fn leave(&mut self, id: MemberId, why: Option<Why>, now: Now) {
+        let key = id.key();
+        let room = self.depart(key, now);
+        let member = self.members.remove(key as usize);
+        self.names.remove(key, &member.called);
+        self.tell_left(room, member.called.name, why, now);
+    }
+
+    /// Carries out a command.
+    ///
+    /// # Errors
+    /// Why it was not carried out; nothing has changed then.
+    pub fn command(
+        &mut self,
+        id: MemberId,
+        command: Command,
+        reference: &Reference,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let key = id.key();
+        let room = self.members[key as usize].room;
+        match command {
+            Command::Say(body) => self.speak(key, body, false, reference, now),
+            Command::Act(body) => self.speak(key, body, true, reference, now),
+            Command::Tell { to, body } => return self.tell(key, &to, body, reference),
+            Command::Nick(name) => return self.rename(key, name, reference),
+            Command::Hello { name, room } => {
+                let room = room.unwrap_or_else(|| self.room_of(key).name.clone());
+                // Both or neither: nothing may be in the way of the room when the name changes.
+                self.refuse_taken(&name, &Forms::of(&name), Some(key))?;
+                self.find_or_make_room(room.clone(), now)?;
+                self.rename(key, name, &None)?;
+                return self.go(key, room, reference, now);
+            }
+            Command::Join(room) => return self.go(key, room, reference, now),
+            Command::Who => self.reply(key, Reply::Users { room }, reference),
+            Command::Rooms => self.reply(key, Reply::Rooms, reference),
+            Command::History(query) => {
+                let (messages, has_more) = self.history(key, query);
+                self.reply(key, Reply::History { room, messages, has_more }, reference);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next thing to do; none when all is done. To be called after everything that changes something.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Chat::expire`] is next due.
+    #[must_use]
+    pub fn deadline(&self) -> Millis {
+        self.crowded_rooms.front().map_or(Millis::NEVER, |&room| self.rooms[room as usize].crowd.due())
+    }
+
+    /// Tells the sums of joins and leaves that are due.
+    pub fn expire(&mut self, now: Now) {
+        while self.deadline() <= now.monotonic
+            && let Some(number) = self.crowded_rooms.pop_front()
+        {
+            let room = &mut self.rooms[number as usize];
+            let crowd = std::mem::take(&mut room.crowd);
+            let total = room.members.len();
+            self.announce(number, Event::Crowd { joined: crowd.joined, left: crowd.left, total }, None);
+        }
+    }
+
+    /// The member with a name, written in whatever way: what the caller calls it.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<u64> {
+        let key = self.names.find(name, |key| &self.members[key as usize].called)?;
+        Some(self.members[key as usize].tag)
+    }
+
+    /// A room that is there.
+    #[must_use]
+    pub fn room(&self, number: u32) -> RoomView<'_> {
+        RoomView { room: &self.rooms[number as usize], members: &self.members }
+    }
+
+    /// The number of a room.
+    #[must_use]
+    pub fn room_number(&self, name: &RoomName) -> Option<u32> {
+        self.room_numbers.get(name).copied()
+    }
+
+    /// All rooms, remembered empty ones included, in no order.
+    pub fn rooms(&self) -> impl ExactSizeIterator<Item = RoomView<'_>> {
+        self.rooms.iter().map(|(_, room)| RoomView { room, members: &self.members })
+    }
+
+    /// The name of a member.
+    #[must_use]
+    pub fn name(&self, id: MemberId) -> &Name {
+        self.name_of(id.key())
+    }
+
+    /// How many members there are, in all rooms.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    // ---- what the commands do
+
+    fn speak(&mut self, key: u32, body: Body, is_action: bool, reference: &Reference, now: Now) {
+        let member = &self.members[key as usize];
+        let (number, tag) = (member.room, member.tag);
+        let room = &mut self.rooms[number as usize];
+        room.newest_id += 1;
+        let id = room.newest_id;
+        let from = member.called.name.clone();
+        let message = Rc::new(Message { id, at_ms: now.unix_ms, from, is_action, body });
+        room.history.push(Rc::clone(&message), &self.limits);
+        self.announce(number, Event::Message(message), Some(tag));
+        self.acknowledge(key, Some(id), reference);
+    }
+
+    fn tell(&mut self, key: u32, to: &str, body: Body, reference: &Reference) -> Result<(), Refusal> {
+        let Some(to_key) = self.names.find(to, |key| &self.members[key as usize].called) else {
+            let to: String = Body::new(to).map_or(String::new(), |to| to.as_str().chars().take(40).collect());
+            return Err(Refusal::new(ErrorCode::NoSuchUser, format!("nobody here is called {to}")));
+        };
+        let from = self.name_of(key).clone();
+        let to = self.name_of(to_key).clone();
+        self.reply(to_key, Reply::Private { from: from.clone(), to: to.clone(), body: body.clone() }, &None);
+        if to_key != key {
+            self.reply(key, Reply::PrivateSent { from, to, body }, &None);
+        }
+        self.acknowledge(key, None, reference);
+        Ok(())
+    }
+
+    fn rename(&mut self, key: u32, to: Name, reference: &Reference) -> Result<(), Refusal> {
+        let forms = Forms::of(&to);
+        self.refuse_taken(&to, &forms, Some(key))?;
+        if *self.name_of(key) != to {
+            let called = self.names.called(to.clone(), &forms);
+            let last = std::mem::replace(&mut self.members[key as usize].called, called);
+            self.names.remove(key, &last);
+            self.names.insert(key, |key| &self.members[key as usize].called);
+            let room = self.members[key as usize].room;
+            self.announce(room, Event::Renamed { from: last.name, to }, None);
+        }
+        self.acknowledge(key, None, reference);
+        Ok(())
+    }
+
+    fn go(&mut self, key: u32, room: RoomName, reference: &Reference, now: Now) -> Result<(), Refusal> {
+        let number = self.find_or_make_room(room.clone(), now)?;
+        let is_elsewhere = self.members[key as usize].room != number;
+        if is_elsewhere {
+            let left = self.depart(key, now);
+            self.arrive(key, number, now);
+            // Only now: whoever goes does not hear it.
+            self.tell_left(left, self.name_of(key).clone(), Some(Why::Moved(room)), now);
+        }
+        let history = if is_elsewhere { self.limits.history_on_join } else { None };
+        self.welcome(key, history, reference);
+        Ok(())
+    }
+
+    fn history(&self, key: u32, query: HistoryQuery) -> (Vec<Rc<Message>>, bool) {
+        let quarter = self.limits.feed_bytes.map_or(usize::MAX, |max| max / 4);
+        self.room_of(key).history.get(query, HISTORY_ANSWER_BYTES_MAX.min(quarter))
+    }
+
+    // ---- the parts they are made of
+
+    fn name_of(&self, key: u32) -> &Name {
+        &self.members[key as usize].called.name
+    }
+
+    fn room_of(&self, key: u32) -> &Room {
+        &self.rooms[self.members[key as usize].room as usize]
+    }
+
+    fn refuse_taken(&self, name: &Name, forms: &Forms, except: Option<u32>) -> Result<(), Refusal> {
+        let holder = self.names.find_alike(forms, |key| &self.members[key as usize].called);
+        match holder {
+            Some(key) if Some(key) != except => {
+                let holder = self.name_of(key);
+                let text = if holder == name {
+                    format!("{name} is in use")
+                } else {
+                    format!("{name} looks like {holder}, who is here")
+                };
+                Err(Refusal::new(ErrorCode::NameTaken, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn find_or_make_room(&mut self, name: RoomName, now: Now) -> Result<u32, Refusal> {
+        if let Some(number) = self.room_number(&name) {
+            return Ok(number);
+        }
+        if self.limits.max_rooms.is_some_and(|max| self.rooms.len() >= max) && !self.forget_a_room() {
+            return Err(Refusal::new(ErrorCode::Full, "there is no place for another room; see /rooms"));
+        }
+        Ok(self.make_room(name, now))
+    }
+
+    fn make_room(&mut self, name: RoomName, now: Now) -> u32 {
+        let room = self.rooms.insert(Room::new(name.clone(), now)) as u32;
+        self.room_numbers.insert(name, room);
+        self.outputs.push_back(Output::RoomOpened { room });
+        room
+    }
+
+    /// Gives up the room that has been empty for longest.
+    fn forget_a_room(&mut self) -> bool {
+        let Some((_, number)) = self.empty_rooms.pop_first() else { return false };
+        let room = self.rooms.remove(number as usize);
+        self.room_numbers.remove(&room.name);
+        self.crowded_rooms.retain(|&crowded| crowded != number);
+        self.outputs.push_back(Output::RoomClosed { room: number });
+        true
+    }
+
+    /// Puts a member into a room, and tells those who were there.
+    fn arrive(&mut self, key: u32, number: u32, now: Now) {
+        let room = &mut self.rooms[number as usize];
+        let member = &mut self.members[key as usize];
+        member.room = number;
+        member.position = room.members.len() as u32;
+        room.members.push(key);
+        if let Some(since) = room.empty_since.take() {
+            self.empty_rooms.remove(&(since, number));
+        }
+        let (tag, name, total) = (member.tag, member.called.name.clone(), room.members.len());
+        if self.limits.quiet_above.is_some_and(|max| total > max) {
+            self.sum_up(number, now, |crowd| crowd.joined += 1);
+        } else {
+            self.announce(number, Event::Joined { name, total }, None);
+        }
+        self.outputs.push_back(Output::Entered { tag, room: number });
+    }
+
+    /// Takes a member out of its room; returns which one.
+    fn depart(&mut self, key: u32, now: Now) -> u32 {
+        let Member { room: number, position, .. } = self.members[key as usize];
+        let room = &mut self.rooms[number as usize];
+        room.members.swap_remove(position as usize);
+        if let Some(&moved) = room.members.get(position as usize) {
+            self.members[moved as usize].position = position;
+        }
+        if room.members.is_empty() && room.name != RoomName::lobby() {
+            room.empty_since = Some(now.monotonic);
+            self.empty_rooms.insert((now.monotonic, number));
+            if self.empty_rooms.len() > EMPTY_ROOMS_MAX {
+                self.forget_a_room();
+            }
+        }
+        number
+    }
+
+    /// Tells those who have stayed in a room.
+    fn tell_left(&mut self, number: u32, name: Name, why: Option<Why>, now: Now) {
+        let Some(room) = self.rooms.get(number as usize) else { return };
+        let total = room.members.len();
+        if self.limits.quiet_above.is_some_and(|max| total >= max) {
+            self.sum_up(number, now, |crowd| crowd.left += 1);
+        } else if total > 0 {
+            self.announce(number, Event::Left { name, total, why }, None);
+        }
+    }
+
+    /// Counts a join or leave that is told later.
+    fn sum_up(&mut self, number: u32, now: Now, count: impl FnOnce(&mut Crowd)) {
+        let crowd = &mut self.rooms[number as usize].crowd;
+        if crowd.begin(now.monotonic) {
+            self.crowded_rooms.push_back(number);
+        }
+        count(crowd);
+    }
+
+    fn welcome(&mut self, key: u32, history: Option<usize>, reference: &Reference) {
+        let query = HistoryQuery { limit: history.unwrap_or(0), before: None, after: None };
+        let (history, _) = self.history(key, query);
+        let (name, room) = (self.name_of(key).clone(), self.members[key as usize].room);
+        self.reply(key, Reply::Welcome { name, room, history }, reference);
+    }
+
+    fn announce(&mut self, room: u32, event: Event, author: Option<u64>) {
+        self.outputs.push_back(Output::ToRoom { room, event, author });
+    }
+
+    fn acknowledge(&mut self, key: u32, id: Option<u64>, reference: &Reference) {
+        if reference.is_some() {
+            self.reply(key, Reply::Ack { id }, reference);
+        }
+    }
+
+    fn reply(&mut self, key: u32, reply: Reply, reference: &Reference) {
+        let tag = self.members[key as usize].tag;
+        self.outputs.push_back(Output::ToMember { tag, reply, reference: reference.clone() });
+    }
+
+    /// Panics if the state contradicts itself; for tests.
+    ///
+    /// # Panics
+    /// See above.
+    pub fn check_invariants(&self) {
+        let mut seen = 0;
+        for (number, room) in &self.rooms {
+            for (position, &key) in room.members.iter().enumerate() {
+                let member = &self.members[key as usize];
+                assert_eq!((member.room, member.position), (number as u32, position as u32));
+                seen += 1;
+            }
+            room.history.check_invariants(room.newest_id);
+            assert_eq!(self.room_numbers[&room.name], number as u32);
+            assert_eq!(self.crowded_rooms.contains(&(number as u32)), room.crowd.due() != Millis::NEVER);
+            let is_listed = room.empty_since.is_some_and(|s| self.empty_rooms.contains(&(s, number as u32)));
+            assert_eq!(is_listed, room.members.is_empty() && room.name != RoomName::lobby());
+        }
+        assert!(self.empty_rooms.len() <= self.rooms.len());
+        assert_eq!(seen, self.members.len(), "everybody is in exactly one room");
+        assert_eq!(self.names.len(), self.members.len(), "everybody has exactly one name");
+        assert_eq!(self.room_numbers.len(), self.rooms.len());
+        assert!(self.limits.max_rooms.is_none_or(|max| self.rooms.len() <= max));
+        for (key, member) in &self.members {
+            let found = self.names.find(member.called.name.as_str(), |k| &self.members[k as usize].called);
+            assert_eq!(found, Some(key as u32), "{} cannot be found", member.called.name);
+        }
+        assert!(self.outputs.is_empty(), "something was left undone");
+    }
+}

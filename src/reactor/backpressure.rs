@@ -1,0 +1,130 @@
+//! Backpressure: *a room waits for every reader who takes at least `slowest` bytes per second, and for
+//! nobody who takes less.*
+//!
+//! A reader that is more than the *high watermark* behind in its feed throttles the feed's channel: the
+//! producers are not read, so the kernel slows them down, until the reader is less than the *low watermark*
+//! behind. It keeps this right by what it takes. Every byte that the kernel takes for it buys it
+//! 1/`slowest` of a second, so whoever takes `slowest` bytes in each second is waited for as long as it
+//! needs, and whoever takes less runs out of time, however it goes about it. Time passes for all readers that
+//! have something to take at once, so they cannot take turns in holding the room: together they slow it down
+//! as one of them could.
+//!
+//! The kernel takes bytes in lumps (a third of `SO_SNDBUF` at a time, or what the peer's window opens by),
+//! so a lump counts in full when it comes, and a reader may be [`GRACE`] late.
+
+use std::time::Duration;
+
+use super::ConnectionId;
+use crate::clock::Millis;
+
+/// How late a reader may be with what it takes, and how much it may be ahead.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
+
+/// What a reader has bought by taking bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reader {
+    /// It has taken enough until then, in nanoseconds of the loop's clock.
+    paid_until_ns: u64,
+    /// Its channel waits for it.
+    pub(crate) is_waited_for: bool,
+}
+
+const GRACE_NS: u64 = GRACE.as_nanos() as u64;
+
+impl Reader {
+    /// Something begins to wait for it, after nothing did.
+    pub(crate) fn begin(&mut self, now: Millis) {
+        self.paid_until_ns = self.paid_until_ns.max(ns(now));
+    }
+
+    /// It has taken `bytes`; `slowest` is what it has to take per second.
+    pub(crate) fn took(&mut self, bytes: usize, slowest: usize, now: Millis) {
+        let now = ns(now);
+        let bought = bytes as u64 * 1_000_000_000 / slowest as u64;
+        self.paid_until_ns = self.paid_until_ns.clamp(now.saturating_sub(GRACE_NS), now + GRACE_NS) + bought;
+    }
+
+    /// Until when it is protected if it takes nothing more.
+    pub(crate) fn protected_until(&self) -> Millis {
+        Millis(self.paid_until_ns.saturating_add(GRACE_NS).div_ceil(1_000_000))
+    }
+
+    pub(crate) fn is_protected(&self, now: Millis) -> bool {
+        now < self.protected_until()
+    }
+
+    /// Whether its channel has to wait for it, now that it is `lag` bytes behind in a feed that keeps
+    /// `feed_bytes`.
+    pub(crate) fn must_be_waited_for(&self, lag: u64, feed_bytes: u64, now: Millis) -> bool {
+        let watermark = if self.is_waited_for { feed_bytes / 4 } else { feed_bytes / 2 };
+        lag > watermark && self.is_protected(now)
+    }
+}
+
+fn ns(at: Millis) -> u64 {
+    at.0.saturating_mul(1_000_000)
+}
+
+/// Who is waited for in a channel, and who waits.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    /// How many readers are waited for.
+    pub(crate) waited_for: u32,
+    /// Producers that were ready meanwhile, to be served when nobody is waited for any more.
+    pub(crate) deferred: Vec<ConnectionId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOWEST: usize = 64 * 1024;
+
+    /// Takes `lump` bytes whenever it has read as many at `rate`, for a minute; when it was unprotected first.
+    fn unprotected_after(rate: usize, lump: usize) -> Option<Millis> {
+        let (mut reader, mut taken) = (Reader::default(), 0);
+        reader.begin(Millis(0));
+        reader.took(lump, SLOWEST, Millis(0));
+        (0..60_000).map(Millis).find(|&now| {
+            while (now.0 as usize * rate / 1000 - taken) >= lump {
+                taken += lump;
+                reader.took(lump, SLOWEST, now);
+            }
+            !reader.is_protected(now)
+        })
+    }
+
+    #[test]
+    fn whoever_takes_the_minimum_is_protected_in_whatever_lumps() {
+        for lump in [1, 10, 1500, 64 * 1024, 85 * 1024, 128 * 1024] {
+            for rate in [SLOWEST, 2 * SLOWEST, 20 * SLOWEST] {
+                assert_eq!(unprotected_after(rate, lump), None, "{lump} at {rate}");
+            }
+            let late = unprotected_after(SLOWEST * 9 / 10, lump).expect("too slow");
+            assert!(late < Millis(30_000), "{lump}: {late:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_takes_nothing_loses_its_protection_and_what_it_took_before_does_not_save_it() {
+        let mut reader = Reader::default();
+        reader.begin(Millis(0));
+        assert!(reader.is_protected(Millis(999)) && !reader.is_protected(Millis(1000)));
+        for now in 0..10_000 {
+            reader.took(1 << 20, SLOWEST, Millis(now));
+        }
+        // The last lump, what it was ahead, and the grace.
+        assert_eq!(reader.protected_until(), Millis(9_999 + 16_000 + 1_000 + 1_000));
+    }
+
+    #[test]
+    fn watermarks_are_a_half_and_a_quarter() {
+        let mut reader = Reader::default();
+        assert!(!reader.must_be_waited_for(50, 100, Millis(0)));
+        assert!(reader.must_be_waited_for(51, 100, Millis(0)));
+        reader.is_waited_for = true;
+        assert!(reader.must_be_waited_for(26, 100, Millis(0)));
+        assert!(!reader.must_be_waited_for(25, 100, Millis(0)));
+        assert!(!reader.must_be_waited_for(51, 100, Millis(1000)), "it took nothing");
+    }
+}

@@ -1,0 +1,93 @@
+//! Who is calling? Told from the first bytes of a connection.
+
+/// What the first bytes of a connection say about who is calling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sniffed {
+    /// They could still be the beginning of an HTTP request.
+    TooLittle,
+    /// An HTTP request. It never becomes lines: a web page must not be able to chat for its visitor.
+    Http,
+    /// A TLS client, which will not understand anything we say.
+    Tls,
+    /// JSON, one object per line.
+    Json,
+    /// Text lines.
+    Text,
+}
+
+/// Methods of HTTP (RFC 9110, section 9; PATCH: RFC 5789; PRI: RFC 9113, section 3.4).
+const METHODS: [&[u8]; 10] = [
+    b"GET ",
+    b"HEAD ",
+    b"POST ",
+    b"PUT ",
+    b"DELETE ",
+    b"CONNECT ",
+    b"OPTIONS ",
+    b"TRACE ",
+    b"PATCH ",
+    b"PRI ",
+];
+
+/// Tells who is calling from the first bytes, at least one.
+#[must_use]
+pub fn sniff(input: &[u8]) -> Sniffed {
+    match input {
+        // Handshake record, version 3.x (RFC 8446, section 5.1).
+        [0x16, 0x03, ..] => Sniffed::Tls,
+        [] | [0x16] => Sniffed::TooLittle,
+        [b'{', ..] => Sniffed::Json,
+        _ if METHODS.iter().any(|method| input.starts_with(method)) => Sniffed::Http,
+        _ if METHODS.iter().any(|method| method.starts_with(input)) => Sniffed::TooLittle,
+        _ => Sniffed::Text,
+    }
+}
+
+/// Whether a text line is the first line of an HTTP request: somebody makes a browser speak here.
+#[must_use]
+pub fn is_http_request_line(line: &[u8]) -> bool {
+    let words: Vec<&[u8]> = line.splitn(4, |&byte| byte == b' ').collect();
+    let [_, target, version] = words[..] else { return false };
+    let is_target =
+        target.starts_with(b"/") || target == b"*" || memchr::memmem::find(target, b"://").is_some();
+    is_target && version.len() > 5 && version[..5].eq_ignore_ascii_case(b"HTTP/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_tell_who_is_calling() {
+        for (input, expected) in [
+            (&b"GET / HTTP/1.1\r\n"[..], Sniffed::Http),
+            (b"GET ", Sniffed::Http),
+            (b"GE", Sniffed::TooLittle),
+            (b"GET", Sniffed::TooLittle),
+            (b"GET\n", Sniffed::Text),
+            (b"get / http/1.1", Sniffed::Text),
+            (b"POST / HTTP/1.1", Sniffed::Http),
+            (b"PRI * HTTP/2.0", Sniffed::Http),
+            (b"Gustav\n", Sniffed::Text),
+            (b"{\"type\"", Sniffed::Json),
+            (b"\x16\x03\x01\x02", Sniffed::Tls),
+            (b"\x16", Sniffed::TooLittle),
+            (b"\xff\xfb\x1f", Sniffed::Text),
+            (b"alice\n", Sniffed::Text),
+            (b"\n", Sniffed::Text),
+        ] {
+            assert_eq!(sniff(input), expected, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn request_lines_are_known_among_chat_lines() {
+        assert!(is_http_request_line(b"POST /x HTTP/1.1"));
+        assert!(is_http_request_line(b"GET / HTTP/1.0"));
+        assert!(is_http_request_line(b"BREW /pot HTTP/1.1"));
+        assert!(is_http_request_line(b"get http://x/ http/1.1"));
+        assert!(!is_http_request_line(b"speak plain HTTP/1.1"));
+        assert!(!is_http_request_line(b"GET me a coffee"));
+        assert!(!is_http_request_line(b"what does GET / HTTP/1.1 mean?"));
+    }
+}
