@@ -67,6 +67,230 @@ const HISTORY_DEFAULT: usize = 100;
 /// A `history` gives at most so many messages.
 const HISTORY_MAX: usize = 1000;
 
+/// A request as a client writes it and the server reads it: one row of the table above.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the fields are those of the table")]
+pub enum RequestDocument {
+    /// "I am `name`", the first request of a connection.
+    Hello {
+        name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
+    },
+    /// Says `body` to the room.
+    Public { body: String },
+    /// Does `body` in the room.
+    Action { body: String },
+    /// Tells one member.
+    Private { to: String, body: String },
+    /// Who is here?
+    Users,
+    /// Which rooms are there?
+    Rooms,
+    /// What was said before?
+    History {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        before: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+    },
+    /// Asks for another name.
+    Nick { name: String },
+    /// Goes to another room.
+    Join { room: String },
+    /// Is anybody there?
+    Ping,
+    /// Good-bye.
+    Quit,
+}
+
+impl RequestDocument {
+    /// The request as one line, newline included, with the `ref` that its answer will carry.
+    #[must_use]
+    pub fn to_line(&self, reference: Option<&str>) -> String {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            #[serde(flatten)]
+            request: &'a RequestDocument,
+            #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+            reference: Option<&'a str>,
+        }
+        write(&Line { request: self, reference }) + "\n"
+    }
+}
+
+/// An event as the server writes it and a client reads it: one row of the table above. `T` is what
+/// holds the text: `&str` where it is written, `String` where it is read.
+///
+/// Reading is tolerant: what a client can do without may be missing, and an event of a type unknown
+/// here is [`Unknown`](Self::Unknown).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the fields are those of the table")]
+pub enum EventDocument<T> {
+    /// You are `name` in `room`.
+    Hello {
+        name: T,
+        #[serde(default)]
+        room: T,
+        #[serde(default)]
+        id: u64,
+        #[serde(default)]
+        users: Vec<T>,
+        #[serde(default)]
+        total: usize,
+        #[serde(default)]
+        epoch: u64,
+        #[serde(default)]
+        server: T,
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<T>,
+    },
+    /// Somebody said something.
+    Public(MessageDocument<T>),
+    /// Somebody did something.
+    Action(MessageDocument<T>),
+    /// Somebody told you something, or you told them.
+    Private {
+        #[serde(default)]
+        ts: u64,
+        from: T,
+        to: T,
+        body: T,
+    },
+    /// Somebody came in.
+    Join {
+        #[serde(default)]
+        ts: u64,
+        #[serde(default)]
+        room: T,
+        name: T,
+        #[serde(default)]
+        total: usize,
+    },
+    /// Somebody is gone.
+    Leave {
+        #[serde(default)]
+        ts: u64,
+        #[serde(default)]
+        room: T,
+        name: T,
+        #[serde(default)]
+        total: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<T>,
+    },
+    /// Somebody has another name.
+    Nick {
+        #[serde(default)]
+        ts: u64,
+        #[serde(default)]
+        room: T,
+        from: T,
+        name: T,
+    },
+    /// One second's coming and going in a crowded room.
+    Presence {
+        #[serde(default)]
+        ts: u64,
+        #[serde(default)]
+        room: T,
+        #[serde(default)]
+        joined: u32,
+        #[serde(default)]
+        left: u32,
+        #[serde(default)]
+        total: usize,
+    },
+    /// Who is here.
+    Users {
+        #[serde(default)]
+        room: T,
+        #[serde(default)]
+        users: Vec<T>,
+        #[serde(default)]
+        total: usize,
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<T>,
+    },
+    /// Which rooms there are.
+    Rooms {
+        #[serde(default)]
+        rooms: Vec<RoomDocument<T>>,
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<T>,
+    },
+    /// Older messages by rising id; `more` are kept in the direction asked.
+    History {
+        #[serde(default)]
+        room: T,
+        #[serde(default)]
+        events: Vec<EventDocument<T>>,
+        #[serde(default)]
+        more: bool,
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<T>,
+    },
+    /// A request was carried out.
+    Ack {
+        #[serde(rename = "ref")]
+        reference: Option<T>,
+        #[serde(default)]
+        ts: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+    },
+    /// The server is there.
+    Pong {
+        #[serde(default)]
+        ts: u64,
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<T>,
+    },
+    /// A request was refused.
+    Error {
+        #[serde(default)]
+        code: T,
+        #[serde(default)]
+        text: T,
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<T>,
+    },
+    /// The last word of the server.
+    Bye {
+        #[serde(default)]
+        why: T,
+    },
+    /// Something that a newer server says. Never written.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A message that has an id: somebody said or did something in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the table")]
+pub struct MessageDocument<T> {
+    pub id: u64,
+    #[serde(default)]
+    pub ts: u64,
+    #[serde(default)]
+    pub room: T,
+    pub from: T,
+    pub body: T,
+}
+
+/// A room and how many are in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the table")]
+pub struct RoomDocument<T> {
+    pub name: T,
+    #[serde(default)]
+    pub members: usize,
+}
+
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
@@ -122,48 +346,62 @@ pub fn parse(document: &str) -> Result<Request, (Refusal, Reference)> {
         return Err((bad(format!("a ref has at most {REFERENCE_BYTES_MAX} bytes")), None));
     }
     let from = fields.from.as_deref().map(Into::into);
-    match ask(&fields) {
+    match request(fields).and_then(ask) {
         Ok(ask) => Ok(Request { from, reference, ask }),
         Err(refusal) => Err((refusal, reference)),
     }
 }
 
-fn ask(fields: &Fields) -> Result<Ask, Refusal> {
-    let kind = fields.kind.as_deref().ok_or_else(|| bad("a request has a type"))?;
-    let need = |field: &str, value| Option::ok_or_else(value, || bad(format!("{kind} needs {field}")));
-    let body = || Body::new(need("body", fields.body.as_deref())?).ok_or_else(|| bad("the body is empty"));
-    let names_max = Dialect::JsonLines.names_max();
-    let room = RoomName::parse;
-    let command = match kind {
-        "hello" => {
-            let name = Name::parse(need("name", fields.name.as_deref())?)?;
-            return Ok(Ask::Hello { name, room: fields.room.as_deref().map(room).transpose()? });
-        }
-        "public" => Command::Say(body()?),
-        "action" => Command::Act(body()?),
-        "private" => Command::Tell { to: need("to", fields.to.as_deref())?.into(), body: body()? },
-        "users" => Command::Who { names_max },
-        "rooms" => Command::Rooms,
-        "history" => Command::History(HistoryQuery {
-            limit: match fields.limit {
-                None => HISTORY_DEFAULT,
-                Some(limit) if (1..=HISTORY_MAX).contains(&limit) => limit,
-                Some(_) => return Err(bad(format!("limit is 1 to {HISTORY_MAX}"))),
-            },
-            before: fields.before,
-            after: fields.after,
-        }),
-        "nick" => Command::Nick(Name::parse(need("name", fields.name.as_deref())?)?),
-        "join" => Command::Join { room: room(need("room", fields.room.as_deref())?)?, names_max },
-        "ping" => Command::Ping,
-        "quit" => Command::Quit,
+/// The request that `fields` are, whatever its arguments are worth.
+fn request(fields: Fields) -> Result<RequestDocument, Refusal> {
+    let Fields { kind, name, room, to, body, limit, before, after, .. } = fields;
+    let kind = kind.ok_or_else(|| bad("a request has a type"))?;
+    let need = |field: &str, value: Option<String>| value.ok_or_else(|| bad(format!("{kind} needs {field}")));
+    Ok(match kind.as_str() {
+        "hello" => RequestDocument::Hello { name: need("name", name)?, room },
+        "public" => RequestDocument::Public { body: need("body", body)? },
+        "action" => RequestDocument::Action { body: need("body", body)? },
+        "private" => RequestDocument::Private { to: need("to", to)?, body: need("body", body)? },
+        "users" => RequestDocument::Users,
+        "rooms" => RequestDocument::Rooms,
+        "history" => RequestDocument::History { limit, before, after },
+        "nick" => RequestDocument::Nick { name: need("name", name)? },
+        "join" => RequestDocument::Join { room: need("room", room)? },
+        "ping" => RequestDocument::Ping,
+        "quit" => RequestDocument::Quit,
         _ => {
             let types = "hello, public, action, private, users, rooms, history, nick, join, ping, quit";
             let text = format!("there is no such type; there are {types}");
             return Err(Refusal::new(ErrorCode::UnknownCommand, text));
         }
-    };
-    Ok(Ask::Command(command))
+    })
+}
+
+fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
+    let body = |text: &str| Body::new(text).ok_or_else(|| bad("the body is empty"));
+    let names_max = Dialect::JsonLines.names_max();
+    Ok(Ask::Command(match document {
+        RequestDocument::Hello { name, room } => {
+            let name = Name::parse(&name)?;
+            return Ok(Ask::Hello { name, room: room.as_deref().map(RoomName::parse).transpose()? });
+        }
+        RequestDocument::Public { body: text } => Command::Say(body(&text)?),
+        RequestDocument::Action { body: text } => Command::Act(body(&text)?),
+        RequestDocument::Private { to, body: text } => Command::Tell { to: to.into(), body: body(&text)? },
+        RequestDocument::Users => Command::Who { names_max },
+        RequestDocument::Rooms => Command::Rooms,
+        RequestDocument::History { limit, before, after } => {
+            let limit = limit.unwrap_or(HISTORY_DEFAULT);
+            if !(1..=HISTORY_MAX).contains(&limit) {
+                return Err(bad(format!("limit is 1 to {HISTORY_MAX}")));
+            }
+            Command::History(HistoryQuery { limit, before, after })
+        }
+        RequestDocument::Nick { name } => Command::Nick(Name::parse(&name)?),
+        RequestDocument::Join { room } => Command::Join { room: RoomName::parse(&room)?, names_max },
+        RequestDocument::Ping => Command::Ping,
+        RequestDocument::Quit => Command::Quit,
+    }))
 }
 
 /// The reference of a document whose other fields are wrong, so that its sender knows which one it was.
@@ -180,146 +418,40 @@ fn bad(text: impl Into<Cow<'static, str>>) -> Refusal {
     Refusal::new(ErrorCode::BadArgument, text)
 }
 
-/// Everything the server says.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Said<'a> {
-    Hello {
-        name: &'a str,
-        room: &'a str,
-        id: u64,
-        users: Vec<&'a str>,
-        total: usize,
-        epoch: u64,
-        server: &'static str,
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-    },
-    Public(SaidMessage<'a>),
-    Action(SaidMessage<'a>),
-    Private {
-        ts: u64,
-        from: &'a str,
-        to: &'a str,
-        body: &'a str,
-    },
-    Join {
-        ts: u64,
-        room: &'a str,
-        name: &'a str,
-        total: usize,
-    },
-    Leave {
-        ts: u64,
-        room: &'a str,
-        name: &'a str,
-        total: usize,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        why: Option<String>,
-    },
-    Nick {
-        ts: u64,
-        room: &'a str,
-        from: &'a str,
-        name: &'a str,
-    },
-    Presence {
-        ts: u64,
-        room: &'a str,
-        joined: u32,
-        left: u32,
-        total: usize,
-    },
-    Users {
-        room: &'a str,
-        users: Vec<&'a str>,
-        total: usize,
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-    },
-    Rooms {
-        rooms: Vec<SaidRoom<'a>>,
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-    },
-    History {
-        room: &'a str,
-        events: Vec<Said<'a>>,
-        more: bool,
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-    },
-    Ack {
-        #[serde(rename = "ref")]
-        reference: Option<&'a str>,
-        ts: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<u64>,
-    },
-    Pong {
-        ts: u64,
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-    },
-    Error {
-        code: &'static str,
-        text: &'a str,
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-    },
-    Bye {
-        why: &'static str,
-    },
+fn write(document: &impl Serialize) -> String {
+    // Nothing in these types can fail to be written: no maps with odd keys, no I/O.
+    serde_json::to_string(document).unwrap_or_default()
 }
 
-#[derive(Serialize)]
-struct SaidMessage<'a> {
-    id: u64,
-    ts: u64,
-    room: &'a str,
-    from: &'a str,
-    body: &'a str,
-}
-
-#[derive(Serialize)]
-struct SaidRoom<'a> {
-    name: &'a str,
-    members: usize,
-}
-
-impl Said<'_> {
-    fn write(&self) -> String {
-        // Nothing in these types can fail to be written: no maps with odd keys, no I/O.
-        serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
-fn message<'a>(room: &'a RoomName, message: &'a Message) -> Said<'a> {
-    let said = SaidMessage {
+fn message<'a>(room: &'a RoomName, message: &'a Message) -> EventDocument<&'a str> {
+    let said = MessageDocument {
         id: message.id,
         ts: message.at_ms,
         room: room.as_str(),
         from: message.from.as_str(),
         body: message.body.as_str(),
     };
-    if message.is_action { Said::Action(said) } else { Said::Public(said) }
+    if message.is_action { EventDocument::Action(said) } else { EventDocument::Public(said) }
 }
 
 /// The document of an event.
 #[must_use]
 pub fn event(room_name: &RoomName, ts: u64, event: &Event) -> String {
     let room = room_name.as_str();
+    let why_text;
     let said = match event {
         Event::Message(said) => message(room_name, said),
-        Event::Joined { name, total } => Said::Join { ts, room, name: name.as_str(), total: *total },
+        Event::Joined { name, total } => EventDocument::Join { ts, room, name: name.as_str(), total: *total },
         Event::Left { name, total, why } => {
-            let why = why.as_ref().map(ToString::to_string);
-            Said::Leave { ts, room, name: name.as_str(), total: *total, why }
+            why_text = why.as_ref().map(ToString::to_string);
+            EventDocument::Leave { ts, room, name: name.as_str(), total: *total, why: why_text.as_deref() }
         }
-        Event::Renamed { from, to } => Said::Nick { ts, room, from: from.as_str(), name: to.as_str() },
-        &Event::Crowd { joined, left, total } => Said::Presence { ts, room, joined, left, total },
+        Event::Renamed { from, to } => {
+            EventDocument::Nick { ts, room, from: from.as_str(), name: to.as_str() }
+        }
+        &Event::Crowd { joined, left, total } => EventDocument::Presence { ts, room, joined, left, total },
     };
-    said.write()
+    write(&said)
 }
 
 /// The document of a reply; none for those this dialect does not know.
@@ -327,7 +459,7 @@ pub fn event(room_name: &RoomName, ts: u64, event: &Event) -> String {
 pub fn reply(ts: u64, reply: &Reply, reference: &Reference) -> Option<String> {
     let reference = reference.as_deref();
     let said = match reply {
-        Reply::Welcome { name, room, newest_id, epoch_ms, users, total, .. } => Said::Hello {
+        Reply::Welcome { name, room, newest_id, epoch_ms, users, total, .. } => EventDocument::Hello {
             name: name.as_str(),
             room: room.as_str(),
             id: *newest_id,
@@ -338,9 +470,9 @@ pub fn reply(ts: u64, reply: &Reply, reference: &Reference) -> Option<String> {
             reference,
         },
         Reply::Private { from, to, body } | Reply::PrivateSent { from, to, body } => {
-            Said::Private { ts, from: from.as_str(), to: to.as_str(), body: body.as_str() }
+            EventDocument::Private { ts, from: from.as_str(), to: to.as_str(), body: body.as_str() }
         }
-        Reply::Users { room, users, total } => Said::Users {
+        Reply::Users { room, users, total } => EventDocument::Users {
             room: room.as_str(),
             users: users.iter().map(Name::as_str).collect(),
             total: *total,
@@ -348,22 +480,24 @@ pub fn reply(ts: u64, reply: &Reply, reference: &Reference) -> Option<String> {
         },
         Reply::Rooms(rooms) => {
             let rooms =
-                rooms.iter().map(|(name, members)| SaidRoom { name: name.as_str(), members: *members });
-            Said::Rooms { rooms: rooms.collect(), reference }
+                rooms.iter().map(|(name, members)| RoomDocument { name: name.as_str(), members: *members });
+            EventDocument::Rooms { rooms: rooms.collect(), reference }
         }
-        Reply::History { room, messages, has_more } => Said::History {
+        Reply::History { room, messages, has_more } => EventDocument::History {
             room: room.as_str(),
             events: messages.iter().map(|m| message(room, m)).collect(),
             more: *has_more,
             reference,
         },
-        Reply::Ack { id } => Said::Ack { reference, ts, id: *id },
-        Reply::Pong => Said::Pong { ts, reference },
-        Reply::Refused(Refusal { code, text }) => Said::Error { code: code.as_str(), text, reference },
-        Reply::Bye(bye) => Said::Bye { why: why(*bye) },
+        Reply::Ack { id } => EventDocument::Ack { reference, ts, id: *id },
+        Reply::Pong => EventDocument::Pong { ts, reference },
+        Reply::Refused(Refusal { code, text }) => {
+            EventDocument::Error { code: code.as_str(), text, reference }
+        }
+        Reply::Bye(bye) => EventDocument::Bye { why: why(*bye) },
         Reply::Help => return None,
     };
-    Some(said.write())
+    Some(write(&said))
 }
 
 /// Why the server says good-bye, for programs.
@@ -406,6 +540,59 @@ mod tests {
         assert_eq!(refused("{nonsense"), ("bad-argument", None));
         let long = format!(r#"{{"type":"ping","ref":"{}"}}"#, "x".repeat(65));
         assert_eq!(refused(&long), ("bad-argument", None));
+    }
+
+    #[test]
+    fn what_a_client_writes_is_what_the_server_reads() {
+        let text = || "x".to_owned();
+        for request in [
+            RequestDocument::Hello { name: text(), room: Some(text()) },
+            RequestDocument::Public { body: text() },
+            RequestDocument::Action { body: text() },
+            RequestDocument::Private { to: text(), body: text() },
+            RequestDocument::Users,
+            RequestDocument::Rooms,
+            RequestDocument::History { limit: Some(1), before: Some(2), after: Some(3) },
+            RequestDocument::Nick { name: text() },
+            RequestDocument::Join { room: text() },
+            RequestDocument::Ping,
+            RequestDocument::Quit,
+        ] {
+            let line = request.to_line(Some("c1"));
+            let read = parse(&line).unwrap();
+            assert_eq!(read.reference.as_deref(), Some("c1"));
+            assert_eq!(read.ask, ask(request).unwrap(), "{line}");
+        }
+        let body = "two\nlines".to_owned();
+        let line = RequestDocument::Public { body }.to_line(None);
+        assert_eq!(line, "{\"type\":\"public\",\"body\":\"two\\nlines\"}\n");
+    }
+
+    #[test]
+    fn what_the_server_writes_is_what_a_client_reads() {
+        let events = [
+            r#"{"type":"hello","name":"al","room":"dev","id":1,"users":["al"],"total":1,"epoch":2,"server":"x","ref":"c"}"#,
+            r#"{"type":"action","id":1,"ts":2,"room":"dev","from":"al","body":"x"}"#,
+            r#"{"type":"private","ts":2,"from":"al","to":"bob","body":"x"}"#,
+            r#"{"type":"join","ts":2,"room":"dev","name":"al","total":1}"#,
+            r#"{"type":"leave","ts":2,"room":"dev","name":"al","total":1,"why":"slow"}"#,
+            r#"{"type":"nick","ts":2,"room":"dev","from":"al","name":"bob"}"#,
+            r#"{"type":"presence","ts":2,"room":"dev","joined":1,"left":2,"total":3}"#,
+            r#"{"type":"users","room":"dev","users":["al"],"total":1}"#,
+            r#"{"type":"rooms","rooms":[{"name":"dev","members":1}]}"#,
+            r#"{"type":"history","room":"dev","events":[{"type":"public","id":1,"ts":2,"room":"dev","from":"al","body":"x"}],"more":false}"#,
+            r#"{"type":"ack","ref":"c","ts":2,"id":1}"#,
+            r#"{"type":"pong","ts":2}"#,
+            r#"{"type":"error","code":"full","text":"no"}"#,
+            r#"{"type":"bye","why":"quit"}"#,
+        ];
+        for document in events {
+            let event: EventDocument<String> = serde_json::from_str(document).unwrap();
+            assert_eq!(write(&event), document);
+        }
+        let read = |document| serde_json::from_str::<EventDocument<String>>(document).unwrap();
+        assert_eq!(read(r#"{"type":"topic","text":"x"}"#), EventDocument::Unknown);
+        assert!(matches!(read(r#"{"type":"join","name":"al"}"#), EventDocument::Join { .. }));
     }
 
     #[test]

@@ -21,9 +21,9 @@ pub const COMMANDS: [(&str, &str, &str); 10] = [
 ];
 
 /// How many lines `/history` without a number shows.
-const HISTORY_LINES: u32 = 20;
+const HISTORY_LINES: usize = 20;
 /// The most lines one `history` request may ask for.
-const HISTORY_LINES_MAX: u32 = 1000;
+const HISTORY_LINES_MAX: usize = 1000;
 
 /// What a typed line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,9 @@ pub fn parse(line: &str) -> Result<Option<Command>, String> {
         "/me" => Request::Action { body: given(name, rest)? },
         "/join" => Request::Join { room: one_word(name, rest)?.trim_start_matches('#').to_owned() },
         "/rooms" => Request::Rooms,
-        "/history" => Request::History { limit: number_of_lines(name, rest)?, before: None, after: None },
+        "/history" => {
+            Request::History { limit: Some(number_of_lines(name, rest)?), before: None, after: None }
+        }
         "/ping" => Request::Ping,
         "/help" => return Ok(Some(Command::Help)),
         "/quit" => return Ok(Some(Command::Quit)),
@@ -96,7 +98,7 @@ fn one_word(command: &str, argument: &str) -> Result<String, String> {
     given(command, argument)
 }
 
-fn number_of_lines(command: &str, argument: &str) -> Result<u32, String> {
+fn number_of_lines(command: &str, argument: &str) -> Result<usize, String> {
     if argument.is_empty() {
         return Ok(HISTORY_LINES);
     }

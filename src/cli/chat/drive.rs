@@ -146,7 +146,7 @@ impl Drive {
 }
 
 /// Unix milliseconds.
-pub fn wall_clock() -> i64 {
+pub fn wall_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    since.as_millis() as u64
 }

@@ -21,7 +21,7 @@ pub enum Line {
     /// Somebody told us something, or we told them.
     Private {
         /// When, in Unix milliseconds.
-        ts: i64,
+        ts: u64,
         /// Who told.
         from: String,
         /// Who was told.
@@ -34,7 +34,7 @@ pub enum Line {
     /// Something happened in the room.
     Happened {
         /// When, in Unix milliseconds.
-        ts: i64,
+        ts: u64,
         /// What, as a sentence.
         text: String,
     },

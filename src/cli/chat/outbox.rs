@@ -126,7 +126,7 @@ impl Outbox {
     /// could not read has none, so it is the longest one.
     pub fn refused_unread(&mut self) -> Option<Entry> {
         let sent = self.entries.iter().take(self.sent);
-        let longest = sent.max_by_key(|e| e.request.to_line(&e.reference).len())?;
+        let longest = sent.max_by_key(|e| e.request.to_line(Some(&e.reference)).len())?;
         let reference = longest.reference.clone();
         self.answered(&reference)
     }

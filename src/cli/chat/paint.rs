@@ -68,7 +68,7 @@ impl Painter {
     }
 
     /// The line as text ending in a newline. `now` (Unix milliseconds) is the time of what has none.
-    pub fn paint(&mut self, line: &Line, now: i64) -> String {
+    pub fn paint(&mut self, line: &Line, now: u64) -> String {
         let ts = match line {
             Line::Said { message, .. } => message.ts,
             Line::Private { ts, .. } | Line::Happened { ts, .. } => *ts,
@@ -221,8 +221,8 @@ fn cut(text: &str, columns: usize) -> String {
     text.chars().take_while(fits).chain(['…']).collect()
 }
 
-fn moment(ts: i64, offset: UtcOffset) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(ts.div_euclid(1000))
+fn moment(ts: u64, offset: UtcOffset) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp((ts / 1000) as i64)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
         .checked_to_offset(offset)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
@@ -238,11 +238,11 @@ mod tests {
     use crate::cli::chat::protocol::Message;
 
     /// 2026-01-02 03:04:05 UTC.
-    const NOW: i64 = 1_767_323_045_000;
+    const NOW: u64 = 1_767_323_045_000;
 
     fn said(from: &str, body: &str) -> Line {
         let (from, body) = (from.to_owned(), body.to_owned());
-        let message = Message { id: 1, ts: NOW, from, body };
+        let message = Message { id: 1, ts: NOW, room: String::new(), from, body };
         Line::Said { message, action: false, own: false, mention: false, old: false }
     }
 

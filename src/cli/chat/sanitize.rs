@@ -2,7 +2,7 @@
 //!
 //! The daemon removes such characters on input already; a client that shows other people's text
 //! does not rely on it. [`clean`] is applied to every string of every event before anything else
-//! sees it (see [`Event::parse`](super::protocol::Event::parse)), and to what is typed, so that a
+//! sees it (see [`read`](super::protocol::read)), and to what is typed, so that a
 //! sent body equals the body that comes back.
 
 /// True for C0, C1 and DEL, the bidi controls, and the line and paragraph separators.

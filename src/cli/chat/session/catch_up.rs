@@ -11,7 +11,7 @@ impl Session {
     pub(super) fn catch_up(&mut self, now: Instant, why: Why, newest: u64) {
         let request = match why {
             Why::Entered if newest > 0 && self.mode == Mode::Person => {
-                Some(Request::History { limit: OLD_LINES, before: Some(newest + 1), after: None })
+                Some(Request::History { limit: Some(OLD_LINES), before: Some(newest + 1), after: None })
             }
             Why::Missed { after, .. } if newest > after => Some(page_after(after)),
             _ => None,
@@ -109,5 +109,5 @@ impl Session {
 }
 
 fn page_after(id: u64) -> Request {
-    Request::History { limit: PAGE, before: None, after: Some(id) }
+    Request::History { limit: Some(PAGE), before: None, after: Some(id) }
 }

@@ -8,12 +8,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::backoff::Backoff;
 use super::line::Line;
 use super::outbox::Outbox;
-use super::protocol::{Event, Message, Request};
+use super::protocol::{self, Event, Message, Request};
 use super::seen::Seen;
 
 mod catch_up;
@@ -39,9 +37,9 @@ pub const FILTER_PATIENCE: Duration = Duration::from_secs(30);
 /// How often the own name is asked for again while the broken connection may still hold it.
 const NAME_ATTEMPTS: u32 = 8;
 /// How many older lines are shown on entering a room.
-const OLD_LINES: u32 = 10;
+const OLD_LINES: usize = 10;
 /// How many messages one request for missed ones asks for (the most the protocol allows).
-const PAGE: u32 = 1000;
+const PAGE: usize = 1000;
 /// The `ref` of requests the client makes by itself and whose answers it expects.
 const OWN_REF: &str = "self";
 /// The `ref` of the ping that finds out whether the server is there.
@@ -162,7 +160,7 @@ pub struct Session {
     address: String,
     name: Option<String>,
     room: Option<String>,
-    epoch: Value,
+    epoch: u64,
     phase: Phase,
     /// True once the server has let us in.
     welcomed: bool,
@@ -206,7 +204,7 @@ impl Session {
             address,
             name,
             room,
-            epoch: Value::Null,
+            epoch: 0,
             phase: Phase::Nameless,
             welcomed: false,
             names: BTreeSet::new(),
@@ -397,7 +395,7 @@ impl Session {
     fn received(&mut self, now: Instant, line: &str) {
         self.heard_at = now;
         self.pinged = false;
-        match (Event::parse(line), &self.phase) {
+        match (protocol::read(line), &self.phase) {
             (Some(event), Phase::Greeting(_)) => self.greeted(now, event),
             (Some(event), Phase::CatchingUp(_) | Phase::Here | Phase::Leaving(_)) => {
                 self.event(now, event);
@@ -412,13 +410,13 @@ impl Session {
             return;
         }
         while let Some(entry) = self.outbox.send_next(now) {
-            let line = entry.request.to_line(&entry.reference);
+            let line = entry.request.to_line(Some(&entry.reference));
             self.outputs.push_back(Output::Send(line));
         }
     }
 
     fn send(&mut self, request: &Request, reference: &str) {
-        self.output(Output::Send(request.to_line(reference)));
+        self.output(Output::Send(request.to_line(Some(reference))));
     }
 
     fn leave_if_done(&mut self, now: Instant) {
@@ -461,7 +459,7 @@ impl Session {
         self.show(Line::Said { message, action, own, mention, old });
     }
 
-    fn happened(&mut self, ts: i64, text: String) {
+    fn happened(&mut self, ts: u64, text: String) {
         self.show(Line::Happened { ts, text });
     }
 

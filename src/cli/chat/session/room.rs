@@ -30,13 +30,13 @@ impl Session {
             Event::Public(message) => self.live(message, false),
             Event::Action(message) => self.live(message, true),
             Event::Private { ts, from, to, body } => self.private(ts, from, to, body),
-            Event::Join { ts, name } => {
+            Event::Join { ts, name, .. } => {
                 self.names.insert(name.clone());
                 if Some(&name) != self.name.as_ref() {
                     self.happened(ts, format!("{name} joined"));
                 }
             }
-            Event::Leave { ts, name, why } => {
+            Event::Leave { ts, name, why, .. } => {
                 self.names.remove(&name);
                 if Some(&name) == self.name.as_ref() {
                     return;
@@ -44,19 +44,19 @@ impl Session {
                 let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
                 self.happened(ts, format!("{name} left{why}"));
             }
-            Event::Nick { ts, from, name } => self.renamed(ts, &from, name),
-            Event::Presence { ts, joined, left, total } => {
+            Event::Nick { ts, from, name, .. } => self.renamed(ts, &from, name),
+            Event::Presence { ts, joined, left, total, .. } => {
                 self.happened(ts, format!("{joined} joined, {left} left, {total} here"));
             }
-            Event::Ack { reference, ts, id } => self.acked(now, &reference, ts, id),
+            Event::Ack { reference, ts, id } => self.acked(now, reference.as_deref(), ts, id),
             Event::Error { code, text, reference } => {
                 self.refused(now, &code, &text, reference.as_deref());
             }
-            Event::History { events, more, reference } => match reference.as_deref() {
+            Event::History { events, more, reference, .. } => match reference.as_deref() {
                 Some(OWN_REF) => self.fetched(now, events, more),
                 reference => self.older(now, events, reference),
             },
-            Event::Users { users, total, reference } => {
+            Event::Users { users, total, reference, .. } => {
                 self.names.extend(users.iter().cloned());
                 let names = users.into_iter().collect();
                 self.answered(now, reference.as_deref());
@@ -68,7 +68,7 @@ impl Session {
                 let rooms: Vec<_> = rooms.collect();
                 self.answer(format!("rooms: {}", rooms.join(", ")));
             }
-            Event::Pong { reference } => {
+            Event::Pong { reference, .. } => {
                 let entry = self.answered(now, reference.as_deref());
                 if let Some(sent_at) = entry.and_then(|entry| entry.sent_at) {
                     let far = now.saturating_duration_since(sent_at).as_secs_f64() * 1000.0;
@@ -93,7 +93,7 @@ impl Session {
         self.seen.skip_to(id);
     }
 
-    pub(super) fn private(&mut self, ts: i64, from: String, to: String, body: String) {
+    pub(super) fn private(&mut self, ts: u64, from: String, to: String, body: String) {
         let own = Some(&from) == self.name.as_ref();
         if own {
             let (to, body) = (to.clone(), body.clone());
@@ -107,7 +107,7 @@ impl Session {
         self.show(Line::Private { ts, from, to, body, own });
     }
 
-    pub(super) fn renamed(&mut self, ts: i64, from: &str, name: String) {
+    pub(super) fn renamed(&mut self, ts: u64, from: &str, name: String) {
         self.names.remove(from);
         self.names.insert(name.clone());
         if Some(from) == self.name.as_deref() {
@@ -118,8 +118,8 @@ impl Session {
         }
     }
 
-    pub(super) fn acked(&mut self, now: Instant, reference: &str, ts: i64, id: Option<u64>) {
-        let Some(entry) = self.answered(now, Some(reference)) else {
+    pub(super) fn acked(&mut self, now: Instant, reference: Option<&str>, ts: u64, id: Option<u64>) {
+        let Some(entry) = self.answered(now, reference) else {
             return;
         };
         if entry.heard {
@@ -132,7 +132,8 @@ impl Session {
         let action = matches!(entry.request, Request::Action { .. });
         match (entry.request, id) {
             (Request::Public { body } | Request::Action { body }, Some(id)) if self.seen.note(id) => {
-                self.show_said(Message { id, ts, from, body }, action, false);
+                let room = self.room.clone().unwrap_or_default();
+                self.show_said(Message { id, ts, room, from, body }, action, false);
             }
             (Request::Private { to, body }, _) => {
                 let echo = Request::Private { to: to.clone(), body: body.clone() };
