@@ -55,6 +55,7 @@
 //! | rate limiting | `server::session::Session::may_speak` |
 //! | every limit, its flag and its default | [`cli::serve::Args`] |
 
+#[cfg(feature = "daemon")]
 pub mod cli;
 pub mod clock;
 pub mod reactor;

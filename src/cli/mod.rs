@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "bench")]
 pub mod bench;
+#[cfg(feature = "chat")]
 pub mod chat;
 pub mod serve;
 mod values;
@@ -28,6 +30,7 @@ enum Command {
     /// Run the daemon (what `roomd` alone does)
     Serve(Box<serve::Args>),
     /// Load a chat server and verify that every member gets every message
+    #[cfg(feature = "bench")]
     Bench(Box<bench::Args>),
     /// Chat: a terminal client, and a filter for pipes
     ///
@@ -38,6 +41,7 @@ enum Command {
     /// Otherwise it is a filter: what is read from standard input is sent line by line, commands,
     /// too; what is heard meanwhile is printed, with times in UTC; when everything is confirmed it
     /// ends. The exit status is 0 if every line was carried out, 1 if not, 2 for wrong usage.
+    #[cfg(feature = "chat")]
     Chat(chat::Args),
 }
 
@@ -46,7 +50,9 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Serve(Box::new(cli.serve))) {
         Command::Serve(args) => serve::run(&args),
+        #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&args),
+        #[cfg(feature = "chat")]
         Command::Chat(args) => chat::run(&args),
     };
     outcome.unwrap_or_else(|sentence| {
