@@ -29,7 +29,6 @@ mod phases;
 mod plan;
 mod process;
 mod progress;
-mod random;
 mod report;
 mod session;
 mod suite;

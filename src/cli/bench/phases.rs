@@ -8,7 +8,6 @@ use super::dialect::Dialect;
 use super::driver::Driver;
 use super::plan::{Load, Plan};
 use super::progress::Progress;
-use super::random::Random;
 
 /// No client gets anywhere for so long: the server does not let them in.
 const CONNECT_STALL: Duration = Duration::from_secs(10);
@@ -193,7 +192,7 @@ struct Pace {
     /// Whose turn it is, with a window.
     next_sender: usize,
     churned: u64,
-    random: Random,
+    random: fastrand::Rng,
 }
 
 impl Pace {
@@ -202,7 +201,7 @@ impl Pace {
             sent: vec![0; driver.plan.senders],
             next_sender: 0,
             churned: 0,
-            random: Random::new(driver.plan.seed),
+            random: fastrand::Rng::with_seed(driver.plan.seed),
         }
     }
 
@@ -286,7 +285,7 @@ impl Pace {
                 return Ok(due);
             }
             self.churned += 1;
-            let member = self.random.below(driver.plan.members);
+            let member = self.random.usize(..driver.plan.members);
             let client = &driver.clients[member];
             // One that is still coming back, or never reads, is left alone this time.
             if client.state == State::Joined && !client.is_slow {
@@ -338,7 +337,7 @@ mod tests {
     use super::*;
 
     fn pace(senders: usize) -> Pace {
-        Pace { sent: vec![0; senders], next_sender: 0, churned: 0, random: Random::new(1) }
+        Pace { sent: vec![0; senders], next_sender: 0, churned: 0, random: fastrand::Rng::with_seed(1) }
     }
 
     #[test]

@@ -215,7 +215,7 @@ fn run_one(
     contender: &Against,
     workload: &Workload,
     generator: &Path,
-    processors: Option<(usize, usize)>,
+    processors: Option<(u32, u32)>,
 ) -> Result<Report, String> {
     let server = contender.start(processors.map(|(server, _)| server))?;
     let dialect = clap::ValueEnum::to_possible_value(&contender.dialect);

@@ -13,8 +13,6 @@
 //! | nothing may drive the terminal | [`sanitize`] |
 //! | the loop and the threads | [`drive::Drive`], [`connection::Connection`], [`terminal`], [`filter`] |
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -86,7 +84,7 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
         args.address.to_string(),
         args.name.clone(),
         room,
-        RandomState::new().build_hasher().finish(),
+        fastrand::u64(..),
         Instant::now(),
     );
     let (address, channel) = (args.address.clone(), (inbox, &messages));
