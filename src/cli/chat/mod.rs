@@ -27,7 +27,6 @@ pub mod complete;
 pub mod connection;
 pub mod drive;
 pub mod filter;
-pub mod fold;
 pub mod line;
 pub mod outbox;
 pub mod paint;

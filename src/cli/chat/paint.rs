@@ -7,14 +7,19 @@
 
 use std::borrow::Cow;
 
+use textwrap::core::Word;
+use textwrap::{Options, WordSeparator, WordSplitter};
 use time::{Date, OffsetDateTime, UtcOffset};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::fold::fold;
 use super::line::Line;
 
 /// Columns the names are right-aligned in; longer names push the text to the right.
 const NAME_COLUMNS: usize = 12;
+/// A terminal with less room than this for text breaks lines by itself.
+const TEXT_COLUMNS_MIN: usize = 20;
+/// Joins emoji into one.
+const ZERO_WIDTH_JOINER: char = '\u{200D}';
 
 /// Colours (of 256) of medium brightness, legible on black and on white.
 const NAME_COLOURS: [u8; 12] = [167, 172, 142, 107, 71, 73, 74, 68, 104, 134, 168, 131];
@@ -105,13 +110,13 @@ impl Painter {
         let mark = if row.old && !self.colours { '~' } else { ' ' };
         let padding = " ".repeat(NAME_COLUMNS.saturating_sub(row.who.width()));
         let before = time.len() + 1 + padding.len() + row.who.width() + 2;
-        let body = fold(&format!("{}{}", row.actor, row.body), before, self.columns);
-        let (actor, body) = body.split_at(row.actor.len());
+        let body = fold(row.body, before + row.actor.width(), before, self.columns);
+        let actor = &row.actor;
         if row.dim {
             return self.wrap(DIM, &format!("{time}{mark}{padding}{}  {actor}{body}", row.who));
         }
         let (time, who) = (self.wrap(DIM, &time), self.wrap(&row.who_style, &row.who));
-        let (actor, body) = (self.wrap(&row.who_style, actor), self.wrap(row.body_style, body));
+        let (actor, body) = (self.wrap(&row.who_style, actor), self.wrap(row.body_style, &body));
         let bell = if row.bell { BELL } else { "" };
         format!("{bell}{time}{mark}{padding}{who}  {actor}{body}")
     }
@@ -206,6 +211,36 @@ fn name_style(name: &str) -> String {
     format!("\x1b[38;5;{colour}m")
 }
 
+/// `text`, which begins in column `start`, with line breaks where it would exceed `columns` and
+/// further rows from column `indent`. Widths are columns, not characters.
+fn fold(text: &str, start: usize, indent: usize, columns: usize) -> String {
+    // The last column stays empty: terminals differ in what they do there.
+    let end = columns.saturating_sub(1);
+    if end < indent + TEXT_COLUMNS_MIN || start + text.width() <= end {
+        return text.to_owned();
+    }
+    let before = " ".repeat(start - indent);
+    let options = Options::new(end - indent)
+        .initial_indent(&before)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .word_separator(WordSeparator::Custom(words));
+    let rows = textwrap::wrap(text, options).join(&format!("\n{}", " ".repeat(indent)));
+    rows.strip_prefix(&before).unwrap_or(&rows).to_owned()
+}
+
+/// What may stand in a row of its own: a word (an address to be clicked on stays whole) and a wide
+/// character, because such scripts break anywhere.
+fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
+    let ends = line.char_indices().zip(line.chars().skip(1)).filter(|&((_, c), next)| match (c, next) {
+        (ZERO_WIDTH_JOINER, _) | (_, ' ') => false,
+        (' ', _) => true,
+        _ => next.width() > Some(0) && (c.width() == Some(2) || next.width() == Some(2)),
+    });
+    let ends = ends.map(|((at, c), _)| at + c.len_utf8()).chain([line.len()]);
+    Box::new(ends.scan(0, |start, end| Some(Word::from(&line[std::mem::replace(start, end)..end]))))
+}
+
 /// The longest start of `text` that fits into so many columns.
 fn cut(text: &str, columns: usize) -> String {
     if text.width() <= columns {
@@ -270,6 +305,40 @@ mod tests {
             text,
             format!("03:04          bob  the quick brown fox jumps over the lazy\n{indent}dog\n")
         );
+    }
+
+    #[test]
+    fn wide_characters_break_anywhere_and_joined_ones_nowhere() {
+        let folded = fold(&"漢字".repeat(10), 4, 4, 27);
+        assert!(folded.split('\n').all(|row| row.trim().width() <= 22), "{folded}");
+        assert_eq!(folded.matches('\n').count(), 1);
+        let family = "👩‍👧".repeat(30);
+        assert_eq!(fold(&family, 4, 4, 40).replace("\n    ", ""), family);
+    }
+
+    #[test]
+    fn an_address_stays_whole_and_nothing_is_lost() {
+        let link = "https://example.org/a/very/long/path/that/fits/nowhere";
+        let folded = fold(&format!("see {link} please"), 4, 4, 30);
+        assert_eq!(folded, format!("see\n    {link}\n    please"));
+    }
+
+    #[test]
+    fn a_narrow_terminal_is_left_alone() {
+        assert_eq!(fold("one two three four five six", 10, 10, 25), "one two three four five six");
+    }
+
+    #[test]
+    fn a_long_name_that_does_something_is_painted_whole() {
+        let name = "漢".repeat(24);
+        for body in ["", " ", "does something that takes more than a row", &"漢".repeat(50)] {
+            let Line::Said { message, .. } = said(&name, body) else { unreachable!() };
+            let (action, own, mention, old) = (true, false, false, false);
+            let mut painter = Painter::terminal(true, UtcOffset::UTC);
+            painter.set_columns(45);
+            let text = painter.paint(&Line::Said { message, action, own, mention, old }, NOW);
+            assert!(text.contains(&name), "{text}");
+        }
     }
 
     #[test]
