@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "bench")]
 pub mod bench;
 #[cfg(feature = "chat")]
-pub mod chat;
+pub mod client;
 pub mod serve;
 mod values;
 
@@ -42,7 +42,7 @@ enum Command {
     /// too; what is heard meanwhile is printed, with times in UTC; when everything is confirmed it
     /// ends. The exit status is 0 if every line was carried out, 1 if not, 2 for wrong usage.
     #[cfg(feature = "chat")]
-    Chat(chat::Args),
+    Chat(client::Args),
 }
 
 /// Parses the command line and runs what it asks for.
@@ -53,7 +53,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&args),
         #[cfg(feature = "chat")]
-        Command::Chat(args) => chat::run(&args),
+        Command::Chat(args) => client::run(&args),
     };
     outcome.unwrap_or_else(|sentence| {
         eprintln!("roomd: {sentence}");

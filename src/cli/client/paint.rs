@@ -12,7 +12,7 @@ use textwrap::{Options, WordSeparator, WordSplitter};
 use time::{Date, OffsetDateTime, UtcOffset};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::line::Line;
+use super::display::Line;
 
 /// Columns the names are right-aligned in; longer names push the text to the right.
 const NAME_COLUMNS: usize = 12;
@@ -270,7 +270,7 @@ fn full_time(at: OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::chat::protocol::Message;
+    use crate::cli::client::protocol::Message;
 
     /// 2026-01-02 03:04:05 UTC.
     const NOW: u64 = 1_767_323_045_000;

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::words::{as_request, as_typed, message_of, messages};
+use super::phrases::{as_request, as_typed, message_of, messages};
 use super::{CatchUp, Lost, Mode, OLD_LINES, OWN_REF, PAGE, Phase, Session, Why};
-use crate::cli::chat::protocol::{Event, Request};
+use crate::cli::client::protocol::{Event, Request};
 
 impl Session {
     /// Fetches what there is to fetch.

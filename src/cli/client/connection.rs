@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::address::{Address, Socket};
-use super::drive::Message;
+use super::event_loop::Wakeup;
 use super::session::Input;
 
 /// The longest line a server may send; a page of history is one line.
@@ -24,11 +24,11 @@ pub struct Connection {
 
 impl Connection {
     /// Begins to connect. What happens is told to `inbox`, marked with `number`.
-    pub fn open(address: Address, number: u64, inbox: Sender<Message>) -> Connection {
+    pub fn open(address: Address, number: u64, inbox: Sender<Wakeup>) -> Connection {
         let (lines, to_write) = mpsc::channel();
         thread::spawn(move || {
             // The inbox is gone when the program is leaving: nobody to tell.
-            let tell = |input| inbox.send(Message::Wire(number, input)).is_ok();
+            let tell = |input| inbox.send(Wakeup::Wire(number, input)).is_ok();
             let socket = match address.connect().and_then(|s| split(s).map_err(|e| e.to_string())) {
                 Ok(halves) => halves,
                 Err(sentence) => {

@@ -9,20 +9,20 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use super::line::Line;
+use super::display::Line;
 use super::outbox::Outbox;
 use super::protocol::{self, Event, Message, Request};
 use super::seen::Seen;
 
 mod catch_up;
+mod events;
 mod greeting;
-mod room;
+mod phrases;
 #[cfg(test)]
 mod tests;
 mod typing;
-mod words;
 
-use words::{as_typed, lines, mentions};
+use phrases::{as_typed, lines, mentions};
 
 /// How long a server may take to answer the `hello`.
 pub const GREETING_WAIT: Duration = Duration::from_secs(10);

@@ -8,8 +8,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use super::address::Address;
-use super::drive::{Drive, Face, Message, Outcome, wall_clock};
-use super::line::Line;
+use super::display::Line;
+use super::event_loop::{EventLoop, Face, Outcome, Wakeup, wall_clock};
 use super::paint::Painter;
 use super::sanitize::escape_json;
 use super::session::{Input, Mode, Prompt, Session};
@@ -25,7 +25,7 @@ pub fn run(
     session: Session,
     address: Address,
     (mode, json, painter): (Mode, bool, Painter),
-    (inbox, messages): (Sender<Message>, &Receiver<Message>),
+    (inbox, wakeups): (Sender<Wakeup>, &Receiver<Wakeup>),
 ) -> Outcome {
     let (credits, credit) = mpsc::channel();
     if mode == Mode::Sender {
@@ -33,11 +33,11 @@ pub fn run(
         thread::spawn(move || read_lines(&credit, &typed));
     }
     let mut face = Filter { mode, json, painter, credits, given: 0, taken: 0 };
-    Drive::new(session, address, inbox).run(messages, &mut face)
+    EventLoop::new(session, address, inbox).run(wakeups, &mut face)
 }
 
 /// Reads a line for each credit, so that a long input is not read into memory.
-fn read_lines(credit: &Receiver<()>, typed: &Sender<Message>) {
+fn read_lines(credit: &Receiver<()>, typed: &Sender<Wakeup>) {
     let mut stdin = io::stdin().lock();
     let mut line = Vec::new();
     while credit.recv().is_ok() {
@@ -51,7 +51,7 @@ fn read_lines(credit: &Receiver<()>, typed: &Sender<Message>) {
             }
         };
         let ended = input == Input::EndOfInput;
-        if typed.send(Message::Typed(input)).is_err() || ended {
+        if typed.send(Wakeup::Typed(input)).is_err() || ended {
             return;
         }
     }

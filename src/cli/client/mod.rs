@@ -8,10 +8,10 @@
 //! | what the client does, all of it | [`session::Session`] |
 //! | what survives a broken connection, and how nothing is lost or doubled | [`outbox::Outbox`], [`seen::Seen`] |
 //! | the requests and events | [`protocol`] |
-//! | a typed line | [`command::parse`], [`complete::complete`] |
+//! | a typed line | [`command::parse`], [`completion::complete`] |
 //! | how lines look, what is painted where | [`paint::Painter`], [`screen::Screen`] |
 //! | nothing may drive the terminal | [`sanitize`] |
-//! | the loop and the threads | [`drive::Drive`], [`connection::Connection`], [`terminal`], [`filter`] |
+//! | the loop and the threads | [`event_loop::EventLoop`], [`connection::Connection`], [`terminal`], [`filter`] |
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -23,11 +23,11 @@ use time::UtcOffset;
 pub mod address;
 pub mod backoff;
 pub mod command;
-pub mod complete;
+pub mod completion;
 pub mod connection;
-pub mod drive;
+pub mod display;
+pub mod event_loop;
 pub mod filter;
-pub mod line;
 pub mod outbox;
 pub mod paint;
 pub mod protocol;
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
     }
     // The offset can be read while there is one thread only.
     let painter = painter(UtcOffset::current_local_offset());
-    let (inbox, messages) = mpsc::channel();
+    let (inbox, wakeups) = mpsc::channel();
     let room = args.room.as_ref().map(|room| room.trim_start_matches('#').to_owned());
     let session = Session::new(
         mode,
@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
         fastrand::u64(..),
         Instant::now(),
     );
-    let (address, channel) = (args.address.clone(), (inbox, &messages));
+    let (address, channel) = (args.address.clone(), (inbox, &wakeups));
     let fine = match mode {
         Mode::Person => terminal::run(session, address, painter, channel),
         Mode::Sender | Mode::Receiver => filter::run(session, address, (mode, args.json, painter), channel),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::cli::chat::protocol::{Event, Message, Request};
+use crate::cli::client::protocol::{Event, Message, Request};
 
 pub(super) fn message_of(event: Event) -> Option<(Message, bool)> {
     match event {

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::words::{as_request, as_typed, good_bye, here, message_of, messages, shortened};
+use super::phrases::{as_request, as_typed, good_bye, here, message_of, messages, shortened};
 use super::{Mode, OWN_REF, Phase, Session};
-use crate::cli::chat::line::Line;
-use crate::cli::chat::outbox::Entry;
-use crate::cli::chat::protocol::{Event, Message, Request};
+use crate::cli::client::display::Line;
+use crate::cli::client::outbox::Entry;
+use crate::cli::client::protocol::{Event, Message, Request};
 
 impl Session {
     /// An event once we are in.
