@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[cfg(feature = "bench")]
-pub mod bench;
+mod bench;
 #[cfg(feature = "chat")]
-pub mod client;
+mod client;
 pub mod serve;
 mod values;
 

@@ -22,7 +22,7 @@ const ANNOUNCEMENT: &str = "listening on ";
 /// With port 0 in ADDR the server chooses its port and announces it on standard error, in a line
 /// with `listening on 127.0.0.1:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Against {
+pub(super) struct Against {
     pub(super) name: String,
     pub(super) dialect: Dialect,
     /// Flags of `roomd bench` for this server.

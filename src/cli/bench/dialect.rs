@@ -10,7 +10,7 @@ use crate::wire::json::RequestDocument;
 /// Which protocol the clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Dialect {
+pub(super) enum Dialect {
     /// roomd's text lines, what netcat speaks: a sender does not get its own line back
     Text,
     /// roomd's JSON lines: a sender gets its own message back

@@ -34,9 +34,7 @@ mod session;
 mod suite;
 mod websocket;
 
-pub use contender::Against;
-pub use dialect::Dialect;
-pub use plan::Args;
+pub(super) use plan::Args;
 
 /// Runs one workload, or the suite, and prints the result.
 ///
@@ -45,7 +43,7 @@ pub use plan::Args;
 ///
 /// # Errors
 /// A sentence that says why there is no result.
-pub fn run(args: &Args) -> Result<ExitCode, String> {
+pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     if args.suite {
         return suite::run(args);
     }

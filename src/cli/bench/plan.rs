@@ -19,96 +19,96 @@ For figures worth comparing give the server and the generator a processor each:
 
   taskset -c 0 roomd serve
   taskset -c 1 roomd bench --members 1000 --window 64")]
-pub struct Args {
+pub(crate) struct Args {
     /// The server to load
     #[arg(value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub addr: String,
+    pub(super) addr: String,
 
     /// What the clients speak
     #[arg(long, value_enum, default_value = "text")]
-    pub dialect: Dialect,
+    pub(super) dialect: Dialect,
 
     /// How many members listen
     #[arg(long, value_name = "N", default_value_t = 100)]
-    pub members: usize,
+    pub(super) members: usize,
 
     /// How many more connections send
     ///
     /// Where the server makes no difference between the two (text, JSON, WebSocket, IRC), a sender
     /// is in the room as well and must get the messages of the others.
     #[arg(long, value_name = "K", default_value_t = 1)]
-    pub senders: usize,
+    pub(super) senders: usize,
 
     /// Send R messages per second, all senders together [default: 100]
     ///
     /// Messages are due at even intervals, whether or not the server keeps up, and latency counts
     /// from the time a message was due: a stalled server makes all the messages behind it late.
     #[arg(long, value_name = "R", conflicts_with_all = ["window", "idle"])]
-    pub rate: Option<f64>,
+    pub(super) rate: Option<f64>,
 
     /// Saturate the server: W messages are in flight at any time
     ///
     /// A message is in flight until every member got it.
     #[arg(long, value_name = "W", conflicts_with = "idle")]
-    pub window: Option<u32>,
+    pub(super) window: Option<u32>,
 
     /// Send nothing: connect, stay for the duration, and see what that costs
     #[arg(long)]
-    pub idle: bool,
+    pub(super) idle: bool,
 
     /// Size of a message in bytes
     #[arg(long, value_name = "B", default_value_t = 64)]
-    pub size: usize,
+    pub(super) size: usize,
 
     /// How long to send
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
-    pub duration: Duration,
+    pub(super) duration: Duration,
 
     /// Spread members and senders evenly over this many rooms
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub rooms: usize,
+    pub(super) rooms: usize,
 
     /// This share of the members never reads a message
     #[arg(long, value_name = "P%", default_value = "0%", value_parser = parse_percent)]
-    pub slow: f64,
+    pub(super) slow: f64,
 
     /// Every second, this many members leave without a word and come back under another name
     #[arg(long, value_name = "R/s", default_value = "0", value_parser = parse_per_second)]
-    pub churn: f64,
+    pub(super) churn: f64,
 
     /// Let in so many clients at a time
     ///
     /// More than the server's backlog means that the kernel drops attempts and repeats them after
     /// seconds: ngircd, with a backlog of 10, wants 8.
     #[arg(long, value_name = "N", default_value_t = 100)]
-    pub connecting: usize,
+    pub(super) connecting: usize,
 
     /// Decides which members are slow and which are churned
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
+    pub(super) seed: u64,
 
     /// The server process [default: whoever listens on the port of ADDR]
     #[arg(long, value_name = "PID")]
-    pub pid: Option<u32>,
+    pub(super) pid: Option<u32>,
 
     /// Print the result as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(super) json: bool,
 
     /// Run the workloads of the README against roomd and the floor, and print their table
     ///
     /// Starts the servers itself, on loopback; ADDR and the flags of a single workload are not
     /// used, except --duration.
     #[arg(long)]
-    pub suite: bool,
+    pub(super) suite: bool,
 
     /// Suite: repeat every workload so often, interleaved, and show medians
     #[arg(long, value_name = "N", default_value_t = 3, requires = "suite")]
-    pub runs: usize,
+    pub(super) runs: usize,
 
     /// Suite: the floor program [default: examples/floor beside roomd]
     #[arg(long, value_name = "PATH", requires = "suite")]
-    pub floor: Option<std::path::PathBuf>,
+    pub(super) floor: Option<std::path::PathBuf>,
 
     /// Suite: another server to measure beside; repeatable
     ///
@@ -117,11 +117,11 @@ pub struct Args {
     /// Flags for the generator go before it: "… 127.0.0.1:6667 --connecting 8 -- ngircd -n".
     /// benches/peers.sh does it for ngircd, InspIRCd, Redis and NATS.
     #[arg(long, value_name = "SPEC", requires = "suite")]
-    pub against: Vec<Against>,
+    pub(super) against: Vec<Against>,
 
     /// Suite: run only the workloads whose name contains this
     #[arg(long, value_name = "WORD", requires = "suite")]
-    pub only: Option<String>,
+    pub(super) only: Option<String>,
 }
 
 /// When messages are sent.

@@ -15,7 +15,7 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
 /// Where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub(super) enum Address {
     /// A host name or IP address, and a port.
     Tcp(String, u16),
     /// A socket in the file system.
@@ -24,7 +24,7 @@ pub enum Address {
 
 /// A connected socket.
 #[derive(Debug)]
-pub enum Socket {
+pub(super) enum Socket {
     /// Over TCP.
     Tcp(TcpStream),
     /// In the file system.
@@ -69,7 +69,7 @@ impl Address {
     ///
     /// # Errors
     /// A sentence that says why that was not possible.
-    pub fn connect(&self) -> Result<Socket, String> {
+    pub(super) fn connect(&self) -> Result<Socket, String> {
         match self {
             Address::Tcp(host, port) => self.connect_tcp(host, *port),
             Address::Unix(path) => {

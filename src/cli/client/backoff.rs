@@ -8,30 +8,30 @@ use std::time::Duration;
 
 const SHORTEST: Duration = Duration::from_millis(250);
 /// The longest wait.
-pub const LONGEST: Duration = Duration::from_secs(15);
+pub(super) const LONGEST: Duration = Duration::from_secs(15);
 
 /// The waits of one client.
 #[derive(Debug)]
-pub struct Backoff {
+pub(super) struct Backoff {
     attempt: u32,
     chance: fastrand::Rng,
 }
 
 impl Backoff {
     /// A fresh one; clients with different seeds wait differently.
-    pub fn new(seed: u64) -> Backoff {
+    pub(super) fn new(seed: u64) -> Backoff {
         Backoff { attempt: 0, chance: fastrand::Rng::with_seed(seed) }
     }
 
     /// The wait before the next attempt.
-    pub fn next_wait(&mut self) -> Duration {
+    pub(super) fn next_wait(&mut self) -> Duration {
         let full = LONGEST.min(SHORTEST.saturating_mul(1 << self.attempt.min(16)));
         self.attempt += 1;
         full.mul_f64(0.5 + self.chance.f64() / 2.0)
     }
 
     /// To be called when a connection works again.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.attempt = 0;
     }
 }

@@ -7,7 +7,7 @@ use super::protocol::Request;
 use super::sanitize::clean;
 
 /// Every command: its name, what it takes, what it does.
-pub const COMMANDS: [(&str, &str, &str); 10] = [
+pub(super) const COMMANDS: [(&str, &str, &str); 10] = [
     ("/msg", "NAME TEXT", "tell NAME privately"),
     ("/who", "", "who is here"),
     ("/nick", "NAME", "take another name"),
@@ -27,7 +27,7 @@ const HISTORY_LINES_MAX: usize = 1000;
 
 /// What a typed line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(super) enum Command {
     /// Something the server has to do.
     Ask(Request),
     /// The list of commands.
@@ -40,7 +40,7 @@ pub enum Command {
 ///
 /// # Errors
 /// A sentence that says what is wrong with it.
-pub fn parse(line: &str) -> Result<Option<Command>, String> {
+pub(super) fn parse(line: &str) -> Result<Option<Command>, String> {
     let line = clean(line);
     let line = line.trim();
     if line.is_empty() {

@@ -18,13 +18,13 @@ const WRITE_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection that is there or being made. Dropping it ends it, after what was sent is written.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     lines: Sender<String>,
 }
 
 impl Connection {
     /// Begins to connect. What happens is told to `inbox`, marked with `number`.
-    pub fn open(address: Address, number: u64, inbox: Sender<Wakeup>) -> Connection {
+    pub(super) fn open(address: Address, number: u64, inbox: Sender<Wakeup>) -> Connection {
         let (lines, to_write) = mpsc::channel();
         thread::spawn(move || {
             // The inbox is gone when the program is leaving: nobody to tell.
@@ -46,7 +46,7 @@ impl Connection {
     }
 
     /// Queues a line.
-    pub fn send(&self, line: String) {
+    pub(super) fn send(&self, line: String) {
         // An ended connection has told so itself.
         let _ = self.lines.send(line);
     }

@@ -4,7 +4,7 @@ use super::protocol::Message;
 
 /// Something to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub(super) enum Line {
     /// Somebody said or did something in the room.
     Said {
         /// The message.

@@ -11,7 +11,7 @@ use super::session::{Input, Output, Prompt, Session};
 
 /// What wakes the loop.
 #[derive(Debug)]
-pub enum Wakeup {
+pub(super) enum Wakeup {
     /// From the terminal or the standard input.
     Typed(Input),
     /// From the connection of this number; those before the current one are not listened to.
@@ -19,7 +19,7 @@ pub enum Wakeup {
 }
 
 /// What the session shows itself with: a terminal, or a filter's standard output.
-pub trait Face {
+pub(super) trait Face {
     /// Shows a line.
     ///
     /// # Errors
@@ -45,11 +45,11 @@ pub trait Face {
 const BATCH: usize = 1024;
 
 /// How the program ends: `Ok(false)` is a failure that was said already, `Err` is the sentence.
-pub type Outcome = Result<bool, String>;
+pub(super) type Outcome = Result<bool, String>;
 
 /// The session with its connection.
 #[derive(Debug)]
-pub struct EventLoop {
+pub(super) struct EventLoop {
     session: Session,
     address: Address,
     inbox: Sender<Wakeup>,
@@ -62,7 +62,7 @@ pub struct EventLoop {
 
 impl EventLoop {
     /// `inbox` is the other end of what [`run`](Self::run) reads.
-    pub fn new(session: Session, address: Address, inbox: Sender<Wakeup>) -> EventLoop {
+    pub(super) fn new(session: Session, address: Address, inbox: Sender<Wakeup>) -> EventLoop {
         EventLoop { session, address, inbox, connection: None, number: 0, prompt: None }
     }
 
@@ -70,7 +70,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// The sentence that says what went wrong.
-    pub fn run(mut self, wakeups: &Receiver<Wakeup>, face: &mut impl Face) -> Outcome {
+    pub(super) fn run(mut self, wakeups: &Receiver<Wakeup>, face: &mut impl Face) -> Outcome {
         // An error of the face is a broken pipe: whoever read us has seen enough.
         let mut end = self.perform(face).unwrap_or(Some(Ok(true)));
         while end.is_none() {
@@ -146,7 +146,7 @@ impl EventLoop {
 }
 
 /// Unix milliseconds.
-pub fn wall_clock() -> u64 {
+pub(super) fn wall_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as u64
 }

@@ -21,7 +21,7 @@ const READ_AHEAD: usize = 256;
 ///
 /// # Errors
 /// The sentence that says what went wrong.
-pub fn run(
+pub(super) fn run(
     session: Session,
     address: Address,
     (mode, json, painter): (Mode, bool, Painter),
@@ -43,14 +43,14 @@ fn read_lines(credit: &Receiver<()>, typed: &Sender<Wakeup>) {
     while credit.recv().is_ok() {
         line.clear();
         let input = match stdin.read_until(b'\n', &mut line) {
-            Ok(0) => Input::EndOfInput,
+            Ok(0) => Input::Ended,
             Ok(_) => Input::Typed(String::from_utf8_lossy(&line).into_owned()),
             Err(error) => {
                 eprintln!("roomd: cannot read the input: {error}");
-                Input::EndOfInput
+                Input::Ended
             }
         };
-        let ended = input == Input::EndOfInput;
+        let ended = input == Input::Ended;
         if typed.send(Wakeup::Typed(input)).is_err() || ended {
             return;
         }

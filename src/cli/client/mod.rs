@@ -20,22 +20,22 @@ use std::time::Instant;
 
 use time::UtcOffset;
 
-pub mod address;
-pub mod backoff;
-pub mod command;
-pub mod completion;
-pub mod connection;
-pub mod display;
-pub mod event_loop;
-pub mod filter;
-pub mod outbox;
-pub mod paint;
-pub mod protocol;
-pub mod sanitize;
-pub mod screen;
-pub mod seen;
-pub mod session;
-pub mod terminal;
+mod address;
+mod backoff;
+mod command;
+mod completion;
+mod connection;
+mod display;
+mod event_loop;
+mod filter;
+mod outbox;
+mod paint;
+mod protocol;
+mod sanitize;
+mod screen;
+mod seen;
+mod session;
+mod terminal;
 
 use address::Address;
 use paint::Painter;
@@ -43,7 +43,7 @@ use session::{Mode, Session};
 
 /// The flags of `roomd chat`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Where the daemon is: HOST, HOST:PORT or unix:PATH
     #[arg(value_name = "ADDR", default_value = "127.0.0.1:8080")]
     address: Address,
@@ -68,7 +68,7 @@ const USAGE: u8 = 2;
 ///
 /// # Errors
 /// A sentence that says why it could not go on.
-pub fn run(args: &Args) -> Result<ExitCode, String> {
+pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     let mode = mode(args);
     if mode != Mode::Person && args.name.is_none() {
         eprintln!("roomd: a filter cannot ask for a name, give one with --name NAME");

@@ -35,7 +35,7 @@ const BELL: &str = "\x07";
 
 /// How lines look.
 #[derive(Debug)]
-pub struct Painter {
+pub(super) struct Painter {
     /// For a terminal rather than for a log.
     terminal: bool,
     colours: bool,
@@ -48,22 +48,22 @@ pub struct Painter {
 
 impl Painter {
     /// For somebody who reads along, with times at this offset from UTC.
-    pub fn terminal(colours: bool, offset: UtcOffset) -> Painter {
+    pub(super) fn terminal(colours: bool, offset: UtcOffset) -> Painter {
         Painter { terminal: true, colours, offset, columns: 0, day: None }
     }
 
     /// For a file or the next program.
-    pub fn log() -> Painter {
+    pub(super) fn log() -> Painter {
         Painter { terminal: false, colours: false, offset: UtcOffset::UTC, columns: 0, day: None }
     }
 
     /// Breaks long lines for a terminal of this width.
-    pub fn set_columns(&mut self, columns: usize) {
+    pub(super) fn set_columns(&mut self, columns: usize) {
         self.columns = columns;
     }
 
     /// Which times are shown, in words.
-    pub fn times(&self) -> String {
+    pub(super) fn times(&self) -> String {
         if self.offset.is_utc() {
             return "UTC".into();
         }
@@ -73,7 +73,7 @@ impl Painter {
     }
 
     /// The line as text ending in a newline. `now` (Unix milliseconds) is the time of what has none.
-    pub fn paint(&mut self, line: &Line, now: u64) -> String {
+    pub(super) fn paint(&mut self, line: &Line, now: u64) -> String {
         let ts = match line {
             Line::Said { message, .. } => message.ts,
             Line::Private { ts, .. } | Line::Happened { ts, .. } => *ts,
@@ -93,13 +93,13 @@ impl Painter {
     }
 
     /// What was typed and is not confirmed, cut to one row of the terminal.
-    pub fn unconfirmed(&self, typed: &str) -> String {
+    pub(super) fn unconfirmed(&self, typed: &str) -> String {
         let row = format!("      {:>NAME_COLUMNS$}  {typed}", "…");
         self.wrap(GREY, &cut(&row, self.columns.saturating_sub(1)))
     }
 
     /// A prompt; dimmed it says that nobody is listening.
-    pub fn prompt(&self, prompt: &str, connected: bool) -> String {
+    pub(super) fn prompt(&self, prompt: &str, connected: bool) -> String {
         if connected { prompt.to_owned() } else { self.wrap(GREY, prompt) }
     }
 

@@ -7,15 +7,15 @@ use super::sanitize::clean;
 use crate::wire::json::{EventDocument, MessageDocument, RequestDocument};
 
 /// What a client can ask for.
-pub type Request = RequestDocument;
+pub(super) type Request = RequestDocument;
 /// What a server can send.
-pub type Event = EventDocument<String>;
+pub(super) type Event = EventDocument<String>;
 /// A message that has an id.
-pub type Message = MessageDocument<String>;
+pub(super) type Message = MessageDocument<String>;
 
 /// Reads one line. `None` if it is not an event object of this protocol at all; an event of a type
 /// unknown here is [`Event::Unknown`]. Nothing in its strings can drive a terminal any more.
-pub fn read(line: &str) -> Option<Event> {
+pub(super) fn read(line: &str) -> Option<Event> {
     let mut value: Value = serde_json::from_str(line).ok()?;
     clean_strings(&mut value);
     serde_json::from_value(value).ok()

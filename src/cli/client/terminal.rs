@@ -83,7 +83,7 @@ fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
 ///
 /// # Errors
 /// The sentence that says what went wrong.
-pub fn run(
+pub(super) fn run(
     session: Session,
     address: Address,
     mut painter: Painter,
@@ -230,7 +230,7 @@ fn edit(
             // Ctrl-C is bound to something else; whatever this is, no line comes after it.
             Err(ReadlineError::Eof | _) => {
                 lock(shared).screen.wipe_typed(text, "", columns());
-                Input::EndOfInput
+                Input::Ended
             }
         };
         lock(shared).owner = Owner::Program;
@@ -393,7 +393,7 @@ fn write_now(text: &str) -> io::Result<()> {
 }
 
 /// The width of the terminal.
-pub fn columns() -> usize {
+pub(super) fn columns() -> usize {
     match termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 => size.ws_col.into(),
         _ => 80,

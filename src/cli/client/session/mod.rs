@@ -25,15 +25,15 @@ mod typing;
 use phrases::{as_typed, lines, mentions};
 
 /// How long a server may take to answer the `hello`.
-pub const GREETING_WAIT: Duration = Duration::from_secs(10);
+pub(super) const GREETING_WAIT: Duration = Duration::from_secs(10);
 /// How long the server may be silent before it is asked whether it is there.
-pub const IDLE_BEFORE_PING: Duration = Duration::from_secs(30);
+pub(super) const IDLE_BEFORE_PING: Duration = Duration::from_secs(30);
 /// How long it may then stay silent before the connection counts as broken.
-pub const PING_WAIT: Duration = Duration::from_secs(15);
+pub(super) const PING_WAIT: Duration = Duration::from_secs(15);
 /// How long leaving may take: answers still expected, the server's `bye`.
-pub const LEAVE_WAIT: Duration = Duration::from_secs(2);
+pub(super) const LEAVE_WAIT: Duration = Duration::from_secs(2);
 /// How long a filter that has something to send waits for progress before it gives up.
-pub const FILTER_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const FILTER_PATIENCE: Duration = Duration::from_secs(30);
 /// How often the own name is asked for again while the broken connection may still hold it.
 const NAME_ATTEMPTS: u32 = 8;
 /// How many older lines are shown on entering a room.
@@ -47,7 +47,7 @@ const KEEPALIVE_REF: &str = "alive";
 
 /// How the session is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(super) enum Mode {
     /// Somebody sits there: names can be asked for, older lines are welcome.
     Person,
     /// Lines are read from a pipe and sent; when all are answered, that was it.
@@ -58,7 +58,7 @@ pub enum Mode {
 
 /// What the shell tells the session.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Input {
+pub(super) enum Input {
     /// The connection asked for by [`Output::Connect`] is there.
     Connected,
     /// It could not be made; a sentence says why.
@@ -70,14 +70,14 @@ pub enum Input {
     /// A line was typed, or a name if that was asked for.
     Typed(String),
     /// Nothing more will be typed.
-    EndOfInput,
+    Ended,
     /// Time has passed.
     Tick,
 }
 
 /// What the session wants from the shell.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Output {
+pub(super) enum Output {
     /// Make a connection (the one before is dropped).
     Connect,
     /// Drop the connection; nothing more of it is to be reported.
@@ -95,7 +95,7 @@ pub enum Output {
 
 /// What is to be typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prompt {
+pub(super) enum Prompt {
     /// A name for the newcomer.
     Name,
     /// Anything.
@@ -154,7 +154,7 @@ struct Lost {
 
 /// The client's state. See the module for its use.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     mode: Mode,
     /// Names the server in sentences.
     address: String,
@@ -191,7 +191,7 @@ pub struct Session {
 
 impl Session {
     /// A session with the server called `address`. `seed` is its chance.
-    pub fn new(
+    pub(super) fn new(
         mode: Mode,
         address: String,
         name: Option<String>,
@@ -232,12 +232,12 @@ impl Session {
     }
 
     /// The next thing to do, `None` if all is done.
-    pub fn next_output(&mut self) -> Option<Output> {
+    pub(super) fn next_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
     /// When time alone will change something.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let phase = match self.phase {
             Phase::Waiting(at) | Phase::Greeting(at) | Phase::Leaving(at) => Some(at),
             Phase::CatchingUp(_) | Phase::Here if self.pinged => {
@@ -251,33 +251,33 @@ impl Session {
     }
 
     /// Who is in the room, as far as known.
-    pub fn names(&self) -> &BTreeSet<String> {
+    pub(super) fn names(&self) -> &BTreeSet<String> {
         &self.names
     }
 
     /// What was typed and is not confirmed, oldest first, as it was typed.
-    pub fn unconfirmed(&self) -> impl Iterator<Item = String> {
+    pub(super) fn unconfirmed(&self) -> impl Iterator<Item = String> {
         let entries = self.outbox.iter().filter(|entry| !entry.heard);
         entries.map(|entry| as_typed(&entry.request))
     }
 
     /// True while what is typed is sent at once.
-    pub fn is_here(&self) -> bool {
+    pub(super) fn is_here(&self) -> bool {
         matches!(self.phase, Phase::Here | Phase::CatchingUp(_) | Phase::Leaving(_) | Phase::Left)
     }
 
     /// How many lines were typed so far.
-    pub fn typed_lines(&self) -> usize {
+    pub(super) fn typed_lines(&self) -> usize {
         self.typed_lines
     }
 
     /// How many requests are unanswered; a filter reads no further while they are many.
-    pub fn unanswered(&self) -> usize {
+    pub(super) fn unanswered(&self) -> usize {
         self.outbox.len()
     }
 
     /// Takes in what happened.
-    pub fn handle(&mut self, now: Instant, input: Input) {
+    pub(super) fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Connected => self.connected(now),
             Input::Failed(why) if self.welcomed => self.wait(now, &why),
@@ -285,7 +285,7 @@ impl Session {
             Input::Received(line) => self.received(now, &line),
             Input::Lost(why) => self.lost(now, &why),
             Input::Typed(line) => self.typed(now, &line),
-            Input::EndOfInput => self.end(now),
+            Input::Ended => self.end(now),
             Input::Tick => {}
         }
         self.tick(now);

@@ -427,7 +427,7 @@ fn a_silent_server_is_asked_and_then_given_up() {
 fn a_sender_leaves_when_everything_is_confirmed() {
     let mut script = Script::new(Mode::Sender, Some("alice"));
     script.typed("hi\n");
-    script.input(Input::EndOfInput);
+    script.input(Input::Ended);
     script.input(Input::Connected);
     script.sent();
     script.hello(7, 1);
@@ -448,7 +448,7 @@ fn a_sender_says_so_if_a_line_was_refused() {
     let text = "nobody is not here";
     script.server(json!({"type": "error", "code": "no-such-user", "text": text, "ref": reference}));
     script.typed("/xyz");
-    script.input(Input::EndOfInput);
+    script.input(Input::Ended);
     script.input(Input::Lost("closed".into()));
     assert_eq!(script.left, Some(Ok(false)));
     assert!(script.notes().contains("nobody is not here – not done: /msg nobody hi"));
@@ -459,7 +459,7 @@ fn a_sender_says_so_if_a_line_was_refused() {
 fn a_sender_loses_patience() {
     let mut script = Script::alice(Mode::Sender, 0);
     script.typed("hi");
-    script.input(Input::EndOfInput);
+    script.input(Input::Ended);
     script.input(Input::Lost("it broke".into()));
     while script.left.is_none() {
         script.now = script.session.deadline().unwrap();
@@ -497,7 +497,7 @@ fn leaving_waits_for_the_last_words_but_not_forever() {
 
     let mut script = Script::alice(Mode::Person, 0);
     script.typed("never answered");
-    script.input(Input::EndOfInput);
+    script.input(Input::Ended);
     script.now += LEAVE_WAIT;
     script.input(Input::Tick);
     assert_eq!(script.left, Some(Ok(false)));
