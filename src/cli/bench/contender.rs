@@ -8,6 +8,8 @@ use std::str::FromStr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum as _;
+
 use super::dialect::Dialect;
 
 /// A server that has not begun to listen by then will not.
@@ -42,8 +44,8 @@ impl FromStr for Against {
         };
         let name = word("NAME")?.to_owned();
         let dialect = word("DIALECT")?;
-        let dialect = <Dialect as clap::ValueEnum>::from_str(dialect, true)
-            .map_err(|_| format!("there is no dialect {dialect}"))?;
+        let dialect =
+            Dialect::from_str(dialect, true).map_err(|_| format!("there is no dialect {dialect}"))?;
         let address = word("ADDR")?;
         let address = address
             .parse()
@@ -78,9 +80,6 @@ impl Against {
     }
 
     /// Starts the server, pinned if `processor` is given, and waits until it listens.
-    ///
-    /// # Errors
-    /// A sentence that says why it does not.
     pub(super) fn start(&self, processor: Option<u32>) -> Result<Running, String> {
         let (program, arguments) = self.command.split_first().ok_or("there is no command")?;
         let child = pinned(processor, program)

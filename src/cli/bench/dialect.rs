@@ -4,11 +4,15 @@
 //! knows nothing of sockets. Messages of the run are recognised before it is asked, by
 //! [`Payload::find`](super::payload::Payload::find), alike in all dialects.
 
+use std::fmt;
+
+use clap::ValueEnum;
+
 use super::websocket;
 use crate::wire::json::RequestDocument;
 
 /// Which protocol the clients speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Dialect {
     /// roomd's text lines, what netcat speaks: a sender does not get its own line back
@@ -56,6 +60,12 @@ pub(super) struct Entry {
     pub(super) listens: bool,
     /// How many steps of the entry are done.
     pub(super) steps_done: u8,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
 }
 
 impl Dialect {

@@ -2,7 +2,8 @@
 //!
 //! One thread and one poll drive thousands of clients, of roomd or of another server. Every message
 //! says who sent it, as the how-manieth and when it was due, and a ledger knows what every member
-//! must get, so that a server that is fast because it loses messages does not look good.
+//! must get, so that a server that is fast because it loses messages does not look good. An error is a
+//! sentence that says why there is no result.
 //!
 //! | look into | for |
 //! |---|---|
@@ -40,9 +41,6 @@ pub(super) use plan::Args;
 ///
 /// The exit status is 1 if a message was lost, doubled, reordered or damaged, or a connection closed
 /// that should not have been.
-///
-/// # Errors
-/// A sentence that says why there is no result.
 pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     if args.suite {
         return suite::run(args);

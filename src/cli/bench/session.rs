@@ -20,21 +20,18 @@ const BUSY_SHARE_MAX: f64 = 0.9;
 const SERVER_BUSY_SHARE: f64 = 0.9;
 
 /// Runs `plan`.
-///
-/// # Errors
-/// A sentence that says why there is no result.
 pub(super) fn run(plan: Plan) -> Result<Report, String> {
     reserve_descriptors(plan.connections())?;
     let look = |process: Option<&Process>| process.map(Snapshot::of).unwrap_or_default();
     let generator = Process::myself().ok();
-    let server = match plan.pid {
+    let server = match plan.args.pid {
         Some(pid) => Process::new(pid as i32).ok(),
         None if plan.target.ip().is_loopback() => listening_on(plan.target),
         None => None,
     };
-    let mut slow = vec![false; plan.members];
+    let mut slow = vec![false; plan.args.members];
     slow[..plan.slow_members].fill(true);
-    fastrand::Rng::with_seed(plan.seed).shuffle(&mut slow);
+    fastrand::Rng::with_seed(plan.args.seed).shuffle(&mut slow);
     // The number distinguishes this run's messages and names from those of the runs before it.
     let mut driver = Driver::new(plan, &slow, fastrand::u16(..))?;
 
@@ -157,15 +154,14 @@ fn workload(plan: &Plan, loaded: &Loaded) -> Workload {
         Load::Window(window) => format!("window {window}"),
         Load::Idle => "idle".into(),
     };
-    let dialect = clap::ValueEnum::to_possible_value(&plan.dialect);
     Workload {
         target: plan.target.to_string(),
-        dialect: dialect.map_or_else(String::new, |value| value.get_name().to_owned()),
+        dialect: plan.args.dialect,
         load,
-        members: plan.members,
+        members: plan.args.members,
         senders: plan.senders,
-        rooms: plan.rooms,
-        message_bytes: plan.size,
+        rooms: plan.args.rooms,
+        message_bytes: plan.args.size,
         slow_members: plan.slow_members,
         churned: loaded.churned,
     }

@@ -37,9 +37,6 @@ pub(super) enum Command {
 }
 
 /// Reads a typed line; `Ok(None)` for an empty one.
-///
-/// # Errors
-/// A sentence that says what is wrong with it.
 pub(super) fn parse(line: &str) -> Result<Option<Command>, String> {
     let line = clean(line);
     let line = line.trim();

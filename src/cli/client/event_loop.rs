@@ -1,7 +1,7 @@
 //! The loop around the session: waits for whatever comes first, feeds it in, does what comes out.
 
-use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::address::Address;
@@ -27,17 +27,11 @@ pub(super) trait Face {
     fn show(&mut self, line: &Line) -> io::Result<()>;
 
     /// A line as the server sent it.
-    ///
-    /// # Errors
-    /// As [`show`](Self::show).
     fn raw(&mut self, _line: &str) -> io::Result<()> {
         Ok(())
     }
 
     /// All that has come so far has been shown; `prompt` if something may be typed now.
-    ///
-    /// # Errors
-    /// As [`show`](Self::show).
     fn settle(&mut self, session: &Session, prompt: Option<Prompt>) -> io::Result<()>;
 }
 
@@ -67,9 +61,6 @@ impl EventLoop {
     }
 
     /// Runs the session to its end.
-    ///
-    /// # Errors
-    /// The sentence that says what went wrong.
     pub(super) fn run(mut self, wakeups: &Receiver<Wakeup>, face: &mut impl Face) -> Outcome {
         // An error of the face is a broken pipe: whoever read us has seen enough.
         let mut end = self.perform(face).unwrap_or(Some(Ok(true)));
@@ -105,12 +96,11 @@ impl EventLoop {
 
     /// The next message; `None` if the session's deadline comes first.
     fn wait(&self, wakeups: &Receiver<Wakeup>) -> Option<Wakeup> {
-        let next = match self.session.deadline() {
-            None => wakeups.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(at) => wakeups.recv_timeout(at.saturating_duration_since(Instant::now())),
-        };
         // Disconnected cannot be: `self.inbox` is a sender.
-        next.ok()
+        match self.session.deadline() {
+            None => wakeups.recv().ok(),
+            Some(at) => wakeups.recv_timeout(at.saturating_duration_since(Instant::now())).ok(),
+        }
     }
 
     fn handle(&mut self, input: Input, face: &mut impl Face) -> io::Result<Option<Outcome>> {
@@ -143,6 +133,13 @@ impl EventLoop {
         }
         Ok(None)
     }
+}
+
+/// Writes to the standard output, at once.
+pub(super) fn write_now(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }
 
 /// Unix milliseconds.

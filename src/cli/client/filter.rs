@@ -3,13 +3,13 @@
 //! What the room says goes to the standard output, a line at a time; how the connection is doing
 //! and what was refused goes to the standard error. A broken pipe ends it quietly.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use super::address::Address;
 use super::display::Line;
-use super::event_loop::{EventLoop, Face, Outcome, Wakeup, wall_clock};
+use super::event_loop::{EventLoop, Face, Outcome, Wakeup, wall_clock, write_now};
 use super::paint::Painter;
 use super::sanitize::escape_json;
 use super::session::{Input, Mode, Prompt, Session};
@@ -18,9 +18,6 @@ use super::session::{Input, Mode, Prompt, Session};
 const READ_AHEAD: usize = 256;
 
 /// Runs the session as a filter; `json` prints events as they come.
-///
-/// # Errors
-/// The sentence that says what went wrong.
 pub(super) fn run(
     session: Session,
     address: Address,
@@ -32,7 +29,7 @@ pub(super) fn run(
         let typed = inbox.clone();
         thread::spawn(move || read_lines(&credit, &typed));
     }
-    let mut face = Filter { mode, json, painter, credits, given: 0, taken: 0 };
+    let mut face = Filter { mode, json, painter, credits, given: 0 };
     EventLoop::new(session, address, inbox).run(wakeups, &mut face)
 }
 
@@ -64,8 +61,8 @@ struct Filter {
     painter: Painter,
     /// Lets the input's thread read a line.
     credits: Sender<()>,
+    /// How many lines it was let read so far.
     given: usize,
-    taken: usize,
 }
 
 impl Face for Filter {
@@ -82,20 +79,16 @@ impl Face for Filter {
             Line::Happened { .. } if self.mode == Mode::Sender => return Ok(()),
             _ => {}
         }
-        write_line(&self.painter.paint(line, wall_clock()))
+        write_now(&self.painter.paint(line, wall_clock()))
     }
 
     fn raw(&mut self, line: &str) -> io::Result<()> {
-        if self.json && line.starts_with('{') {
-            return write_line(&(escape_json(line) + "\n"));
-        }
-        Ok(())
+        if self.json && line.starts_with('{') { write_now(&(escape_json(line) + "\n")) } else { Ok(()) }
     }
 
     fn settle(&mut self, session: &Session, _: Option<Prompt>) -> io::Result<()> {
         // Empty lines and local commands are answered by not being in the outbox.
-        self.taken = session.typed_lines();
-        let on_their_way = self.given - self.taken.min(self.given);
+        let on_their_way = self.given.saturating_sub(session.typed_lines());
         let free = READ_AHEAD.saturating_sub(session.unanswered() + on_their_way);
         for _ in 0..free {
             self.given += 1;
@@ -104,10 +97,4 @@ impl Face for Filter {
         }
         Ok(())
     }
-}
-
-fn write_line(line: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(line.as_bytes())?;
-    stdout.flush()
 }

@@ -1,7 +1,7 @@
 //! `roomd chat`: the terminal client.
 //!
 //! It speaks the JSON dialect over TCP. The session itself is a pure state machine; around it are
-//! threads that do nothing but move bytes.
+//! threads that do nothing but move bytes. An error is a sentence for the user.
 //!
 //! | where do I find | |
 //! |---|---|
@@ -65,9 +65,6 @@ pub(super) struct Args {
 const USAGE: u8 = 2;
 
 /// Runs the client until the user, the input or the server ends it.
-///
-/// # Errors
-/// A sentence that says why it could not go on.
 pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     let mode = mode(args);
     if mode != Mode::Person && args.name.is_none() {

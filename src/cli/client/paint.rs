@@ -276,9 +276,12 @@ mod tests {
     const NOW: u64 = 1_767_323_045_000;
 
     fn said(from: &str, body: &str) -> Line {
-        let (from, body) = (from.to_owned(), body.to_owned());
-        let message = Message { id: 1, ts: NOW, room: String::new(), from, body };
-        Line::Said { message, action: false, own: false, mention: false, old: false }
+        spoken(from, body, false, NOW)
+    }
+
+    fn spoken(from: &str, body: &str, action: bool, ts: u64) -> Line {
+        let message = Message { id: 1, ts, room: String::new(), from: from.into(), body: body.into() };
+        Line::Said { message, action, own: false, mention: false, old: false }
     }
 
     fn colourless() -> Painter {
@@ -332,11 +335,9 @@ mod tests {
     fn a_long_name_that_does_something_is_painted_whole() {
         let name = "漢".repeat(24);
         for body in ["", " ", "does something that takes more than a row", &"漢".repeat(50)] {
-            let Line::Said { message, .. } = said(&name, body) else { unreachable!() };
-            let (action, own, mention, old) = (true, false, false, false);
             let mut painter = Painter::terminal(true, UtcOffset::UTC);
             painter.set_columns(45);
-            let text = painter.paint(&Line::Said { message, action, own, mention, old }, NOW);
+            let text = painter.paint(&spoken(&name, body, true, NOW), NOW);
             assert!(text.contains(&name), "{text}");
         }
     }
@@ -366,9 +367,7 @@ mod tests {
 
     #[test]
     fn nobody_can_fake_what_happens() {
-        let Line::Said { message, .. } = said("bob", "left") else { unreachable!() };
-        let (action, own, mention, old) = (true, false, false, false);
-        let action = Line::Said { message, action, own, mention, old };
+        let action = spoken("bob", "left", true, NOW);
         let happened = Line::Happened { ts: NOW, text: "bob left".into() };
         for mut painter in [colourless(), Painter::log()] {
             assert_ne!(painter.paint(&action, NOW), painter.paint(&happened, NOW));
@@ -379,10 +378,7 @@ mod tests {
     fn a_new_day_is_announced() {
         let mut painter = colourless();
         painter.paint(&said("bob", "hi"), NOW);
-        let Line::Said { mut message, .. } = said("bob", "hi") else { unreachable!() };
-        message.ts += 24 * 3600 * 1000;
-        let (action, own, mention, old) = (false, false, false, false);
-        let text = painter.paint(&Line::Said { message, action, own, mention, old }, NOW);
+        let text = painter.paint(&spoken("bob", "hi", false, NOW + 24 * 3600 * 1000), NOW);
         assert!(text.starts_with("      -- 2026-01-03 --\n03:04"), "{text}");
     }
 

@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -34,7 +34,7 @@ use signal_hook::iterator::Signals;
 use super::address::Address;
 use super::completion::{Completion, complete, word_start};
 use super::display::Line;
-use super::event_loop::{EventLoop, Face, Outcome, Wakeup, wall_clock};
+use super::event_loop::{EventLoop, Face, Outcome, Wakeup, wall_clock, write_now};
 use super::paint::Painter;
 use super::screen::{Screen, UNCONFIRMED_MAX};
 use super::session::{Input, Prompt, Session};
@@ -80,9 +80,6 @@ fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
 }
 
 /// Runs the session on the terminal.
-///
-/// # Errors
-/// The sentence that says what went wrong.
 pub(super) fn run(
     session: Session,
     address: Address,
@@ -384,12 +381,6 @@ fn restore_on_signals(shared: &Handle, modes: &Modes) -> io::Result<()> {
         }
     });
     Ok(())
-}
-
-fn write_now(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
 }
 
 /// The width of the terminal.

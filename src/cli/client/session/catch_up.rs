@@ -70,9 +70,7 @@ impl Session {
             }
         }
         self.seen.skip_to(newest);
-        for event in held {
-            self.event(now, event);
-        }
+        held.into_iter().for_each(|event| self.happening(event));
     }
 
     /// That we are back, and what we missed, in words.

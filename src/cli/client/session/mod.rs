@@ -327,8 +327,10 @@ impl Session {
         let phase = std::mem::replace(&mut self.phase, next);
         self.output(Output::Disconnect);
         self.echoes.clear();
-        if let Phase::CatchingUp(catch_up) = phase {
-            self.show_unrecorded(now, catch_up.held);
+        if let Phase::CatchingUp(CatchUp { mut held, .. }) = phase {
+            // A later history will bring the messages again.
+            held.retain(|event| !matches!(event, Event::Public(_) | Event::Action(_)));
+            held.into_iter().for_each(|event| self.happening(event));
         }
         if self.lost.is_none() {
             let name = self.name.clone().unwrap_or_default();
@@ -338,15 +340,6 @@ impl Session {
         }
         if self.ending && self.mode == Mode::Person {
             self.leave_with_status();
-        }
-    }
-
-    /// Of held back events, shows those that no later history will bring again.
-    fn show_unrecorded(&mut self, now: Instant, held: Vec<Event>) {
-        for event in held {
-            if !matches!(event, Event::Public(_) | Event::Action(_)) {
-                self.event(now, event);
-            }
         }
     }
 
