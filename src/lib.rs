@@ -56,6 +56,7 @@
 //! | every limit, its flag and its default | [`cli::serve::Args`] |
 
 pub mod chat;
+#[cfg(feature = "daemon")]
 pub mod cli;
 pub mod clock;
 pub mod limits;

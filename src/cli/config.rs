@@ -93,7 +93,9 @@ mod tests {
     fn none_turns_a_limit_off_and_zero_does_not() {
         assert_eq!(parse(row("max_rooms"), "none"), Ok(None));
         assert_eq!(parse(row("max_rooms"), "7"), Ok(Some(7)));
-        for (name, zero) in [("max_rooms", "0"), ("rate", "-1"), ("rate", ""), ("stall", "0s"), ("feed_bytes", "0")] {
+        for (name, zero) in
+            [("max_rooms", "0"), ("rate", "-1"), ("rate", ""), ("stall", "0s"), ("feed_bytes", "0")]
+        {
             assert!(parse(row(name), zero).unwrap_err().ends_with("or none"), "{name} {zero:?}");
         }
         assert!(parse(row("burst"), "none").is_err());

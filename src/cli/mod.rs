@@ -8,10 +8,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub mod bench;
-pub mod chat;
-pub mod serve;
+#[cfg(feature = "bench")]
+mod bench;
+#[cfg(feature = "chat")]
+mod client;
 mod config;
+pub mod serve;
 mod values;
 
 /// A chat-room daemon: netcat, browsers and JSON bots in the same rooms, on one readiness loop.
@@ -29,6 +31,7 @@ enum Command {
     /// Run the daemon (what `roomd` alone does)
     Serve(Box<serve::Args>),
     /// Load a chat server and verify that every member gets every message
+    #[cfg(feature = "bench")]
     Bench(Box<bench::Args>),
     /// Chat: a terminal client, and a filter for pipes
     ///
@@ -39,7 +42,8 @@ enum Command {
     /// Otherwise it is a filter: what is read from standard input is sent line by line, commands,
     /// too; what is heard meanwhile is printed, with times in UTC; when everything is confirmed it
     /// ends. The exit status is 0 if every line was carried out, 1 if not, 2 for wrong usage.
-    Chat(chat::Args),
+    #[cfg(feature = "chat")]
+    Chat(client::Args),
 }
 
 /// Parses the command line and runs what it asks for.
@@ -47,8 +51,10 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Serve(Box::new(cli.serve))) {
         Command::Serve(args) => serve::run(&args),
+        #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&args),
-        Command::Chat(args) => chat::run(&args),
+        #[cfg(feature = "chat")]
+        Command::Chat(args) => client::run(&args),
     };
     outcome.unwrap_or_else(|sentence| {
         eprintln!("roomd: {sentence}");

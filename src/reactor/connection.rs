@@ -161,7 +161,8 @@ impl Connection {
     pub(crate) fn deadline(&self, limits: &Limits) -> Millis {
         match self.life {
             Life::Open => {
-                let pause = if let Deferred::Paused { until } = self.deferred { until } else { Millis::NEVER };
+                let pause =
+                    if let Deferred::Paused { until } = self.deferred { until } else { Millis::NEVER };
                 let waited_for = self.reader.is_waited_for.then(|| self.reader.protected_until());
                 self.wake_at
                     .min(pause)
@@ -182,7 +183,9 @@ impl Connection {
     /// When what is left of the input of a peer that has closed its side is dropped.
     pub(crate) fn unheard_at(&self) -> Millis {
         match (self.reading, self.deferred) {
-            (Reading::PeerClosed { at }, Deferred::Paused { .. } | Deferred::Throttled) => at.after(LAST_INPUT_TIME_MAX),
+            (Reading::PeerClosed { at }, Deferred::Paused { .. } | Deferred::Throttled) => {
+                at.after(LAST_INPUT_TIME_MAX)
+            }
             _ => Millis::NEVER,
         }
     }
@@ -202,7 +205,6 @@ impl Connection {
         self.input.capacity() + self.kept_bytes as usize + self.outbound.memory()
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -89,7 +89,8 @@ impl Deadlines {
         let entry = self.heap[place];
         loop {
             let (left, right) = (2 * place + 1, 2 * place + 2);
-            let child = if right < self.heap.len() && self.heap[right] < self.heap[left] { right } else { left };
+            let child =
+                if right < self.heap.len() && self.heap[right] < self.heap[left] { right } else { left };
             match self.heap.get(child) {
                 Some(&earlier) if earlier < entry => self.put(place, earlier),
                 _ => break,

@@ -10,7 +10,9 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use super::connection::{Connection, Deferred, FLUSH_TIME_MAX, Life, Origin, Reading, Subscription, UNREAD_REPLIES_MAX, Writing};
+use super::connection::{
+    Connection, Deferred, FLUSH_TIME_MAX, Life, Origin, Reading, Subscription, UNREAD_REPLIES_MAX, Writing,
+};
 use super::counters::Counters;
 use super::deadlines::Deadlines;
 use super::feed::{ChannelId, Feeds, Log};
@@ -211,7 +213,9 @@ impl Net {
 
     pub(super) fn insert(&mut self, id: ConnectionId, bytes: &[u8], cause: Cause) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        if connection.writing == Writing::Broken || !matches!(connection.life, Life::Open | Life::Closing { .. }) {
+        if connection.writing == Writing::Broken
+            || !matches!(connection.life, Life::Open | Life::Closing { .. })
+        {
             return;
         }
         let empty;
@@ -260,7 +264,8 @@ impl Net {
         let position = feed.subscribers.len() as u32;
         feed.subscribers.push(id.index);
         if let Some(connection) = find(&mut self.connections, id) {
-            connection.subscription = Some(Subscription { feed: key, position, is_leaving: false, is_behind: false });
+            connection.subscription =
+                Some(Subscription { feed: key, position, is_leaving: false, is_behind: false });
         }
     }
 
@@ -508,7 +513,9 @@ impl Net {
 
     /// Defers a connection's input until `channel` is no longer throttled; false if it is not.
     pub(super) fn defer_if_throttled(&mut self, id: ConnectionId, channel: ChannelId) -> bool {
-        let Some(channel) = self.feeds.channel(channel).filter(|c| c.throttle.waited_for > 0) else { return false };
+        let Some(channel) = self.feeds.channel(channel).filter(|c| c.throttle.waited_for > 0) else {
+            return false;
+        };
         if find(&mut self.connections, id).is_some_and(|c| c.deferred != Deferred::Throttled) {
             channel.throttle.deferred.push(id);
             self.set_deferred(id, Deferred::Throttled);

@@ -296,8 +296,8 @@ impl Outbound {
 
 #[cfg(test)]
 mod tests {
-    use crate::reactor::feed::Feed;
     use super::*;
+    use crate::reactor::feed::Feed;
 
     /// Sends everything in steps of `step` bytes and returns it.
     fn drain(outbound: &mut Outbound, log: &Log, step: usize) -> String {

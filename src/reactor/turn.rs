@@ -474,11 +474,14 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let connection = &mut self.net.connections[slot as usize];
         let (id, life) = (connection.id, connection.life);
         let has_more = lag > 0 || connection.outbound.inserted() > 0;
-        self.set_writing(slot, match (has_more, is_full) {
-            (false, _) => Writing::Idle,
-            (true, false) => Writing::Ready,
-            (true, true) => Writing::Full,
-        });
+        self.set_writing(
+            slot,
+            match (has_more, is_full) {
+                (false, _) => Writing::Idle,
+                (true, false) => Writing::Ready,
+                (true, true) => Writing::Full,
+            },
+        );
         let connection = &mut self.net.connections[slot as usize];
         if !has_more {
             if connection.progress_at != Millis::NEVER {
@@ -549,7 +552,11 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             if self.net.buffered_bytes() <= max {
                 return;
             }
-            let live = self.net.connections.iter().filter(|(_, c)| matches!(c.life, Life::Open | Life::Closing { .. }));
+            let live = self
+                .net
+                .connections
+                .iter()
+                .filter(|(_, c)| matches!(c.life, Life::Open | Life::Closing { .. }));
             let Some((_, id)) = live.map(|(_, c)| (self.net.held_for(c), c.id)).max() else { return };
             self.net.doom(id, Loss::Slow);
             self.net.release(id);

@@ -23,7 +23,9 @@ use std::rc::Rc;
 
 use ipnet::IpNet;
 
-use crate::chat::{Bye, Chat, Command, ErrorCode, MemberId, Name, Output, Reference, Refusal, Reply, RoomName, Why};
+use crate::chat::{
+    Bye, Chat, Command, ErrorCode, MemberId, Name, Output, Reference, Refusal, Reply, RoomName, Why,
+};
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway};
@@ -154,7 +156,8 @@ impl Server {
             Ask::Hello { room: None, .. } | Ask::Command(_) if member.is_none() => Some(&lobby),
             _ => None,
         };
-        let channel = entered.and_then(|room| self.chat.room_number(room)).map(|room| self.channels[room as usize]);
+        let channel =
+            entered.and_then(|room| self.chat.room_number(room)).map(|room| self.channels[room as usize]);
         if let Some(channel) = channel.filter(|&channel| net.is_throttled(channel)) {
             self.session(id)?.waiting = Some(Box::new(request));
             return Some(channel);

@@ -164,7 +164,8 @@ impl Session {
 
     /// The last thing it hears, in whole frames; nothing if it does not expect anything.
     pub(super) fn last_words(&self, bye: Bye, now: Now) -> Vec<u8> {
-        if matches!(self.stage, Stage::Undecided { greeting: Greeting::Due | Greeting::Spare } | Stage::Http) {
+        if matches!(self.stage, Stage::Undecided { greeting: Greeting::Due | Greeting::Spare } | Stage::Http)
+        {
             return Vec::new();
         }
         let mut out = self.notice(&Notice::Bye(bye), &None, now);
@@ -208,7 +209,8 @@ impl Session {
                 Found::Nothing(count) => return (count, Action::Wait),
                 Found::Line(line, count) => (count, self.take_line(&line, now)),
                 Found::TooLong(count) => {
-                    let text = format!("a message has at most {} bytes; yours was dropped", limits.max_line_bytes);
+                    let text =
+                        format!("a message has at most {} bytes; yours was dropped", limits.max_line_bytes);
                     (count, Action::Refuse(Refusal::new(ErrorCode::TooLong, text), None))
                 }
                 Found::Flood => {
@@ -279,7 +281,9 @@ impl Session {
         let lines = |content| Stage::Lines { content, lines: Lines::default() };
         self.stage = match wire::sniff(input) {
             Sniffed::TooLittle => return (0, Action::Wait),
-            Sniffed::Tls => return (input.len(), Action::Close(Vec::new(), "it speaks TLS, this port does not")),
+            Sniffed::Tls => {
+                return (input.len(), Action::Close(Vec::new(), "it speaks TLS, this port does not"));
+            }
             Sniffed::Http => Stage::Http,
             Sniffed::Json => lines(Content::Json),
             Sniffed::Text => lines(Content::Text),

@@ -24,7 +24,8 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The subprotocols, by falling preference.
-const SUBPROTOCOLS: [(&str, Subprotocol); 2] = [("roomd.json", Subprotocol::Json), ("roomd.text", Subprotocol::Text)];
+const SUBPROTOCOLS: [(&str, Subprotocol); 2] =
+    [("roomd.json", Subprotocol::Json), ("roomd.text", Subprotocol::Text)];
 
 /// The page, and what is said about it in its header.
 #[derive(Debug)]
@@ -93,7 +94,12 @@ impl Server {
         self.close(net, id, &out, None);
     }
 
-    fn get(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> Result<Option<ChannelId>, Refused> {
+    fn get(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        request: &Request,
+    ) -> Result<Option<ChannelId>, Refused> {
         let metrics;
         let (status, content_type, fields, body) = match request.path.as_str() {
             "/" if request.if_none_match.as_ref() == Some(&self.page.etag) => {
@@ -165,7 +171,8 @@ impl Server {
         let offered = |name: &str| upgrade.protocols.iter().any(|p| p == name);
         let chosen = SUBPROTOCOLS.into_iter().find(|(name, _)| offered(name));
         net.send(id, &http::accept(upgrade, chosen.map(|(name, _)| name))?);
-        let subprotocol = chosen.map_or(Subprotocol::None { has_spoken: false }, |(_, subprotocol)| subprotocol);
+        let subprotocol =
+            chosen.map_or(Subprotocol::None { has_spoken: false }, |(_, subprotocol)| subprotocol);
         if let Some(session) = self.session(id) {
             let before = metrics::place(&session.stage);
             session.stage = Stage::WebSocket { subprotocol, decoder: websocket::Decoder::default() };
@@ -225,7 +232,13 @@ impl Server {
     }
 
     /// What the client would say in `hello`.
-    fn say_hello(&mut self, net: &mut Net, id: ConnectionId, name: Name, room: RoomName) -> Option<ChannelId> {
+    fn say_hello(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        name: Name,
+        room: RoomName,
+    ) -> Option<ChannelId> {
         self.request(net, id, Ask::Hello { name, room: Some(room) }.into())
     }
 }

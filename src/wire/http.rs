@@ -299,7 +299,8 @@ mod tests {
 
     #[test]
     fn a_head_has_no_body_but_says_how_long_it_would_be() {
-        let response = Response { status: StatusCode::OK, content_type: "text/plain", fields: "", body: "hello" };
+        let response =
+            Response { status: StatusCode::OK, content_type: "text/plain", fields: "", body: "hello" };
         let mut out = Vec::new();
         response.write(&mut out, true);
         let text = String::from_utf8(out).unwrap();

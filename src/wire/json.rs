@@ -57,7 +57,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ask, Notice, Request, names};
 use crate::chat::{
-    Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Reference, Refusal, Reply, RoomName, RoomView,
+    Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Reference, Refusal, Reply,
+    RoomName, RoomView,
 };
 
 /// A reference has at most this many bytes.
@@ -459,7 +460,8 @@ pub fn reply(ts: u64, reply: &Reply, reference: &Reference, chat: &Chat) -> Stri
         Reply::Rooms => {
             let mut rooms: Vec<_> = chat.rooms().collect();
             rooms.sort_by_key(|room| room.name());
-            let documents = rooms.into_iter().map(|r| RoomDocument { name: r.name().as_str(), members: r.total() });
+            let documents =
+                rooms.into_iter().map(|r| RoomDocument { name: r.name().as_str(), members: r.total() });
             EventDocument::Rooms { rooms: documents.collect(), reference }
         }
         Reply::History { room, messages, has_more } => {
@@ -481,7 +483,9 @@ pub fn notice(ts: u64, notice: &Notice, reference: &Reference) -> Option<String>
     let reference = reference.as_deref();
     Some(write(&match notice {
         Notice::Pong => EventDocument::Pong { ts, reference },
-        Notice::Refused(Refusal { code, text }) => EventDocument::Error { code: code.as_str(), text, reference },
+        Notice::Refused(Refusal { code, text }) => {
+            EventDocument::Error { code: code.as_str(), text, reference }
+        }
         Notice::Bye(bye) => EventDocument::Bye { why: why(*bye) },
         Notice::Help => return None,
     }))

@@ -17,7 +17,8 @@ use time::OffsetDateTime;
 
 use super::{Ask, Notice, names};
 use crate::chat::{
-    Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Refusal, Reply, RoomName, RoomView, Why,
+    Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Refusal, Reply, RoomName,
+    RoomView, Why,
 };
 
 /// What a client is told that has said nothing for a moment.
@@ -121,7 +122,11 @@ pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut impl FnMut(&str))
     match reply {
         Reply::Welcome { name, room, history } => {
             let room = chat.room(*room);
-            put(&format!("* welcome {name} - {}, {}", room.name(), here(room, Some(name), WELCOME_NAMES_MAX)));
+            put(&format!(
+                "* welcome {name} - {}, {}",
+                room.name(),
+                here(room, Some(name), WELCOME_NAMES_MAX)
+            ));
             older(at_ms, history, put);
         }
         Reply::Private { from, body, .. } => put(&format!("@{from}: {body}")),
@@ -129,7 +134,8 @@ pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut impl FnMut(&str))
         Reply::Rooms => {
             let mut rooms: Vec<_> = chat.rooms().collect();
             rooms.sort_by_key(|room| room.name());
-            let list: Vec<String> = rooms.iter().map(|room| format!("{} ({})", room.name(), room.total())).collect();
+            let list: Vec<String> =
+                rooms.iter().map(|room| format!("{} ({})", room.name(), room.total())).collect();
             let noun = if list.len() == 1 { "room" } else { "rooms" };
             put(&format!("* {} {noun}: {}", list.len(), list.join(", ")));
         }

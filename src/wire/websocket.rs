@@ -110,7 +110,12 @@ impl Decoder {
     }
 
     /// Whether a frame may be there at all, as far as its header tells; returns its mask.
-    fn check(&self, header: &FrameHeader, length: u64, message_bytes_max: usize) -> Result<Option<[u8; 4]>, Violation> {
+    fn check(
+        &self,
+        header: &FrameHeader,
+        length: u64,
+        message_bytes_max: usize,
+    ) -> Result<Option<[u8; 4]>, Violation> {
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(wrong("reserved bits without an extension"));
         }

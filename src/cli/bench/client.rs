@@ -10,9 +10,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::dialect::Entry;
 
 /// How far a connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum State {
     /// Not begun, or closed by either side.
+    #[default]
     Closed,
     /// Waiting for TCP.
     Connecting,
@@ -36,7 +37,7 @@ pub(super) enum ReadOutcome {
 }
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Client {
     stream: Option<TcpStream>,
     pub(super) state: State,
@@ -59,18 +60,7 @@ pub(super) struct Client {
 impl Client {
     /// A connection that is not begun yet.
     pub(super) fn new(entry: Entry, sender: Option<usize>, is_slow: bool) -> Self {
-        Self {
-            stream: None,
-            state: State::Closed,
-            entry,
-            sender,
-            is_slow,
-            is_read_closed: false,
-            farewell: None,
-            rest: Vec::new(),
-            out: Vec::new(),
-            out_done: 0,
-        }
+        Self { entry, sender, is_slow, ..Self::default() }
     }
 
     /// Begins to connect, from the address `source` if one is given.
@@ -98,7 +88,6 @@ impl Client {
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         self.stream = Some(stream);
         self.state = State::Connecting;
-        self.is_read_closed = false;
         Ok(())
     }
 
@@ -110,10 +99,7 @@ impl Client {
         let Some(stream) = &self.stream else {
             return Ok(false);
         };
-        if let Some(error) = stream.take_error()? {
-            return Err(error);
-        }
-        match stream.peer_addr() {
+        match stream.take_error()?.map_or_else(|| stream.peer_addr(), Err) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
@@ -174,24 +160,14 @@ impl Client {
     }
 
     /// Stops listening to events, so that the server fills the socket and finds it full.
-    ///
-    /// # Errors
-    /// What the system says.
     pub(super) fn stop_reading(&mut self, registry: &Registry) -> io::Result<()> {
-        match &mut self.stream {
-            Some(stream) => registry.deregister(stream),
-            None => Ok(()),
-        }
+        self.stream.as_mut().map_or(Ok(()), |stream| registry.deregister(stream))
     }
 
     /// Closes the connection.
     pub(super) fn close(&mut self) {
-        self.stream = None;
-        self.state = State::Closed;
-        self.rest = Vec::new();
-        self.out = Vec::new();
-        self.out_done = 0;
-        self.entry.steps_done = 0;
+        let entry = Entry { steps_done: 0, ..std::mem::take(&mut self.entry) };
+        *self = Self::new(entry, self.sender, self.is_slow);
     }
 }
 

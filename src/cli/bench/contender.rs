@@ -8,6 +8,8 @@ use std::str::FromStr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum as _;
+
 use super::dialect::Dialect;
 
 /// A server that has not begun to listen by then will not.
@@ -22,7 +24,7 @@ const ANNOUNCEMENT: &str = "listening on ";
 /// With port 0 in ADDR the server chooses its port and announces it on standard error, in a line
 /// with `listening on 127.0.0.1:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Against {
+pub(super) struct Against {
     pub(super) name: String,
     pub(super) dialect: Dialect,
     /// Flags of `roomd bench` for this server.
@@ -42,8 +44,8 @@ impl FromStr for Against {
         };
         let name = word("NAME")?.to_owned();
         let dialect = word("DIALECT")?;
-        let dialect = <Dialect as clap::ValueEnum>::from_str(dialect, true)
-            .map_err(|_| format!("there is no dialect {dialect}"))?;
+        let dialect =
+            Dialect::from_str(dialect, true).map_err(|_| format!("there is no dialect {dialect}"))?;
         let address = word("ADDR")?;
         let address = address
             .parse()
@@ -78,10 +80,7 @@ impl Against {
     }
 
     /// Starts the server, pinned if `processor` is given, and waits until it listens.
-    ///
-    /// # Errors
-    /// A sentence that says why it does not.
-    pub(super) fn start(&self, processor: Option<usize>) -> Result<Running, String> {
+    pub(super) fn start(&self, processor: Option<u32>) -> Result<Running, String> {
         let (program, arguments) = self.command.split_first().ok_or("there is no command")?;
         let child = pinned(processor, program)
             .args(arguments)
@@ -157,7 +156,7 @@ impl Drop for Running {
 }
 
 /// `program`, to be run on `processor` only. `taskset` replaces itself by it: same process number.
-pub(super) fn pinned(processor: Option<usize>, program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub(super) fn pinned(processor: Option<u32>, program: impl AsRef<std::ffi::OsStr>) -> Command {
     match processor {
         None => Command::new(program),
         Some(processor) => {
@@ -169,12 +168,9 @@ pub(super) fn pinned(processor: Option<usize>, program: impl AsRef<std::ffi::OsS
 }
 
 /// One processor for the server and one for the generator, if there are two and `taskset` works.
-pub(super) fn two_processors() -> Option<(usize, usize)> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-    let numbers = list.trim().split([',', '-']).map(str::parse);
-    let numbers: Vec<usize> = numbers.collect::<Result<_, _>>().ok()?;
-    let (&first, &last) = (numbers.first()?, numbers.last()?);
+pub(super) fn two_processors() -> Option<(u32, u32)> {
+    let allowed = procfs::process::Process::myself().ok()?.status().ok()?.cpus_allowed_list?;
+    let (first, last) = (allowed.first()?.0, allowed.last()?.1);
     let works = pinned(Some(last), "true").status().is_ok_and(|status| status.success());
     (first != last && works).then_some((first, last))
 }

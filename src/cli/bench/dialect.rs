@@ -4,12 +4,17 @@
 //! knows nothing of sockets. Messages of the run are recognised before it is asked, by
 //! [`Payload::find`](super::payload::Payload::find), alike in all dialects.
 
+use std::fmt;
+
+use clap::ValueEnum;
+
 use super::websocket;
+use crate::wire::json::RequestDocument;
 
 /// Which protocol the clients speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Dialect {
+pub(super) enum Dialect {
     /// roomd's text lines, what netcat speaks: a sender does not get its own line back
     Text,
     /// roomd's JSON lines: a sender gets its own message back
@@ -57,6 +62,12 @@ pub(super) struct Entry {
     pub(super) steps_done: u8,
 }
 
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
 impl Dialect {
     /// Whether what the server sends is cut into WebSocket frames; it is lines otherwise.
     pub(super) fn is_websocket(self) -> bool {
@@ -86,7 +97,7 @@ impl Dialect {
         let Entry { name, room, .. } = entry;
         let text = match self {
             Self::Text => format!("{name}\n"),
-            Self::Json => hello(entry) + "\n",
+            Self::Json => hello(entry),
             Self::WsText => websocket::request(host, &format!("/ws?name={name}{}", room_query(entry)), None),
             Self::WsJson => websocket::request(host, "/ws", Some("roomd.json")),
             Self::Irc => format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n"),
@@ -105,7 +116,7 @@ impl Dialect {
     /// What a WebSocket client says after the upgrade; says whether it is in its room already.
     pub(super) fn open_upgraded(self, entry: &Entry, out: &mut Vec<u8>) -> bool {
         if self == Self::WsJson {
-            websocket::write_text(&[hello(entry).as_bytes()], out);
+            websocket::write_text(&[hello(entry).trim_end().as_bytes()], out);
             return false;
         }
         true
@@ -140,7 +151,7 @@ impl Dialect {
     pub(super) fn is_history(self, unit: &[u8]) -> bool {
         match self {
             Self::Text | Self::WsText => unit.first() == Some(&b'~'),
-            Self::Json | Self::WsJson => unit.starts_with(br#"{"type":"history""#),
+            Self::Json | Self::WsJson => json_type(unit) == Some(b"history"),
             Self::Irc | Self::Redis | Self::Nats | Self::Floor => false,
         }
     }
@@ -152,7 +163,11 @@ impl Dialect {
             // It named its room in the request, and the upgrade let it in.
             Self::WsText if line.first() == Some(&b'!') => Notice::Refused,
             Self::WsText => Notice::Idle,
-            Self::Json | Self::WsJson => json_notice(line),
+            Self::Json | Self::WsJson => match json_type(line) {
+                Some(b"hello") => Notice::Joined,
+                Some(b"error" | b"bye") => Notice::Refused,
+                _ => Notice::Idle,
+            },
             Self::Irc => irc_notice(line, entry, out),
             Self::Redis => match line.first() {
                 // ":1" ends the answer to SUBSCRIBE; a publisher gets ":N" for each message.
@@ -178,11 +193,8 @@ const NATS_CONNECT: &str =
     "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"rust\",\"version\":\"1\"}\r\n";
 
 fn hello(entry: &Entry) -> String {
-    let name = &entry.name;
-    match entry.has_to_move {
-        true => format!(r#"{{"type":"hello","name":"{name}","room":"bench{}"}}"#, entry.room),
-        false => format!(r#"{{"type":"hello","name":"{name}"}}"#),
-    }
+    let room = entry.has_to_move.then(|| format!("bench{}", entry.room));
+    RequestDocument::Hello { name: entry.name.clone(), room }.to_line(None)
 }
 
 fn room_query(entry: &Entry) -> String {
@@ -217,18 +229,9 @@ fn text_notice(line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
     }
 }
 
-fn json_notice(line: &[u8]) -> Notice {
-    let is = |kind: &str| {
-        let head = &line[..line.len().min(40)];
-        memchr::memmem::find(head, format!(r#""type":"{kind}""#).as_bytes()).is_some()
-    };
-    if is("hello") {
-        Notice::Joined
-    } else if is("error") || is("bye") {
-        Notice::Refused
-    } else {
-        Notice::Idle
-    }
+/// The `type` of a JSON event, which roomd writes first.
+fn json_type(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(br#"{"type":""#)?.split(|&byte| byte == b'"').next()
 }
 
 fn irc_notice(line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {

@@ -76,14 +76,12 @@ pub(super) struct Driver {
 impl Driver {
     /// Enters all clients of `plan`, members first, none of them connected. `slow[m]` says whether
     /// member `m` is one that never reads; `run` distinguishes this run from earlier ones.
-    ///
-    /// # Errors
-    /// A sentence that says what the system refused.
     pub(super) fn new(plan: Plan, slow: &[bool], run: u16) -> Result<Self, String> {
         let sender_rooms: Vec<usize> = (0..plan.senders).map(|k| plan.room_of(k)).collect();
-        let mut ledger = Ledger::new(plan.rooms, &sender_rooms);
+        let mut ledger = Ledger::new(plan.args.rooms, &sender_rooms);
         let mut clients = Vec::with_capacity(plan.connections());
-        let entry = |room, listens| Entry { room, listens, has_to_move: plan.rooms > 1, ..Entry::default() };
+        let entry =
+            |room, listens| Entry { room, listens, has_to_move: plan.args.rooms > 1, ..Entry::default() };
         for (member, &is_slow) in slow.iter().enumerate() {
             let room = plan.room_of(member);
             let claim = if is_slow { Claim::Nothing } else { Claim::Everything };
@@ -91,16 +89,16 @@ impl Driver {
             clients.push(Client::new(entry(room, true), None, is_slow));
         }
         for (sender, &room) in sender_rooms.iter().enumerate() {
-            let listens = plan.dialect.senders_listen();
+            let listens = plan.args.dialect.senders_listen();
             let claim = if listens { Claim::Everything } else { Claim::Nothing };
-            let own = (!plan.dialect.own_comes_back()).then_some(sender);
+            let own = (!plan.args.dialect.own_comes_back()).then_some(sender);
             ledger.enter(room, claim, own);
             clients.push(Client::new(entry(room, listens), Some(sender), false));
         }
         let now = Instant::now();
         let ports = process::ephemeral_ports().unwrap_or(PORTS_DEFAULT);
         Ok(Self {
-            payload: Payload::new(run, plan.size),
+            payload: Payload::new(run, plan.args.size),
             plan,
             clients,
             ledger,
@@ -152,9 +150,6 @@ impl Driver {
     }
 
     /// Waits for events, at most `timeout`, and serves them.
-    ///
-    /// # Errors
-    /// A sentence that says what the system refused.
     pub(super) fn turn(&mut self, timeout: Duration) -> Result<(), String> {
         let before = Instant::now();
         match self.poll.poll(&mut self.events, Some(timeout)) {
@@ -184,11 +179,11 @@ impl Driver {
     /// write of its own, as a client would. Written together, all messages of a window would stay
     /// together for ever, and the server and the generator would work in turns.
     pub(super) fn send(&mut self, sender: usize, due_us: u32) {
-        let index = self.plan.members + sender;
+        let index = self.plan.args.members + sender;
         let sequence = self.ledger.send(sender, index);
         let body = self.payload.write(Message { sender: sender as u16, sequence, due_us });
         let client = &mut self.clients[index];
-        self.plan.dialect.write_message(client.entry.room, body, &mut client.out);
+        self.plan.args.dialect.write_message(client.entry.room, body, &mut client.out);
         self.flush(index);
     }
 
@@ -200,9 +195,6 @@ impl Driver {
     }
 
     /// Lets client `index`, a member, go and come back.
-    ///
-    /// # Errors
-    /// As [`Driver::open`].
     pub(super) fn churn(&mut self, index: usize) -> Result<(), String> {
         self.ledger.churn(index);
         self.clients[index].close();
@@ -211,9 +203,6 @@ impl Driver {
     }
 
     /// The slow members stop reading.
-    ///
-    /// # Errors
-    /// A sentence that says what the system refused.
     pub(super) fn stop_slow_members(&mut self) -> Result<(), String> {
         let registry = self.poll.registry();
         let mut slow = self.clients.iter_mut().filter(|client| client.is_slow);
@@ -242,8 +231,8 @@ impl Driver {
     pub(super) fn wire_length(&self, sender: usize) -> usize {
         let mut out = Vec::new();
         let room = self.plan.room_of(sender);
-        let body = vec![b'.'; self.plan.size];
-        self.plan.dialect.write_message(room, &body, &mut out);
+        let body = vec![b'.'; self.plan.args.size];
+        self.plan.args.dialect.write_message(room, &body, &mut out);
         out.len()
     }
 
@@ -277,9 +266,9 @@ impl Driver {
         match client.is_connected() {
             Ok(false) => {}
             Ok(true) => {
-                let is_websocket = self.plan.dialect.is_websocket();
+                let is_websocket = self.plan.args.dialect.is_websocket();
                 client.state = if is_websocket { State::Upgrading } else { State::Entering };
-                self.plan.dialect.open(&client.entry, &self.plan.host, &mut client.out);
+                self.plan.args.dialect.open(&client.entry, &self.plan.args.addr, &mut client.out);
                 self.flush(index);
             }
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
@@ -319,7 +308,7 @@ impl Driver {
     /// Looks at all complete lines or frames in `bytes` and returns their length together.
     fn absorb(&mut self, index: usize, bytes: &[u8]) -> Result<usize, String> {
         let mut used = 0;
-        if !self.plan.dialect.is_websocket() {
+        if !self.plan.args.dialect.is_websocket() {
             let now_us = self.read_at.duration_since(self.epoch).as_micros() as u64;
             for end in memchr::memchr_iter(b'\n', bytes) {
                 let line = &bytes[used..end];
@@ -335,7 +324,7 @@ impl Driver {
             used = length;
             let client = &mut self.clients[index];
             client.state = State::Entering;
-            if self.plan.dialect.open_upgraded(&client.entry, &mut client.out) {
+            if self.plan.args.dialect.open_upgraded(&client.entry, &mut client.out) {
                 self.join(index);
             }
         }
@@ -364,7 +353,7 @@ impl Driver {
 
     /// Looks at one line or frame.
     fn unit(&mut self, index: usize, unit: &[u8], now_us: u64) {
-        if self.plan.dialect.is_history(unit) {
+        if self.plan.args.dialect.is_history(unit) {
             return;
         }
         match self.payload.find(unit) {
@@ -382,7 +371,7 @@ impl Driver {
 
     fn notice(&mut self, index: usize, line: &[u8]) {
         let client = &mut self.clients[index];
-        match self.plan.dialect.notice(line, &mut client.entry, &mut client.out) {
+        match self.plan.args.dialect.notice(line, &mut client.entry, &mut client.out) {
             Notice::Idle | Notice::Step => {}
             Notice::Joined => self.join(index),
             Notice::Refused => {

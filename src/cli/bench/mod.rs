@@ -2,7 +2,8 @@
 //!
 //! One thread and one poll drive thousands of clients, of roomd or of another server. Every message
 //! says who sent it, as the how-manieth and when it was due, and a ledger knows what every member
-//! must get, so that a server that is fast because it loses messages does not look good.
+//! must get, so that a server that is fast because it loses messages does not look good. An error is a
+//! sentence that says why there is no result.
 //!
 //! | look into | for |
 //! |---|---|
@@ -29,24 +30,18 @@ mod phases;
 mod plan;
 mod process;
 mod progress;
-mod random;
 mod report;
 mod session;
 mod suite;
 mod websocket;
 
-pub use contender::Against;
-pub use dialect::Dialect;
-pub use plan::Args;
+pub(super) use plan::Args;
 
 /// Runs one workload, or the suite, and prints the result.
 ///
 /// The exit status is 1 if a message was lost, doubled, reordered or damaged, or a connection closed
 /// that should not have been.
-///
-/// # Errors
-/// A sentence that says why there is no result.
-pub fn run(args: &Args) -> Result<ExitCode, String> {
+pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     if args.suite {
         return suite::run(args);
     }

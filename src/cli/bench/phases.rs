@@ -8,7 +8,6 @@ use super::dialect::Dialect;
 use super::driver::Driver;
 use super::plan::{Load, Plan};
 use super::progress::Progress;
-use super::random::Random;
 
 /// No client gets anywhere for so long: the server does not let them in.
 const CONNECT_STALL: Duration = Duration::from_secs(10);
@@ -43,7 +42,7 @@ pub(super) fn connect(driver: &mut Driver) -> Result<Duration, String> {
     while driver.joined + driver.closed < total {
         let begun = driver.opened as usize;
         let under_way = begun - driver.joined - driver.closed;
-        for index in begun..total.min(begun + driver.plan.connecting_max.saturating_sub(under_way)) {
+        for index in begun..total.min(begun + driver.plan.args.connecting.saturating_sub(under_way)) {
             driver.open(index)?;
         }
         driver.turn(TURN_MAX)?;
@@ -66,11 +65,8 @@ pub(super) fn connect(driver: &mut Driver) -> Result<Duration, String> {
 }
 
 /// Waits until the server has told everybody who arrived.
-///
-/// # Errors
-/// A sentence that says what the system refused.
 pub(super) fn settle(driver: &mut Driver) -> Result<(), String> {
-    let quiet = match driver.plan.dialect {
+    let quiet = match driver.plan.args.dialect {
         Dialect::Floor | Dialect::Redis | Dialect::Nats | Dialect::Irc => QUIET_SOON,
         _ => QUIET,
     };
@@ -98,15 +94,12 @@ pub(super) struct Loaded {
 }
 
 /// Sends for the duration of the plan, then waits until everything has arrived.
-///
-/// # Errors
-/// A sentence that says what the system refused.
 pub(super) fn load(driver: &mut Driver) -> Result<Loaded, String> {
     driver.stop_slow_members()?;
-    let mut progress = Progress::begin("running", driver.plan.duration.as_millis() as u64);
+    let mut progress = Progress::begin("running", driver.plan.args.duration.as_millis() as u64);
     let mut pace = Pace::new(driver);
     let mut loaded = Loaded::default();
-    let end = driver.plan.duration;
+    let end = driver.plan.args.duration;
     driver.epoch = Instant::now();
     driver.delivered_at = driver.epoch;
     driver.spun = Duration::ZERO;
@@ -133,7 +126,7 @@ pub(super) fn load(driver: &mut Driver) -> Result<Loaded, String> {
 /// Sends what was due and did not get out, and waits for what is in flight. Returns how many messages
 /// were still not sent when the time for that was over.
 fn drain(driver: &mut Driver, pace: &mut Pace) -> Result<u64, String> {
-    let end = driver.plan.duration;
+    let end = driver.plan.args.duration;
     let start = Instant::now();
     loop {
         let took = start.elapsed();
@@ -152,26 +145,20 @@ fn drain(driver: &mut Driver, pace: &mut Pace) -> Result<u64, String> {
 }
 
 /// Waits a little for messages that come once too often, and gives up what was never sent.
-///
-/// # Errors
-/// A sentence that says what the system refused.
 pub(super) fn linger(driver: &mut Driver) -> Result<(), String> {
     let start = Instant::now();
     while start.elapsed() < LINGER {
         driver.turn(LINGER / 5)?;
     }
-    for index in driver.plan.members..driver.clients.len() {
+    for index in driver.plan.args.members..driver.clients.len() {
         driver.retract_unsent(index);
     }
     Ok(())
 }
 
 /// Stays connected for the duration of the plan.
-///
-/// # Errors
-/// A sentence that says what the system refused.
 pub(super) fn idle(driver: &mut Driver) -> Result<(), String> {
-    let end = driver.plan.duration;
+    let end = driver.plan.args.duration;
     let mut progress = Progress::begin("idle", end.as_millis() as u64);
     driver.spun = Duration::ZERO;
     driver.epoch = Instant::now();
@@ -193,7 +180,7 @@ struct Pace {
     /// Whose turn it is, with a window.
     next_sender: usize,
     churned: u64,
-    random: Random,
+    random: fastrand::Rng,
 }
 
 impl Pace {
@@ -202,7 +189,7 @@ impl Pace {
             sent: vec![0; driver.plan.senders],
             next_sender: 0,
             churned: 0,
-            random: Random::new(driver.plan.seed),
+            random: fastrand::Rng::with_seed(driver.plan.args.seed),
         }
     }
 
@@ -211,7 +198,9 @@ impl Pace {
     fn send_due(&mut self, driver: &mut Driver, now: Duration) -> Duration {
         match driver.plan.load {
             Load::RatePerSecond(rate) => self.send_by_rate(driver, now, rate),
-            Load::Window(window) if now < driver.plan.duration => self.send_by_window(driver, now, window),
+            Load::Window(window) if now < driver.plan.args.duration => {
+                self.send_by_window(driver, now, window)
+            }
             Load::Window(_) | Load::Idle => Duration::MAX,
         }
     }
@@ -221,10 +210,10 @@ impl Pace {
         let Load::RatePerSecond(rate) = plan.load else {
             return 0;
         };
-        if !(0..self.sent.len()).any(|sender| self.next_due(sender, rate) < plan.duration) {
+        if !(0..self.sent.len()).any(|sender| self.next_due(sender, rate) < plan.args.duration) {
             return 0;
         }
-        let due = (plan.duration.as_secs_f64() * rate).ceil() as u64;
+        let due = (plan.args.duration.as_secs_f64() * rate).ceil() as u64;
         due.saturating_sub(self.sent.iter().sum()).max(1)
     }
 
@@ -241,7 +230,7 @@ impl Pace {
         for sender in 0..self.sent.len() {
             while can_send(driver, sender) {
                 let due = self.next_due(sender, rate);
-                if due > now || due >= driver.plan.duration {
+                if due > now || due >= driver.plan.args.duration {
                     next = next.min(due);
                     break;
                 }
@@ -276,7 +265,7 @@ impl Pace {
         now: Duration,
         churned: &mut u64,
     ) -> Result<Duration, String> {
-        let rate = driver.plan.churn_per_second;
+        let rate = driver.plan.args.churn;
         if rate == 0.0 {
             return Ok(Duration::MAX);
         }
@@ -286,7 +275,7 @@ impl Pace {
                 return Ok(due);
             }
             self.churned += 1;
-            let member = self.random.below(driver.plan.members);
+            let member = self.random.usize(..driver.plan.args.members);
             let client = &driver.clients[member];
             // One that is still coming back, or never reads, is left alone this time.
             if client.state == State::Joined && !client.is_slow {
@@ -298,7 +287,7 @@ impl Pace {
 }
 
 fn can_send(driver: &Driver, sender: usize) -> bool {
-    let client = &driver.clients[driver.plan.members + sender];
+    let client = &driver.clients[driver.plan.args.members + sender];
     client.state == State::Joined && client.unsent_bytes() < UNSENT_BYTES_MAX
 }
 
@@ -320,17 +309,14 @@ fn rate_so_far(driver: &Driver) -> String {
 }
 
 fn not_let_in(driver: &Driver, total: usize) -> String {
-    let target = driver.plan.target;
-    let reasons: Vec<String> =
-        driver.closings.iter().map(|(reason, count)| format!("{reason} ({count} times)")).collect();
-    match (driver.joined, reasons.is_empty()) {
-        (joined, true) => format!(
-            "{joined} of {total} clients came in at {target}, and then nothing happened for {} s: \
-             is --dialect right?",
-            CONNECT_STALL.as_secs()
-        ),
-        (joined, false) => format!("{joined} of {total} clients came in at {target}: {}", reasons.join("; ")),
+    let came_in = format!("{} of {total} clients came in at {}", driver.joined, driver.plan.target);
+    let reasons = driver.closings.iter().map(|(reason, count)| format!("{reason} ({count} times)"));
+    let reasons: Vec<String> = reasons.collect();
+    if !reasons.is_empty() {
+        return format!("{came_in}: {}", reasons.join("; "));
     }
+    let seconds = CONNECT_STALL.as_secs();
+    format!("{came_in}, and then nothing happened for {seconds} s: is --dialect right?")
 }
 
 #[cfg(test)]
@@ -338,7 +324,7 @@ mod tests {
     use super::*;
 
     fn pace(senders: usize) -> Pace {
-        Pace { sent: vec![0; senders], next_sender: 0, churned: 0, random: Random::new(1) }
+        Pace { sent: vec![0; senders], next_sender: 0, churned: 0, random: fastrand::Rng::with_seed(1) }
     }
 
     #[test]

@@ -19,96 +19,96 @@ For figures worth comparing give the server and the generator a processor each:
 
   taskset -c 0 roomd serve
   taskset -c 1 roomd bench --members 1000 --window 64")]
-pub struct Args {
+pub(crate) struct Args {
     /// The server to load
     #[arg(value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub addr: String,
+    pub(super) addr: String,
 
     /// What the clients speak
     #[arg(long, value_enum, default_value = "text")]
-    pub dialect: Dialect,
+    pub(super) dialect: Dialect,
 
     /// How many members listen
     #[arg(long, value_name = "N", default_value_t = 100)]
-    pub members: usize,
+    pub(super) members: usize,
 
     /// How many more connections send
     ///
     /// Where the server makes no difference between the two (text, JSON, WebSocket, IRC), a sender
     /// is in the room as well and must get the messages of the others.
     #[arg(long, value_name = "K", default_value_t = 1)]
-    pub senders: usize,
+    pub(super) senders: usize,
 
     /// Send R messages per second, all senders together [default: 100]
     ///
     /// Messages are due at even intervals, whether or not the server keeps up, and latency counts
     /// from the time a message was due: a stalled server makes all the messages behind it late.
     #[arg(long, value_name = "R", conflicts_with_all = ["window", "idle"])]
-    pub rate: Option<f64>,
+    pub(super) rate: Option<f64>,
 
     /// Saturate the server: W messages are in flight at any time
     ///
     /// A message is in flight until every member got it.
     #[arg(long, value_name = "W", conflicts_with = "idle")]
-    pub window: Option<u32>,
+    pub(super) window: Option<u32>,
 
     /// Send nothing: connect, stay for the duration, and see what that costs
     #[arg(long)]
-    pub idle: bool,
+    pub(super) idle: bool,
 
     /// Size of a message in bytes
     #[arg(long, value_name = "B", default_value_t = 64)]
-    pub size: usize,
+    pub(super) size: usize,
 
     /// How long to send
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
-    pub duration: Duration,
+    pub(super) duration: Duration,
 
     /// Spread members and senders evenly over this many rooms
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub rooms: usize,
+    pub(super) rooms: usize,
 
     /// This share of the members never reads a message
     #[arg(long, value_name = "P%", default_value = "0%", value_parser = parse_percent)]
-    pub slow: f64,
+    pub(super) slow: f64,
 
     /// Every second, this many members leave without a word and come back under another name
     #[arg(long, value_name = "R/s", default_value = "0", value_parser = parse_per_second)]
-    pub churn: f64,
+    pub(super) churn: f64,
 
     /// Let in so many clients at a time
     ///
     /// More than the server's backlog means that the kernel drops attempts and repeats them after
     /// seconds: ngircd, with a backlog of 10, wants 8.
     #[arg(long, value_name = "N", default_value_t = 100)]
-    pub connecting: usize,
+    pub(super) connecting: usize,
 
     /// Decides which members are slow and which are churned
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
+    pub(super) seed: u64,
 
     /// The server process [default: whoever listens on the port of ADDR]
     #[arg(long, value_name = "PID")]
-    pub pid: Option<u32>,
+    pub(super) pid: Option<u32>,
 
     /// Print the result as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(super) json: bool,
 
     /// Run the workloads of the README against roomd and the floor, and print their table
     ///
     /// Starts the servers itself, on loopback; ADDR and the flags of a single workload are not
     /// used, except --duration.
     #[arg(long)]
-    pub suite: bool,
+    pub(super) suite: bool,
 
     /// Suite: repeat every workload so often, interleaved, and show medians
     #[arg(long, value_name = "N", default_value_t = 3, requires = "suite")]
-    pub runs: usize,
+    pub(super) runs: usize,
 
     /// Suite: the floor program [default: examples/floor beside roomd]
     #[arg(long, value_name = "PATH", requires = "suite")]
-    pub floor: Option<std::path::PathBuf>,
+    pub(super) floor: Option<std::path::PathBuf>,
 
     /// Suite: another server to measure beside; repeatable
     ///
@@ -117,11 +117,11 @@ pub struct Args {
     /// Flags for the generator go before it: "… 127.0.0.1:6667 --connecting 8 -- ngircd -n".
     /// benches/peers.sh does it for ngircd, InspIRCd, Redis and NATS.
     #[arg(long, value_name = "SPEC", requires = "suite")]
-    pub against: Vec<Against>,
+    pub(super) against: Vec<Against>,
 
     /// Suite: run only the workloads whose name contains this
     #[arg(long, value_name = "WORD", requires = "suite")]
-    pub only: Option<String>,
+    pub(super) only: Option<String>,
 }
 
 /// When messages are sent.
@@ -139,21 +139,13 @@ pub(super) enum Load {
 /// One workload against one server. All numbers are consistent and within limits.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    /// The flags as they were given.
+    pub(super) args: Args,
     pub(super) target: SocketAddr,
-    /// ADDR as given: the `Host` of WebSocket requests, and the name in sentences.
-    pub(super) host: String,
-    pub(super) dialect: Dialect,
-    pub(super) members: usize,
-    pub(super) senders: usize,
-    pub(super) rooms: usize,
     pub(super) load: Load,
-    pub(super) size: usize,
-    pub(super) duration: Duration,
+    /// None if the load is idle.
+    pub(super) senders: usize,
     pub(super) slow_members: usize,
-    pub(super) churn_per_second: f64,
-    pub(super) connecting_max: usize,
-    pub(super) seed: u64,
-    pub(super) pid: Option<u32>,
 }
 
 /// Due times are 32 bits of microseconds, and a run ends some seconds after its duration.
@@ -168,31 +160,18 @@ const RATE_MAX: f64 = 10_000_000.0;
 
 impl Plan {
     /// Checks the flags of a single workload.
-    ///
-    /// # Errors
-    /// A sentence that says which flag cannot be, and why.
     pub(super) fn new(args: &Args) -> Result<Self, String> {
         let load = match (args.idle, args.window, args.rate) {
             (true, ..) => Load::Idle,
             (_, Some(window), _) => Load::Window(window),
             (.., rate) => Load::RatePerSecond(rate.unwrap_or(100.0)),
         };
-        let senders = if load == Load::Idle { 0 } else { args.senders };
         let plan = Self {
+            args: args.clone(),
             target: resolve(&args.addr)?,
-            host: args.addr.clone(),
-            dialect: args.dialect,
-            members: args.members,
-            senders,
-            rooms: args.rooms,
             load,
-            size: args.size,
-            duration: args.duration,
+            senders: if load == Load::Idle { 0 } else { args.senders },
             slow_members: (args.members as f64 * args.slow).round() as usize,
-            churn_per_second: args.churn,
-            connecting_max: args.connecting,
-            seed: args.seed,
-            pid: args.pid,
         };
         plan.check()?;
         Ok(plan)
@@ -200,44 +179,45 @@ impl Plan {
 
     /// How many connections are open at a time.
     pub(super) fn connections(&self) -> usize {
-        self.members + self.senders
+        self.args.members + self.senders
     }
 
     /// The room of member or sender number `index`.
     pub(super) fn room_of(&self, index: usize) -> usize {
-        index % self.rooms
+        index % self.args.rooms
     }
 
     fn check(&self) -> Result<(), String> {
+        let Args { members, rooms, dialect, .. } = self.args;
         let range = |flag: &str, value: f64, from: f64, to: f64| {
             if value >= from && value <= to {
                 return Ok(());
             }
             Err(format!("{flag} must be between {from} and {to}, not {value}"))
         };
-        range("--members", self.members as f64, 1.0, MEMBERS_MAX as f64)?;
-        range("--rooms", self.rooms as f64, 1.0, self.members as f64)?;
-        range("--size", self.size as f64, SIZE_MIN as f64, self.dialect.body_size_max() as f64)?;
-        range("--duration in seconds", self.duration.as_secs_f64(), 0.01, DURATION_MAX.as_secs_f64())?;
-        range("--connecting", self.connecting_max as f64, 1.0, 10_000.0)?;
-        range("--churn", self.churn_per_second, 0.0, 10_000.0)?;
+        range("--members", members as f64, 1.0, MEMBERS_MAX as f64)?;
+        range("--rooms", rooms as f64, 1.0, members as f64)?;
+        range("--size", self.args.size as f64, SIZE_MIN as f64, dialect.body_size_max() as f64)?;
+        range("--duration in seconds", self.args.duration.as_secs_f64(), 0.01, DURATION_MAX.as_secs_f64())?;
+        range("--connecting", self.args.connecting as f64, 1.0, 10_000.0)?;
+        range("--churn", self.args.churn, 0.0, 10_000.0)?;
         match self.load {
             Load::RatePerSecond(rate) => range("--rate", rate, 0.001, RATE_MAX)?,
             Load::Window(window) => range("--window", f64::from(window), 1.0, 1_000_000.0)?,
             Load::Idle => return Ok(()),
         }
         range("--senders", self.senders as f64, 1.0, SENDERS_MAX as f64)?;
-        if self.senders < self.rooms {
+        if self.senders < rooms {
             return Err(format!(
-                "{} senders cannot serve {} rooms: every room needs one, so say --senders {}",
-                self.senders, self.rooms, self.rooms
+                "{} senders cannot serve {rooms} rooms: every room needs one, so say --senders {rooms}",
+                self.senders
             ));
         }
-        let places = self.connections() * self.senders.div_ceil(self.rooms);
+        let places = self.connections() * self.senders.div_ceil(rooms);
         if places > LEDGER_PLACES_MAX {
             return Err(format!(
-                "{} members times {} senders are too many pairs to verify: use fewer senders or more rooms",
-                self.members, self.senders
+                "{members} members times {} senders are too many pairs to verify: use fewer senders or more rooms",
+                self.senders
             ));
         }
         Ok(())
@@ -267,30 +247,26 @@ fn parse_per_second(text: &str) -> Result<f64, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use clap::Parser;
+    use clap::{Args as _, FromArgMatches as _};
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn plan(line: &str) -> Result<Plan, String> {
+    /// The plan that the flags in `line` make.
+    pub(in crate::cli::bench) fn plan(line: &str) -> Result<Plan, String> {
         let words = std::iter::once("bench").chain(line.split_whitespace());
-        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
-        Plan::new(&line.args)
+        let parsed = Args::augment_args(clap::Command::new("bench")).try_get_matches_from(words);
+        let args = parsed.and_then(|parsed| Args::from_arg_matches(&parsed));
+        Plan::new(&args.map_err(|error| error.to_string())?)
     }
 
     #[test]
     fn flags_make_a_plan() {
         let plan = plan("127.0.0.1:9 --members 200 --slow 5% --churn 2/s --window 64").unwrap();
         assert_eq!(plan.slow_members, 10);
-        assert_eq!(plan.churn_per_second, 2.0);
+        assert_eq!(plan.args.churn, 2.0);
         assert_eq!(plan.load, Load::Window(64));
         assert_eq!(plan.connections(), 201);
-        assert_eq!(plan.host, "127.0.0.1:9");
+        assert_eq!(plan.target.to_string(), "127.0.0.1:9");
     }
 
     #[test]

@@ -5,18 +5,10 @@
 //! which is counted page by page, where `VmRSS` is a sum of per-CPU counters that may be off by more
 //! than ten thousand connections weigh. Everything is `None` where `/proc` does not tell.
 
-use std::fs;
 use std::net::SocketAddr;
 
-/// The state "listening" in `/proc/net/tcp`.
-const TCP_LISTEN: &str = "0A";
-
-/// A process of this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Process {
-    /// Its number.
-    pub(super) pid: u32,
-}
+use procfs::net::{TcpState, tcp, tcp6};
+use procfs::process::{FDTarget, Process, all_processes};
 
 /// What a process used up since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,107 +23,73 @@ pub(super) struct Usage {
     pub(super) switches_involuntary: u64,
 }
 
-impl Usage {
+/// What a process had used up and how big it was at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Snapshot {
+    usage: Option<Usage>,
+    /// How much memory of it was resident.
+    pub(super) resident_bytes: Option<u64>,
+}
+
+impl Snapshot {
+    /// Of `process`, now.
+    pub(super) fn of(process: &Process) -> Self {
+        Self { usage: usage(process), resident_bytes: resident_bytes(process) }
+    }
+
     /// What was used up between `earlier` and this.
-    pub(super) fn since(self, earlier: Self) -> Self {
-        let Self { cpu_ns, waited_ns, .. } = self;
-        Self {
-            cpu_ns: cpu_ns.saturating_sub(earlier.cpu_ns),
-            waited_ns: waited_ns.saturating_sub(earlier.waited_ns),
-            switches_voluntary: self.switches_voluntary.saturating_sub(earlier.switches_voluntary),
-            switches_involuntary: self.switches_involuntary.saturating_sub(earlier.switches_involuntary),
-        }
+    pub(super) fn used_since(self, earlier: Self) -> Option<Usage> {
+        let (now, then) = (self.usage?, earlier.usage?);
+        Some(Usage {
+            cpu_ns: now.cpu_ns.saturating_sub(then.cpu_ns),
+            waited_ns: now.waited_ns.saturating_sub(then.waited_ns),
+            switches_voluntary: now.switches_voluntary.saturating_sub(then.switches_voluntary),
+            switches_involuntary: now.switches_involuntary.saturating_sub(then.switches_involuntary),
+        })
     }
 }
 
-impl Process {
-    /// This process.
-    pub(super) fn this() -> Self {
-        Self { pid: std::process::id() }
-    }
-
-    /// The process that listens on the port of `address`, if it may be seen.
-    pub(super) fn listening_on(address: SocketAddr) -> Option<Self> {
-        let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
-            .iter()
-            .filter_map(|path| fs::read_to_string(path).ok())
-            .flat_map(|table| listening_inodes(&table, address.port()))
-            .map(|inode| format!("socket:[{inode}]"))
-            .collect();
-        numbers_in("/proc").find_map(|pid| {
-            let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-            let mut targets = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
-            targets
-                .any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
-                .then_some(Self { pid })
-        })
-    }
-
-    /// Its command name, at most 15 bytes of it.
-    pub(super) fn name(self) -> Option<String> {
-        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid)).ok()?;
-        Some(name.trim_end().to_owned())
-    }
-
-    /// What it used up so far.
-    pub(super) fn usage(self) -> Option<Usage> {
-        let mut sum = None;
-        for thread in numbers_in(&format!("/proc/{}/task", self.pid)) {
-            let path = format!("/proc/{}/task/{thread}", self.pid);
-            // A thread that ended in between is left out.
-            let (Ok(times), Ok(status)) = (
-                fs::read_to_string(format!("{path}/schedstat")),
-                fs::read_to_string(format!("{path}/status")),
-            ) else {
-                continue;
-            };
-            let sum = sum.get_or_insert_with(Usage::default);
-            let mut times = times.split_ascii_whitespace().map(|word| word.parse().unwrap_or(0));
-            sum.cpu_ns += times.next().unwrap_or(0);
-            sum.waited_ns += times.next().unwrap_or(0);
-            sum.switches_voluntary += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
-            sum.switches_involuntary += field(&status, "nonvoluntary_ctxt_switches:").unwrap_or(0);
-        }
-        sum
-    }
-
-    /// How much memory of it is resident, in bytes.
-    pub(super) fn resident_bytes(self) -> Option<u64> {
-        let of = |file: &str, name: &str| {
-            let text = fs::read_to_string(format!("/proc/{}/{file}", self.pid)).ok()?;
-            Some(field(&text, name)? * 1024)
+fn usage(process: &Process) -> Option<Usage> {
+    let mut sum = None;
+    for thread in process.tasks().ok()?.flatten() {
+        // A thread that ended in between is left out.
+        let (Ok(times), Ok(status)) = (thread.schedstat(), thread.status()) else {
+            continue;
         };
-        of("smaps_rollup", "Rss:").or_else(|| of("status", "VmRSS:"))
+        let sum = sum.get_or_insert_with(Usage::default);
+        sum.cpu_ns += times.sum_exec_runtime;
+        sum.waited_ns += times.run_delay;
+        sum.switches_voluntary += status.voluntary_ctxt_switches.unwrap_or(0);
+        sum.switches_involuntary += status.nonvoluntary_ctxt_switches.unwrap_or(0);
     }
+    sum
+}
+
+fn resident_bytes(process: &Process) -> Option<u64> {
+    let exact =
+        || process.smaps_rollup().ok()?.memory_map_rollup.0.first()?.extension.map.get("Rss").copied();
+    exact().or_else(|| Some(process.status().ok()?.vmrss? * 1024))
+}
+
+/// The process that listens on the port of `address`, if it may be seen.
+pub(super) fn listening_on(address: SocketAddr) -> Option<Process> {
+    let sockets = [tcp(), tcp6()].into_iter().flatten().flatten();
+    let listening =
+        sockets.filter(|it| it.state == TcpState::Listen && it.local_address.port() == address.port());
+    let inodes: Vec<u64> = listening.map(|socket| socket.inode).collect();
+    let is_one = |target| matches!(target, FDTarget::Socket(inode) if inodes.contains(&inode));
+    let has_one = |process: &Process| {
+        process.fd().is_ok_and(|mut fds| fds.any(|fd| fd.is_ok_and(|fd| is_one(fd.target))))
+    };
+    all_processes().ok()?.flatten().find(has_one)
 }
 
 /// How many ports the kernel hands out by itself.
 pub(super) fn ephemeral_ports() -> Option<u32> {
-    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut bounds = range.split_ascii_whitespace().map(str::parse::<u32>);
     let (first, last) = (bounds.next()?.ok()?, bounds.next()?.ok()?);
     Some(last.checked_sub(first)? + 1)
-}
-
-/// The names in `directory` that are numbers.
-fn numbers_in(directory: &str) -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-/// The number behind `name` at the start of a line.
-fn field(text: &str, name: &str) -> Option<u64> {
-    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
-    value.split_ascii_whitespace().next()?.parse().ok()
-}
-
-/// The inodes of the sockets that listen on `port`, from a table such as `/proc/net/tcp`.
-fn listening_inodes(table: &str, port: u16) -> Vec<String> {
-    let port = format!(":{port:04X}");
-    let rows = table.lines().map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row.len() > 9 && row[1].ends_with(&port) && row[3] == TCP_LISTEN)
-        .map(|row| row[9].to_owned())
-        .collect()
 }
 
 #[cfg(test)]
@@ -142,23 +100,15 @@ mod tests {
     fn the_process_that_listens_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        assert_eq!(Process::listening_on(address), Some(Process::this()));
-        assert!(Process::this().name().is_some());
+        assert_eq!(listening_on(address).unwrap().pid as u32, std::process::id());
+        let connected = std::net::TcpStream::connect(address).unwrap();
+        assert!(listening_on(connected.local_addr().unwrap()).is_none(), "it is connected, no more");
     }
 
     #[test]
     fn this_process_uses_time_and_memory() {
-        let usage = Process::this().usage().unwrap();
-        assert_eq!(usage.since(usage), Usage::default());
-        assert!(Process::this().resident_bytes().unwrap() > 0);
-    }
-
-    #[test]
-    fn only_listening_sockets_of_the_port_count() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-             0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1\n\
-             1: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 222 1\n\
-             2: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 333 1\n";
-        assert_eq!(listening_inodes(table, 8080), ["111"]);
+        let now = Snapshot::of(&Process::myself().unwrap());
+        assert_eq!(now.used_since(now), Some(Usage::default()));
+        assert!(now.resident_bytes.unwrap() > 0);
     }
 }

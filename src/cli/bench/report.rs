@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::dialect::Dialect;
 use super::ledger::Faults;
 
 /// A process that waited longer than this for a processor shares it with somebody.
@@ -37,7 +38,7 @@ pub(super) struct Report {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Workload {
     pub(super) target: String,
-    pub(super) dialect: String,
+    pub(super) dialect: Dialect,
     pub(super) load: String,
     pub(super) members: usize,
     pub(super) senders: usize,
@@ -153,146 +154,94 @@ impl Verdict {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Workload { target, dialect, load, members, senders, rooms, message_bytes, .. } = &self.workload;
-        row(
-            f,
-            "workload",
-            format_args!(
-                "{target}, {dialect}: {members} members, {senders} senders, {rooms} rooms, {load}, {message_bytes}-byte messages"
-            ),
-        )?;
-        let Connect { connections, seconds, per_second } = &self.connect;
-        row(f, "connect", format_args!("{connections} in {seconds:.2} s, {per_second:.0} per second"))?;
-        if let Some(traffic) = &self.traffic {
-            traffic.write(f)?;
-        }
-        if let Some(server) = &self.server {
-            server.write(f)?;
-        }
-        self.generator.write(f)?;
-        self.verdict.write(f, &self.workload)?;
-        for note in &self.notes {
-            row(f, "note", note)?;
-        }
-        Ok(())
+        self.rows().iter().try_for_each(|(name, value)| writeln!(f, "{name:<12} {value}"))
     }
 }
 
-impl Traffic {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        row(
-            f,
-            "deliveries",
-            format_args!(
-                "{:.0} per second: {} messages, {} deliveries in {:.2} s",
-                self.deliveries_per_second, self.messages, self.deliveries, self.seconds
+impl Report {
+    /// The result for people: what a figure is of, and the figure in words.
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let Workload { target, dialect, load, members, senders, rooms, message_bytes, .. } = &self.workload;
+        let Connect { connections, seconds, per_second } = &self.connect;
+        let mut rows = vec![
+            (
+                "workload",
+                format!(
+                    "{target}, {dialect}: {members} members, {senders} senders, {rooms} rooms, {load}, {message_bytes}-byte messages"
+                ),
             ),
-        )?;
-        let Latency { p50, p90, p99, p99_9, max } = &self.latency_us;
-        row(
-            f,
-            "latency",
-            format_args!(
-                "p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
-                Micros(*p50),
-                Micros(*p90),
-                Micros(*p99),
-                Micros(*p99_9),
-                Micros(*max)
-            ),
-        )
+            ("connect", format!("{connections} in {seconds:.2} s, {per_second:.0} per second")),
+        ];
+        if let Some(Traffic { seconds, messages, deliveries, deliveries_per_second, latency_us }) =
+            &self.traffic
+        {
+            let sum = format!("{messages} messages, {deliveries} deliveries in {seconds:.2} s");
+            rows.push(("deliveries", format!("{deliveries_per_second:.0} per second: {sum}")));
+            let Latency { p50, p90, p99, p99_9, max } = *latency_us;
+            let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(micros);
+            rows.push(("latency", format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p99_9}, max {max}")));
+        }
+        rows.extend(self.server.iter().flat_map(Server::rows));
+        let Generator { busy_share, busy_us_per_delivery, .. } = self.generator;
+        let each =
+            busy_us_per_delivery.map_or_else(String::new, |busy| format!(", {busy:.3} µs per delivery"));
+        rows.push(("generator", format!("busy {:.0} % of the time{each}", busy_share * 100.0)));
+        rows.extend(self.verdict.rows(&self.workload));
+        rows.extend(self.notes.iter().map(|note| ("note", note.clone())));
+        rows
     }
 }
 
 impl Server {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        row(f, "server", format_args!("{} (pid {})", self.name, self.pid))?;
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = vec![("server", format!("{} (pid {})", self.name, self.pid))];
         if let Some(cpu) = self.cpu_us_per_connection {
-            row(f, "  connecting", format_args!("{cpu:.1} µs CPU per connection"))?;
+            rows.push(("  connecting", format!("{cpu:.1} µs CPU per connection")));
         }
         if let (Some(cpu), Some(share)) = (self.cpu_us_per_delivery, self.cpu_share) {
-            row(
-                f,
-                "  delivering",
-                format_args!("{cpu:.3} µs CPU per delivery, {:.0} % of a processor", share * 100.0),
-            )?;
+            let share = share * 100.0;
+            rows.push(("  delivering", format!("{cpu:.3} µs CPU per delivery, {share:.0} % of a processor")));
         }
-        if let (Some(connected), Some(each)) =
-            (self.resident_bytes_connected, self.resident_bytes_per_connection)
+        if let Some((connected, each)) = self.resident_bytes_connected.zip(self.resident_bytes_per_connection)
         {
-            let after = self
-                .resident_bytes_after
-                .map_or_else(String::new, |after| format!(", {} after the run", ByteSize(after)));
-            row(
-                f,
+            let after = self.resident_bytes_after.map(|after| format!(", {} after the run", ByteSize(after)));
+            let (connected, after) = (ByteSize(connected), after.unwrap_or_default());
+            rows.push((
                 "  memory",
-                format_args!(
-                    "{} resident when connected, {each:.0} bytes per connection{after}",
-                    ByteSize(connected)
-                ),
-            )?;
+                format!("{connected} resident when connected, {each:.0} bytes per connection{after}"),
+            ));
         }
-        if let (Some(voluntary), Some(involuntary)) = (self.switches_voluntary, self.switches_involuntary) {
-            row(f, "  switches", format_args!("{voluntary} voluntary, {involuntary} involuntary"))?;
+        if let Some((voluntary, involuntary)) = self.switches_voluntary.zip(self.switches_involuntary) {
+            rows.push(("  switches", format!("{voluntary} voluntary, {involuntary} involuntary")));
         }
-        Ok(())
-    }
-}
-
-impl Generator {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let per_delivery =
-            self.busy_us_per_delivery.map_or_else(String::new, |busy| format!(", {busy:.3} µs per delivery"));
-        row(f, "generator", format_args!("busy {:.0} % of the time{per_delivery}", self.busy_share * 100.0))
+        rows
     }
 }
 
 impl Verdict {
-    fn write(&self, f: &mut fmt::Formatter<'_>, workload: &Workload) -> fmt::Result {
+    fn rows(&self, workload: &Workload) -> Vec<(&'static str, String)> {
         let Faults { lost, doubled, reordered, damaged, strayed } = self.faults;
-        row(
-            f,
-            "verified",
-            format_args!(
-                "{lost} lost, {doubled} doubled, {reordered} reordered, {damaged} damaged, {strayed} in the wrong room"
-            ),
-        )?;
-        for (reason, count) in &self.closed {
-            row(f, "closed", format_args!("{count} connections: {reason}"))?;
+        let faults = format!("{lost} lost, {doubled} doubled, {reordered} reordered, {damaged} damaged");
+        let mut rows = vec![("verified", format!("{faults}, {strayed} in the wrong room"))];
+        rows.extend(self.closed.iter().map(|(why, count)| ("closed", format!("{count} connections: {why}"))));
+        rows.extend(self.refused.iter().map(|(said, count)| ("refused", format!("{count} times: {said}"))));
+        let Workload { slow_members: slow, churned, .. } = workload;
+        if *slow > 0 {
+            let closed = self.slow_closed;
+            rows.push(("slow", format!("{slow} members never read; the server closed {closed} of them")));
         }
-        for (said, count) in &self.refused {
-            row(f, "refused", format_args!("{count} times: {said}"))?;
+        if *churned > 0 {
+            rows.push(("churn", format!("{churned} members left and came back")));
         }
-        if workload.slow_members > 0 {
-            row(
-                f,
-                "slow",
-                format_args!(
-                    "{} members never read; the server closed {} of them",
-                    workload.slow_members, self.slow_closed
-                ),
-            )?;
-        }
-        if workload.churned > 0 {
-            row(f, "churn", format_args!("{} members left and came back", workload.churned))?;
-        }
-        Ok(())
+        rows
     }
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt::Result {
-    writeln!(f, "{name:<12} {value}")
-}
-
 /// Microseconds in the unit people read them in.
-struct Micros(u64);
-
-impl fmt::Display for Micros {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            micros @ 0..1_000 => write!(f, "{micros} µs"),
-            micros @ 1_000..1_000_000 => write!(f, "{:.2} ms", micros as f64 / 1e3),
-            micros => write!(f, "{:.2} s", micros as f64 / 1e6),
-        }
+fn micros(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..1_000_000 => format!("{:.2} ms", micros as f64 / 1e3),
+        _ => format!("{:.2} s", micros as f64 / 1e6),
     }
 }

@@ -1,12 +1,13 @@
 //! One run from the first connection to the report: the phases, and what is measured around them.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+
+use procfs::process::Process;
 
 use super::driver::Driver;
 use super::phases::{self, Loaded};
 use super::plan::{Load, Plan};
-use super::process::{Process, Usage};
-use super::random::Random;
+use super::process::{Snapshot, Usage, listening_on};
 use super::report::{
     Connect, Generator, KEPT_WAITING_SHARE_MAX, Latency, Report, Server, Traffic, Verdict, Workload,
 };
@@ -19,27 +20,36 @@ const BUSY_SHARE_MAX: f64 = 0.9;
 const SERVER_BUSY_SHARE: f64 = 0.9;
 
 /// Runs `plan`.
-///
-/// # Errors
-/// A sentence that says why there is no result.
 pub(super) fn run(plan: Plan) -> Result<Report, String> {
     reserve_descriptors(plan.connections())?;
-    let mut observer = Observer::new(&plan);
-    let slow = Random::new(plan.seed).choose(plan.slow_members, plan.members);
-    let mut driver = Driver::new(plan, &slow, run_number())?;
+    let look = |process: Option<&Process>| process.map(Snapshot::of).unwrap_or_default();
+    let generator = Process::myself().ok();
+    let server = match plan.args.pid {
+        Some(pid) => Process::new(pid as i32).ok(),
+        None if plan.target.ip().is_loopback() => listening_on(plan.target),
+        None => None,
+    };
+    let mut slow = vec![false; plan.args.members];
+    slow[..plan.slow_members].fill(true);
+    fastrand::Rng::with_seed(plan.args.seed).shuffle(&mut slow);
+    // The number distinguishes this run's messages and names from those of the runs before it.
+    let mut driver = Driver::new(plan, &slow, fastrand::u16(..))?;
 
-    observer.before_connecting();
+    let before_connecting = look(server.as_ref());
     let connecting = phases::connect(&mut driver)?;
     phases::settle(&mut driver)?;
-    observer.before_load();
+    let before_load = look(server.as_ref());
+    let own_before_load = look(generator.as_ref());
     let loaded = match driver.plan.load {
         Load::Idle => phases::idle(&mut driver).map(|()| Loaded::default())?,
         _ => phases::load(&mut driver)?,
     };
     let took = driver.epoch.elapsed();
-    observer.after_load();
+    let own = look(generator.as_ref()).used_since(own_before_load).unwrap_or_default();
+    let after_load = look(server.as_ref());
     phases::linger(&mut driver)?;
-    Ok(report(&mut driver, &observer, connecting, took, &loaded))
+    let measured = Measured { before_connecting, before_load, after_load, own, connecting, took, loaded };
+    Ok(measured.report(&mut driver, server.as_ref()))
 }
 
 /// Raises the limit of open files as far as it goes.
@@ -56,136 +66,85 @@ fn reserve_descriptors(connections: usize) -> Result<(), String> {
     ))
 }
 
-/// Distinguishes this run's messages and names from those of the runs before it.
-fn run_number() -> u16 {
-    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let seed = clock.unwrap_or_default().as_nanos() as u64 ^ u64::from(std::process::id()) << 32;
-    Random::new(seed).below(1 << 16) as u16
-}
-
-/// What a process had used up and how big it was at one moment.
-#[derive(Clone, Copy, Debug, Default)]
-struct Snapshot {
-    usage: Option<Usage>,
-    resident_bytes: Option<u64>,
-}
-
-impl Snapshot {
-    fn of(process: Process) -> Self {
-        Self { usage: process.usage(), resident_bytes: process.resident_bytes() }
-    }
-
-    fn used_since(self, earlier: Self) -> Option<Usage> {
-        Some(self.usage?.since(earlier.usage?))
-    }
-}
-
-/// Looks at the server and at the generator between the phases.
-struct Observer {
-    server: Option<Process>,
+/// What was measured around the phases.
+struct Measured {
+    /// The server at three moments; nothing if it cannot be seen.
     before_connecting: Snapshot,
     before_load: Snapshot,
     after_load: Snapshot,
-    own_before_load: Snapshot,
-    own_after_load: Snapshot,
+    /// What the generator used up in the load phase.
+    own: Usage,
+    /// How long it took to let everybody in.
+    connecting: Duration,
+    /// How long the load phase took.
+    took: Duration,
+    loaded: Loaded,
 }
 
-impl Observer {
-    fn new(plan: &Plan) -> Self {
-        let server = match plan.pid {
-            Some(pid) => Some(Process { pid }),
-            None if plan.target.ip().is_loopback() => Process::listening_on(plan.target),
-            None => None,
+impl Measured {
+    fn report(&self, driver: &mut Driver, server: Option<&Process>) -> Report {
+        let slow_closed = driver.closed_slow_members();
+        let driver = &*driver;
+        let connections = driver.plan.connections();
+        let verdict = Verdict {
+            faults: driver.ledger.faults(),
+            closed: driver.closings.clone(),
+            refused: driver.refusals.clone(),
+            slow_closed,
         };
-        let none = Snapshot::default();
-        Self {
+        let server = server.and_then(|process| self.server(process, driver));
+        let generator = self.generator(driver);
+        Report {
+            workload: workload(&driver.plan, &self.loaded),
+            connect: Connect {
+                connections,
+                seconds: self.connecting.as_secs_f64(),
+                per_second: connections as f64 / self.connecting.as_secs_f64(),
+            },
+            traffic: (driver.plan.load != Load::Idle).then(|| traffic(driver)),
+            notes: notes(driver, server.as_ref(), &generator, &self.loaded),
+            ok: verdict.is_ok(),
+            verdict,
             server,
-            before_connecting: none,
-            before_load: none,
-            after_load: none,
-            own_before_load: none,
-            own_after_load: none,
+            generator,
         }
     }
 
-    fn look(&self) -> Snapshot {
-        self.server.map(Snapshot::of).unwrap_or_default()
-    }
-
-    fn before_connecting(&mut self) {
-        self.before_connecting = self.look();
-    }
-
-    fn before_load(&mut self) {
-        self.before_load = self.look();
-        self.own_before_load = Snapshot::of(Process::this());
-    }
-
-    fn after_load(&mut self) {
-        self.own_after_load = Snapshot::of(Process::this());
-        self.after_load = self.look();
-    }
-
-    /// The server's figures for `connections`, and for `deliveries` in a load phase that `took` so long.
-    fn server(&self, connections: f64, deliveries: f64, took: Duration) -> Option<Server> {
-        let process = self.server?;
+    fn server(&self, process: &Process, driver: &Driver) -> Option<Server> {
+        let (connections, deliveries) = (driver.plan.connections() as f64, driver.ledger.deliveries());
         let connecting = self.before_load.used_since(self.before_connecting);
         let loading = self.after_load.used_since(self.before_load);
         let before = self.before_connecting.resident_bytes;
         let connected = self.before_load.resident_bytes;
-        let per_connection = |(before, connected)| (connected as f64 - before as f64) / connections;
+        let share = |time_ns: u64| time_ns as f64 / self.took.as_nanos() as f64;
         Some(Server {
-            pid: process.pid,
-            name: process.name()?,
+            pid: process.pid as u32,
+            name: process.stat().ok()?.comm,
             cpu_us_per_connection: connecting.map(|used| used.cpu_ns as f64 / 1e3 / connections),
             cpu_us_per_delivery: loading
-                .filter(|_| deliveries > 0.0)
-                .map(|used| used.cpu_ns as f64 / 1e3 / deliveries),
-            cpu_share: loading.map(|used| used.cpu_ns as f64 / took.as_nanos() as f64),
-            kept_waiting_share: loading.map(|used| used.waited_ns as f64 / took.as_nanos() as f64),
+                .filter(|_| deliveries > 0)
+                .map(|used| used.cpu_ns as f64 / 1e3 / deliveries as f64),
+            cpu_share: loading.map(|used| share(used.cpu_ns)),
+            kept_waiting_share: loading.map(|used| share(used.waited_ns)),
             resident_bytes_before: before,
             resident_bytes_connected: connected,
             resident_bytes_after: self.after_load.resident_bytes,
             resident_bytes_per_connection: before
                 .zip(connected)
-                .map(|(before, connected): (u64, u64)| per_connection((before, connected))),
+                .map(|(before, connected)| (connected as f64 - before as f64) / connections),
             switches_voluntary: loading.map(|used| used.switches_voluntary),
             switches_involuntary: loading.map(|used| used.switches_involuntary),
         })
     }
-}
 
-fn report(
-    driver: &mut Driver,
-    observer: &Observer,
-    connecting: Duration,
-    took: Duration,
-    loaded: &Loaded,
-) -> Report {
-    let slow_closed = driver.closed_slow_members();
-    let deliveries = driver.ledger.deliveries();
-    let connections = driver.plan.connections();
-    let verdict = Verdict {
-        faults: driver.ledger.faults(),
-        closed: driver.closings.clone(),
-        refused: driver.refusals.clone(),
-        slow_closed,
-    };
-    let server = observer.server(connections as f64, deliveries as f64, took);
-    let generator = generator(driver, observer, took);
-    Report {
-        workload: workload(&driver.plan, loaded),
-        connect: Connect {
-            connections,
-            seconds: connecting.as_secs_f64(),
-            per_second: connections as f64 / connecting.as_secs_f64(),
-        },
-        traffic: (driver.plan.load != Load::Idle).then(|| traffic(driver)),
-        notes: notes(driver, server.as_ref(), &generator, loaded),
-        ok: verdict.is_ok(),
-        verdict,
-        server,
-        generator,
+    fn generator(&self, driver: &Driver) -> Generator {
+        let deliveries = driver.ledger.deliveries();
+        let busy = Duration::from_nanos(self.own.cpu_ns).saturating_sub(driver.spun);
+        Generator {
+            busy_share: busy.as_secs_f64() / self.took.as_secs_f64(),
+            kept_waiting_share: self.own.waited_ns as f64 / self.took.as_nanos() as f64,
+            busy_us_per_delivery: (deliveries > 0).then(|| busy.as_secs_f64() * 1e6 / deliveries as f64),
+        }
     }
 }
 
@@ -195,15 +154,14 @@ fn workload(plan: &Plan, loaded: &Loaded) -> Workload {
         Load::Window(window) => format!("window {window}"),
         Load::Idle => "idle".into(),
     };
-    let dialect = clap::ValueEnum::to_possible_value(&plan.dialect);
     Workload {
         target: plan.target.to_string(),
-        dialect: dialect.map_or_else(String::new, |value| value.get_name().to_owned()),
+        dialect: plan.args.dialect,
         load,
-        members: plan.members,
+        members: plan.args.members,
         senders: plan.senders,
-        rooms: plan.rooms,
-        message_bytes: plan.size,
+        rooms: plan.args.rooms,
+        message_bytes: plan.args.size,
         slow_members: plan.slow_members,
         churned: loaded.churned,
     }
@@ -218,17 +176,6 @@ fn traffic(driver: &Driver) -> Traffic {
         deliveries,
         deliveries_per_second: if deliveries > 0 { deliveries as f64 / seconds } else { 0.0 },
         latency_us: Latency::of(&driver.latency_us),
-    }
-}
-
-fn generator(driver: &Driver, observer: &Observer, took: Duration) -> Generator {
-    let deliveries = driver.ledger.deliveries();
-    let used = observer.own_after_load.used_since(observer.own_before_load).unwrap_or_default();
-    let busy = Duration::from_nanos(used.cpu_ns).saturating_sub(driver.spun);
-    Generator {
-        busy_share: busy.as_secs_f64() / took.as_secs_f64(),
-        kept_waiting_share: used.waited_ns as f64 / took.as_nanos() as f64,
-        busy_us_per_delivery: (deliveries > 0).then(|| busy.as_secs_f64() * 1e6 / deliveries as f64),
     }
 }
 

@@ -6,7 +6,6 @@
 //! counts is its ratio to the floor's in the same suite.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -135,9 +134,6 @@ struct Outcome {
 }
 
 /// Runs the suite and prints its table.
-///
-/// # Errors
-/// A sentence that says why there is no result at all.
 pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     let contenders = contenders(args)?;
     let workloads: Vec<&Workload> = WORKLOADS
@@ -160,10 +156,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
 /// roomd, the floor, and what else was asked for.
 fn contenders(args: &Args) -> Result<Vec<Against>, String> {
     let roomd = this_program()?;
-    let floor = match &args.floor {
-        Some(path) => path.clone(),
-        None => roomd.with_file_name("examples").join(FLOOR),
-    };
+    let floor = args.floor.clone().unwrap_or_else(|| roomd.with_file_name("examples").join(FLOOR));
     if !floor.exists() {
         return Err(format!(
             "there is no floor program at {}: build it with `cargo build --release --example floor`, \
@@ -215,18 +208,15 @@ fn run_one(
     contender: &Against,
     workload: &Workload,
     generator: &Path,
-    processors: Option<(usize, usize)>,
+    processors: Option<(u32, u32)>,
 ) -> Result<Report, String> {
     let server = contender.start(processors.map(|(server, _)| server))?;
-    let dialect = clap::ValueEnum::to_possible_value(&contender.dialect);
     let output = pinned(processors.map(|(_, generator)| generator), generator)
-        .args(["bench", "--json", "--dialect"])
-        .arg(dialect.ok_or("the dialect has no name")?.get_name())
+        .args(["bench", "--json", "--dialect", &contender.dialect.to_string()])
         .args(workload.flags)
         .args(&contender.flags)
         .args(extra_flags(contender.dialect, workload))
-        .arg("--duration")
-        .arg(humantime::format_duration(args.duration).to_string())
+        .args(["--duration", &humantime::format_duration(args.duration).to_string()])
         .args(["--pid", &server.pid().to_string(), &server.address.to_string()])
         .output()
         .map_err(|error| format!("cannot start the generator: {error}"))?;
@@ -247,19 +237,18 @@ fn extra_flags(dialect: Dialect, workload: &Workload) -> &'static [&'static str]
 
 impl Outcome {
     fn take(&mut self, contender: &Against, workload: &Workload, result: Result<Report, String>) {
-        let run = format!("{}, {}", workload.name, contender.name);
+        let mut fails =
+            |why: String| self.failures.push(format!("{}, {}: {why}", workload.name, contender.name));
         match result {
             Ok(report) => {
                 if !report.ok {
-                    let verdict = &report.verdict;
-                    self.failures.push(format!("{run}: {:?} {:?}", verdict.faults, verdict.closed));
+                    fails(format!("{:?} {:?}", report.verdict.faults, report.verdict.closed));
+                    report.notes.iter().cloned().for_each(fails);
                 }
-                self.failures
-                    .extend(report.notes.iter().filter(|_| !report.ok).map(|note| format!("{run}: {note}")));
                 let by_contender = self.reports.entry(workload.name).or_default();
                 by_contender.entry(contender.name.clone()).or_default().push(report);
             }
-            Err(sentence) => self.failures.push(format!("{run}: {sentence}")),
+            Err(sentence) => fails(sentence),
         }
     }
 
@@ -287,37 +276,28 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 
 /// The outcome as Markdown.
 fn table(outcome: &Outcome, contenders: &[Against], workloads: &[&Workload]) -> String {
-    let mut text = String::new();
     let names: Vec<&str> = contenders.iter().map(|contender| contender.name.as_str()).collect();
-    let rule = "---:|".repeat(names.len() + 2);
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "| workload | {} | roomd / floor | at most |", names.join(" | "));
-    let _ = writeln!(text, "|---|{rule}");
+    let mut lines = vec![
+        format!("| workload | {} | roomd / floor | at most |", names.join(" | ")),
+        format!("|---|{}", "---:|".repeat(names.len() + 2)),
+    ];
     for workload in workloads {
-        for figure in workload.figures {
-            let _ = writeln!(text, "{}", row(outcome, workload, figure, &names));
-        }
+        lines.extend(workload.figures.iter().map(|figure| row(outcome, workload, figure, &names)));
     }
-    let _ = writeln!(text, "\nMedians of {} runs. {}", outcome.runs, outcome.machine);
+    lines.push(format!("\nMedians of {} runs. {}", outcome.runs, outcome.machine));
     let (disturbed, all) = outcome.disturbed();
     if disturbed > 0 {
-        let _ = writeln!(
-            text,
+        lines.push(format!(
             "In {disturbed} of {all} runs other programs kept the server or the generator waiting for a \
              processor: repeat it on an idle machine."
-        );
+        ));
     }
-    let _ = writeln!(
-        text,
-        "One by one, against a server of your own:\n\n    roomd serve --max-connections 15000"
-    );
-    for workload in workloads {
-        let _ = writeln!(text, "    roomd bench {}    # {}", workload.flags.join(" "), workload.name);
-    }
-    for failure in &outcome.failures {
-        let _ = writeln!(text, "\nFailed: {failure}");
-    }
-    text
+    lines.push("One by one, against a server of your own:\n\n    roomd serve --max-connections 15000".into());
+    let by_hand =
+        |workload: &&Workload| format!("    roomd bench {}    # {}", workload.flags.join(" "), workload.name);
+    lines.extend(workloads.iter().map(by_hand));
+    lines.extend(outcome.failures.iter().map(|failure| format!("\nFailed: {failure}")));
+    lines.join("\n") + "\n"
 }
 
 fn row(outcome: &Outcome, workload: &Workload, figure: &Figure, names: &[&str]) -> String {
@@ -366,16 +346,8 @@ mod tests {
 
     #[test]
     fn every_workload_is_a_plan() {
-        use clap::Parser;
-        #[derive(Parser)]
-        struct Line {
-            #[command(flatten)]
-            args: Args,
-        }
         for workload in WORKLOADS {
-            let words = std::iter::once(&"bench").chain(workload.flags);
-            let line = Line::try_parse_from(words).unwrap();
-            super::super::plan::Plan::new(&line.args).unwrap();
+            crate::cli::bench::plan::tests::plan(&workload.flags.join(" ")).unwrap();
         }
     }
 }

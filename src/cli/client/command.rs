@@ -7,7 +7,7 @@ use super::protocol::Request;
 use super::sanitize::clean;
 
 /// Every command: its name, what it takes, what it does.
-pub const COMMANDS: [(&str, &str, &str); 10] = [
+pub(super) const COMMANDS: [(&str, &str, &str); 10] = [
     ("/msg", "NAME TEXT", "tell NAME privately"),
     ("/who", "", "who is here"),
     ("/nick", "NAME", "take another name"),
@@ -21,13 +21,13 @@ pub const COMMANDS: [(&str, &str, &str); 10] = [
 ];
 
 /// How many lines `/history` without a number shows.
-const HISTORY_LINES: u32 = 20;
+const HISTORY_LINES: usize = 20;
 /// The most lines one `history` request may ask for.
-const HISTORY_LINES_MAX: u32 = 1000;
+const HISTORY_LINES_MAX: usize = 1000;
 
 /// What a typed line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(super) enum Command {
     /// Something the server has to do.
     Ask(Request),
     /// The list of commands.
@@ -37,10 +37,7 @@ pub enum Command {
 }
 
 /// Reads a typed line; `Ok(None)` for an empty one.
-///
-/// # Errors
-/// A sentence that says what is wrong with it.
-pub fn parse(line: &str) -> Result<Option<Command>, String> {
+pub(super) fn parse(line: &str) -> Result<Option<Command>, String> {
     let line = clean(line);
     let line = line.trim();
     if line.is_empty() {
@@ -64,7 +61,9 @@ pub fn parse(line: &str) -> Result<Option<Command>, String> {
         "/me" => Request::Action { body: given(name, rest)? },
         "/join" => Request::Join { room: one_word(name, rest)?.trim_start_matches('#').to_owned() },
         "/rooms" => Request::Rooms,
-        "/history" => Request::History { limit: number_of_lines(name, rest)?, before: None, after: None },
+        "/history" => {
+            Request::History { limit: Some(number_of_lines(name, rest)?), before: None, after: None }
+        }
         "/ping" => Request::Ping,
         "/help" => return Ok(Some(Command::Help)),
         "/quit" => return Ok(Some(Command::Quit)),
@@ -96,7 +95,7 @@ fn one_word(command: &str, argument: &str) -> Result<String, String> {
     given(command, argument)
 }
 
-fn number_of_lines(command: &str, argument: &str) -> Result<u32, String> {
+fn number_of_lines(command: &str, argument: &str) -> Result<usize, String> {
     if argument.is_empty() {
         return Ok(HISTORY_LINES);
     }

@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -32,9 +32,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::address::Address;
-use super::complete::{Completion, complete, word_start};
-use super::drive::{Drive, Face, Message, Outcome, wall_clock};
-use super::line::Line;
+use super::completion::{Completion, complete, word_start};
+use super::display::Line;
+use super::event_loop::{EventLoop, Face, Outcome, Wakeup, wall_clock, write_now};
 use super::paint::Painter;
 use super::screen::{Screen, UNCONFIRMED_MAX};
 use super::session::{Input, Prompt, Session};
@@ -80,14 +80,11 @@ fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
 }
 
 /// Runs the session on the terminal.
-///
-/// # Errors
-/// The sentence that says what went wrong.
-pub fn run(
+pub(super) fn run(
     session: Session,
     address: Address,
     mut painter: Painter,
-    (inbox, messages): (Sender<Message>, &Receiver<Message>),
+    (inbox, wakeups): (Sender<Wakeup>, &Receiver<Wakeup>),
 ) -> Outcome {
     let mut screen = Screen::default();
     let times = painter.times();
@@ -112,7 +109,7 @@ pub fn run(
     let (typed, editing) = (inbox.clone(), Arc::clone(&shared));
     thread::spawn(move || edit(&mut editor, &editing, &turn, &typed));
     let mut face = Terminal { shared: Arc::clone(&shared), wakes, turns };
-    let outcome = Drive::new(session, address, inbox).run(messages, &mut face);
+    let outcome = EventLoop::new(session, address, inbox).run(wakeups, &mut face);
     let mut shared = lock(&shared);
     // If somebody is typing, what is left to say is said below that.
     let below = if shared.owner == Owner::Program { "" } else { PASTE_OFF };
@@ -128,11 +125,11 @@ fn wake_editor(
     mut printer: impl ExternalPrinter,
     shared: &Handle,
     wake: &Receiver<()>,
-    ticks: &Sender<Message>,
+    ticks: &Sender<Wakeup>,
 ) {
     while wake.recv().is_ok() && printer.print(WAKE.into()).is_ok() {
         lock(shared).waking = false;
-        if ticks.send(Message::Typed(Input::Tick)).is_err() {
+        if ticks.send(Wakeup::Typed(Input::Tick)).is_err() {
             return;
         }
     }
@@ -206,7 +203,7 @@ fn edit(
     editor: &mut Editor<Helper, FileHistory>,
     shared: &Handle,
     turns: &Receiver<Prompt>,
-    typed: &Sender<Message>,
+    typed: &Sender<Wakeup>,
 ) {
     let history = history_file();
     if let Some(path) = &history {
@@ -230,11 +227,11 @@ fn edit(
             // Ctrl-C is bound to something else; whatever this is, no line comes after it.
             Err(ReadlineError::Eof | _) => {
                 lock(shared).screen.wipe_typed(text, "", columns());
-                Input::EndOfInput
+                Input::Ended
             }
         };
         lock(shared).owner = Owner::Program;
-        if typed.send(Message::Typed(input)).is_err() {
+        if typed.send(Wakeup::Typed(input)).is_err() {
             return;
         }
     }
@@ -386,14 +383,8 @@ fn restore_on_signals(shared: &Handle, modes: &Modes) -> io::Result<()> {
     Ok(())
 }
 
-fn write_now(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
-}
-
 /// The width of the terminal.
-pub fn columns() -> usize {
+pub(super) fn columns() -> usize {
     match termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 => size.ws_col.into(),
         _ => 80,

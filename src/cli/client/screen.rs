@@ -11,11 +11,11 @@
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Unconfirmed lines shown at most; of more, the number is.
-pub const UNCONFIRMED_MAX: usize = 5;
+pub(super) const UNCONFIRMED_MAX: usize = 5;
 
 /// What is to be painted next.
 #[derive(Debug, Default)]
-pub struct Screen {
+pub(super) struct Screen {
     /// Lines to add above, each with its newline.
     above: String,
     /// The unconfirmed rows that should be on the screen.
@@ -28,28 +28,28 @@ pub struct Screen {
 
 impl Screen {
     /// Adds text, lines with their newlines, to what stands above.
-    pub fn add(&mut self, text: &str) {
+    pub(super) fn add(&mut self, text: &str) {
         self.above.push_str(text);
     }
 
     /// Says which rows are unconfirmed now.
-    pub fn set_unconfirmed(&mut self, rows: Vec<String>) {
+    pub(super) fn set_unconfirmed(&mut self, rows: Vec<String>) {
         self.unconfirmed = rows;
     }
 
     /// A line was typed at a prompt of this text and the cursor is in the row below it. The line
     /// appears again when it is unconfirmed or confirmed, so it is wiped out here.
-    pub fn wipe_typed(&mut self, prompt: &str, line: &str, columns: usize) {
+    pub(super) fn wipe_typed(&mut self, prompt: &str, line: &str, columns: usize) {
         self.typed_rows += rows(prompt, line, columns);
     }
 
     /// True if [`draw`](Self::draw) would change anything.
-    pub fn is_stale(&self) -> bool {
+    pub(super) fn is_stale(&self) -> bool {
         !self.above.is_empty() || self.unconfirmed != self.painted || self.typed_rows > 0
     }
 
     /// What to write with the cursor at the beginning of the prompt's row, which is empty.
-    pub fn draw(&mut self) -> String {
+    pub(super) fn draw(&mut self) -> String {
         if !self.is_stale() {
             return String::new();
         }

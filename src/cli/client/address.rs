@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use socket2::Socket;
+
 /// The port of an address that names none.
 const DEFAULT_PORT: u16 = 8080;
 /// How long one attempt to connect may take.
@@ -15,20 +17,11 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
 /// Where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub(super) enum Address {
     /// A host name or IP address, and a port.
     Tcp(String, u16),
     /// A socket in the file system.
     Unix(PathBuf),
-}
-
-/// A connected socket.
-#[derive(Debug)]
-pub enum Socket {
-    /// Over TCP.
-    Tcp(TcpStream),
-    /// In the file system.
-    Unix(UnixStream),
 }
 
 impl FromStr for Address {
@@ -66,14 +59,11 @@ impl fmt::Display for Address {
 
 impl Address {
     /// Connects.
-    ///
-    /// # Errors
-    /// A sentence that says why that was not possible.
-    pub fn connect(&self) -> Result<Socket, String> {
+    pub(super) fn connect(&self) -> Result<Socket, String> {
         match self {
             Address::Tcp(host, port) => self.connect_tcp(host, *port),
             Address::Unix(path) => {
-                UnixStream::connect(path).map(Socket::Unix).map_err(|error| self.sentence(&error))
+                UnixStream::connect(path).map(Socket::from).map_err(|error| self.sentence(&error))
             }
         }
     }
@@ -88,7 +78,7 @@ impl Address {
                 Ok(stream) => {
                     // Lines are small and somebody waits for each; failing to say so is harmless.
                     let _ = stream.set_nodelay(true);
-                    return Ok(Socket::Tcp(stream));
+                    return Ok(stream.into());
                 }
                 Err(error) => failure = self.sentence(&error),
             }

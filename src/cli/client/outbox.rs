@@ -30,15 +30,15 @@ const WINDOW: usize = 32;
 
 /// A request that is not answered yet.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     /// The `ref` its answer carries.
-    pub reference: String,
+    pub(super) reference: String,
     /// What is asked.
-    pub request: Request,
+    pub(super) request: Request,
     /// When it was sent, if it was.
-    pub sent_at: Option<Instant>,
+    pub(super) sent_at: Option<Instant>,
     /// The room's event for it has been shown, only the `ack` is missing.
-    pub heard: bool,
+    pub(super) heard: bool,
 }
 
 impl Entry {
@@ -72,16 +72,16 @@ impl Entry {
 
 /// What became of the requests that were in doubt.
 #[derive(Debug)]
-pub struct Verdict {
+pub(super) struct Verdict {
     /// These arrived, though nobody had said so. What the room heard of them is in its record.
-    pub arrived: Vec<Entry>,
+    pub(super) arrived: Vec<Entry>,
     /// Of these nobody can tell; they are not sent again.
-    pub unknown: Vec<Entry>,
+    pub(super) unknown: Vec<Entry>,
 }
 
 /// The unanswered requests, oldest first: the sent ones, then the waiting ones.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub(super) struct Outbox {
     entries: VecDeque<Entry>,
     sent: usize,
     numbered: u64,
@@ -89,7 +89,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// Adds a request at the end.
-    pub fn push(&mut self, request: Request) {
+    pub(super) fn push(&mut self, request: Request) {
         self.numbered += 1;
         self.entries.push_back(Entry {
             reference: format!("c{}", self.numbered),
@@ -100,7 +100,7 @@ impl Outbox {
     }
 
     /// The next request to send, now marked as sent; `None` if all are or too many are unanswered.
-    pub fn send_next(&mut self, now: Instant) -> Option<&Entry> {
+    pub(super) fn send_next(&mut self, now: Instant) -> Option<&Entry> {
         let turning = |entry: &Entry| entry.is_turning_point();
         if self.sent >= WINDOW || self.entries.iter().take(self.sent).any(turning) {
             return None;
@@ -115,7 +115,7 @@ impl Outbox {
     }
 
     /// Takes out the request that an answer belongs to.
-    pub fn answered(&mut self, reference: &str) -> Option<Entry> {
+    pub(super) fn answered(&mut self, reference: &str) -> Option<Entry> {
         let mut sent = self.entries.iter().take(self.sent);
         let index = sent.position(|e| e.reference == reference)?;
         self.sent -= 1;
@@ -124,15 +124,15 @@ impl Outbox {
 
     /// Takes out the request that a refusal without a `ref` belongs to. Only a line the server
     /// could not read has none, so it is the longest one.
-    pub fn refused_unread(&mut self) -> Option<Entry> {
+    pub(super) fn refused_unread(&mut self) -> Option<Entry> {
         let sent = self.entries.iter().take(self.sent);
-        let longest = sent.max_by_key(|e| e.request.to_line(&e.reference).len())?;
+        let longest = sent.max_by_key(|e| e.request.to_line(Some(&e.reference)).len())?;
         let reference = longest.reference.clone();
         self.answered(&reference)
     }
 
     /// Notes that we were heard saying `said`: the first sent message like it needs no mark any more.
-    pub fn heard(&mut self, said: &Request) {
+    pub(super) fn heard(&mut self, said: &Request) {
         let mut sent = self.entries.iter_mut().take(self.sent);
         if let Some(entry) = sent.find(|entry| !entry.heard && entry.says(said)) {
             entry.heard = true;
@@ -140,14 +140,14 @@ impl Outbox {
     }
 
     /// The connection is gone after an orderly `bye`: what has no answer was not read.
-    pub fn ended(&mut self) {
+    pub(super) fn ended(&mut self) {
         self.forget_heard();
         self.send_all_again();
     }
 
     /// Decides about the sent requests of a connection that broke. `said` is everything the room heard
     /// from us since, in order; `complete` is false if the room has dropped some of it.
-    pub fn decide(&mut self, said: &[Request], complete: bool) -> Verdict {
+    pub(super) fn decide(&mut self, said: &[Request], complete: bool) -> Verdict {
         let arrived = self.forget_heard();
         let mut doubtful: VecDeque<Entry> = self.entries.drain(..self.sent).collect();
         self.sent = 0;
@@ -168,23 +168,18 @@ impl Outbox {
     }
 
     /// Unanswered requests, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 
     /// How many requests are unanswered.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// True if everything was answered.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-
-    /// True if something was sent and not answered.
-    pub fn has_sent(&self) -> bool {
-        self.sent > 0
     }
 
     /// What we were heard saying has arrived, and with it what was sent before; returns the latter.
@@ -243,7 +238,7 @@ mod tests {
         let verdict = outbox.decide(&[say("1"), say("2")], true);
         assert_eq!(requests(&verdict.arrived), [say("1"), say("2")]);
         assert_eq!(requests(outbox.iter()), [say("3"), say("4")]);
-        assert!(!outbox.has_sent());
+        assert_eq!(outbox.sent, 0);
     }
 
     #[test]
@@ -284,7 +279,7 @@ mod tests {
         let mut outbox = outbox(&[tell("a"), say("1")], &[]);
         outbox.ended();
         assert_eq!(requests(outbox.iter()), [tell("a"), say("1")]);
-        assert!(!outbox.has_sent());
+        assert_eq!(outbox.sent, 0);
     }
 
     #[test]

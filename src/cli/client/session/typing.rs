@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::{LEAVE_WAIT, Mode, Output, Phase, Prompt, Session};
-use crate::cli::chat::command::{self, COMMANDS, Command};
-use crate::cli::chat::protocol::Request;
-use crate::cli::chat::sanitize::clean;
+use crate::cli::client::command::{self, COMMANDS, Command};
+use crate::cli::client::protocol::Request;
+use crate::cli::client::sanitize::clean;
 
 impl Session {
     pub(super) fn typed(&mut self, now: Instant, text: &str) {

@@ -1,17 +1,17 @@
 //! The loop around the session: waits for whatever comes first, feeds it in, does what comes out.
 
-use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::address::Address;
 use super::connection::Connection;
-use super::line::Line;
+use super::display::Line;
 use super::session::{Input, Output, Prompt, Session};
 
 /// What wakes the loop.
 #[derive(Debug)]
-pub enum Message {
+pub(super) enum Wakeup {
     /// From the terminal or the standard input.
     Typed(Input),
     /// From the connection of this number; those before the current one are not listened to.
@@ -19,7 +19,7 @@ pub enum Message {
 }
 
 /// What the session shows itself with: a terminal, or a filter's standard output.
-pub trait Face {
+pub(super) trait Face {
     /// Shows a line.
     ///
     /// # Errors
@@ -27,32 +27,26 @@ pub trait Face {
     fn show(&mut self, line: &Line) -> io::Result<()>;
 
     /// A line as the server sent it.
-    ///
-    /// # Errors
-    /// As [`show`](Self::show).
     fn raw(&mut self, _line: &str) -> io::Result<()> {
         Ok(())
     }
 
     /// All that has come so far has been shown; `prompt` if something may be typed now.
-    ///
-    /// # Errors
-    /// As [`show`](Self::show).
     fn settle(&mut self, session: &Session, prompt: Option<Prompt>) -> io::Result<()>;
 }
 
-/// At most so many messages are handled between two looks at the screen.
+/// At most so many wakeups are handled between two looks at the screen.
 const BATCH: usize = 1024;
 
 /// How the program ends: `Ok(false)` is a failure that was said already, `Err` is the sentence.
-pub type Outcome = Result<bool, String>;
+pub(super) type Outcome = Result<bool, String>;
 
 /// The session with its connection.
 #[derive(Debug)]
-pub struct Drive {
+pub(super) struct EventLoop {
     session: Session,
     address: Address,
-    inbox: Sender<Message>,
+    inbox: Sender<Wakeup>,
     connection: Option<Connection>,
     /// The number of the connection that is listened to.
     number: u64,
@@ -60,37 +54,34 @@ pub struct Drive {
     prompt: Option<Prompt>,
 }
 
-impl Drive {
+impl EventLoop {
     /// `inbox` is the other end of what [`run`](Self::run) reads.
-    pub fn new(session: Session, address: Address, inbox: Sender<Message>) -> Drive {
-        Drive { session, address, inbox, connection: None, number: 0, prompt: None }
+    pub(super) fn new(session: Session, address: Address, inbox: Sender<Wakeup>) -> EventLoop {
+        EventLoop { session, address, inbox, connection: None, number: 0, prompt: None }
     }
 
     /// Runs the session to its end.
-    ///
-    /// # Errors
-    /// The sentence that says what went wrong.
-    pub fn run(mut self, messages: &Receiver<Message>, face: &mut impl Face) -> Outcome {
+    pub(super) fn run(mut self, wakeups: &Receiver<Wakeup>, face: &mut impl Face) -> Outcome {
         // An error of the face is a broken pipe: whoever read us has seen enough.
         let mut end = self.perform(face).unwrap_or(Some(Ok(true)));
         while end.is_none() {
-            end = self.turn(messages, face).unwrap_or(Some(Ok(true)));
+            end = self.turn(wakeups, face).unwrap_or(Some(Ok(true)));
         }
         let _ = face.settle(&self.session, None);
         end.unwrap_or(Ok(true))
     }
 
     /// Shows where things stand, waits, handles what has come.
-    fn turn(&mut self, messages: &Receiver<Message>, face: &mut impl Face) -> io::Result<Option<Outcome>> {
+    fn turn(&mut self, wakeups: &Receiver<Wakeup>, face: &mut impl Face) -> io::Result<Option<Outcome>> {
         face.settle(&self.session, self.prompt.take())?;
-        let Some(first) = self.wait(messages) else {
+        let Some(first) = self.wait(wakeups) else {
             return self.handle(Input::Tick, face);
         };
-        for message in std::iter::once(first).chain(messages.try_iter().take(BATCH)) {
-            let input = match message {
-                Message::Typed(input) => input,
-                Message::Wire(from, input) if from == self.number => input,
-                Message::Wire(..) => continue,
+        for wakeup in std::iter::once(first).chain(wakeups.try_iter().take(BATCH)) {
+            let input = match wakeup {
+                Wakeup::Typed(input) => input,
+                Wakeup::Wire(from, input) if from == self.number => input,
+                Wakeup::Wire(..) => continue,
             };
             if let Input::Received(line) = &input {
                 face.raw(line)?;
@@ -104,13 +95,12 @@ impl Drive {
     }
 
     /// The next message; `None` if the session's deadline comes first.
-    fn wait(&self, messages: &Receiver<Message>) -> Option<Message> {
-        let next = match self.session.deadline() {
-            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
-        };
+    fn wait(&self, wakeups: &Receiver<Wakeup>) -> Option<Wakeup> {
         // Disconnected cannot be: `self.inbox` is a sender.
-        next.ok()
+        match self.session.deadline() {
+            None => wakeups.recv().ok(),
+            Some(at) => wakeups.recv_timeout(at.saturating_duration_since(Instant::now())).ok(),
+        }
     }
 
     fn handle(&mut self, input: Input, face: &mut impl Face) -> io::Result<Option<Outcome>> {
@@ -145,8 +135,15 @@ impl Drive {
     }
 }
 
+/// Writes to the standard output, at once.
+pub(super) fn write_now(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
 /// Unix milliseconds.
-pub fn wall_clock() -> i64 {
+pub(super) fn wall_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    since.as_millis() as u64
 }

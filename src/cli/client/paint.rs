@@ -7,14 +7,19 @@
 
 use std::borrow::Cow;
 
+use textwrap::core::Word;
+use textwrap::{Options, WordSeparator, WordSplitter};
 use time::{Date, OffsetDateTime, UtcOffset};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::fold::fold;
-use super::line::Line;
+use super::display::Line;
 
 /// Columns the names are right-aligned in; longer names push the text to the right.
 const NAME_COLUMNS: usize = 12;
+/// A terminal with less room than this for text breaks lines by itself.
+const TEXT_COLUMNS_MIN: usize = 20;
+/// Joins emoji into one.
+const ZERO_WIDTH_JOINER: char = '\u{200D}';
 
 /// Colours (of 256) of medium brightness, legible on black and on white.
 const NAME_COLOURS: [u8; 12] = [167, 172, 142, 107, 71, 73, 74, 68, 104, 134, 168, 131];
@@ -30,7 +35,7 @@ const BELL: &str = "\x07";
 
 /// How lines look.
 #[derive(Debug)]
-pub struct Painter {
+pub(super) struct Painter {
     /// For a terminal rather than for a log.
     terminal: bool,
     colours: bool,
@@ -43,22 +48,22 @@ pub struct Painter {
 
 impl Painter {
     /// For somebody who reads along, with times at this offset from UTC.
-    pub fn terminal(colours: bool, offset: UtcOffset) -> Painter {
+    pub(super) fn terminal(colours: bool, offset: UtcOffset) -> Painter {
         Painter { terminal: true, colours, offset, columns: 0, day: None }
     }
 
     /// For a file or the next program.
-    pub fn log() -> Painter {
+    pub(super) fn log() -> Painter {
         Painter { terminal: false, colours: false, offset: UtcOffset::UTC, columns: 0, day: None }
     }
 
     /// Breaks long lines for a terminal of this width.
-    pub fn set_columns(&mut self, columns: usize) {
+    pub(super) fn set_columns(&mut self, columns: usize) {
         self.columns = columns;
     }
 
     /// Which times are shown, in words.
-    pub fn times(&self) -> String {
+    pub(super) fn times(&self) -> String {
         if self.offset.is_utc() {
             return "UTC".into();
         }
@@ -68,7 +73,7 @@ impl Painter {
     }
 
     /// The line as text ending in a newline. `now` (Unix milliseconds) is the time of what has none.
-    pub fn paint(&mut self, line: &Line, now: i64) -> String {
+    pub(super) fn paint(&mut self, line: &Line, now: u64) -> String {
         let ts = match line {
             Line::Said { message, .. } => message.ts,
             Line::Private { ts, .. } | Line::Happened { ts, .. } => *ts,
@@ -88,13 +93,13 @@ impl Painter {
     }
 
     /// What was typed and is not confirmed, cut to one row of the terminal.
-    pub fn unconfirmed(&self, typed: &str) -> String {
+    pub(super) fn unconfirmed(&self, typed: &str) -> String {
         let row = format!("      {:>NAME_COLUMNS$}  {typed}", "…");
         self.wrap(GREY, &cut(&row, self.columns.saturating_sub(1)))
     }
 
     /// A prompt; dimmed it says that nobody is listening.
-    pub fn prompt(&self, prompt: &str, connected: bool) -> String {
+    pub(super) fn prompt(&self, prompt: &str, connected: bool) -> String {
         if connected { prompt.to_owned() } else { self.wrap(GREY, prompt) }
     }
 
@@ -105,13 +110,13 @@ impl Painter {
         let mark = if row.old && !self.colours { '~' } else { ' ' };
         let padding = " ".repeat(NAME_COLUMNS.saturating_sub(row.who.width()));
         let before = time.len() + 1 + padding.len() + row.who.width() + 2;
-        let body = fold(&format!("{}{}", row.actor, row.body), before, self.columns);
-        let (actor, body) = body.split_at(row.actor.len());
+        let body = fold(row.body, before + row.actor.width(), before, self.columns);
+        let actor = &row.actor;
         if row.dim {
             return self.wrap(DIM, &format!("{time}{mark}{padding}{}  {actor}{body}", row.who));
         }
         let (time, who) = (self.wrap(DIM, &time), self.wrap(&row.who_style, &row.who));
-        let (actor, body) = (self.wrap(&row.who_style, actor), self.wrap(row.body_style, body));
+        let (actor, body) = (self.wrap(&row.who_style, actor), self.wrap(row.body_style, &body));
         let bell = if row.bell { BELL } else { "" };
         format!("{bell}{time}{mark}{padding}{who}  {actor}{body}")
     }
@@ -206,6 +211,36 @@ fn name_style(name: &str) -> String {
     format!("\x1b[38;5;{colour}m")
 }
 
+/// `text`, which begins in column `start`, with line breaks where it would exceed `columns` and
+/// further rows from column `indent`. Widths are columns, not characters.
+fn fold(text: &str, start: usize, indent: usize, columns: usize) -> String {
+    // The last column stays empty: terminals differ in what they do there.
+    let end = columns.saturating_sub(1);
+    if end < indent + TEXT_COLUMNS_MIN || start + text.width() <= end {
+        return text.to_owned();
+    }
+    let before = " ".repeat(start - indent);
+    let options = Options::new(end - indent)
+        .initial_indent(&before)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .word_separator(WordSeparator::Custom(words));
+    let rows = textwrap::wrap(text, options).join(&format!("\n{}", " ".repeat(indent)));
+    rows.strip_prefix(&before).unwrap_or(&rows).to_owned()
+}
+
+/// What may stand in a row of its own: a word (an address to be clicked on stays whole) and a wide
+/// character, because such scripts break anywhere.
+fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
+    let ends = line.char_indices().zip(line.chars().skip(1)).filter(|&((_, c), next)| match (c, next) {
+        (ZERO_WIDTH_JOINER, _) | (_, ' ') => false,
+        (' ', _) => true,
+        _ => next.width() > Some(0) && (c.width() == Some(2) || next.width() == Some(2)),
+    });
+    let ends = ends.map(|((at, c), _)| at + c.len_utf8()).chain([line.len()]);
+    Box::new(ends.scan(0, |start, end| Some(Word::from(&line[std::mem::replace(start, end)..end]))))
+}
+
 /// The longest start of `text` that fits into so many columns.
 fn cut(text: &str, columns: usize) -> String {
     if text.width() <= columns {
@@ -221,8 +256,8 @@ fn cut(text: &str, columns: usize) -> String {
     text.chars().take_while(fits).chain(['…']).collect()
 }
 
-fn moment(ts: i64, offset: UtcOffset) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(ts.div_euclid(1000))
+fn moment(ts: u64, offset: UtcOffset) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp((ts / 1000) as i64)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
         .checked_to_offset(offset)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
@@ -235,15 +270,18 @@ fn full_time(at: OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::chat::protocol::Message;
+    use crate::cli::client::protocol::Message;
 
     /// 2026-01-02 03:04:05 UTC.
-    const NOW: i64 = 1_767_323_045_000;
+    const NOW: u64 = 1_767_323_045_000;
 
     fn said(from: &str, body: &str) -> Line {
-        let (from, body) = (from.to_owned(), body.to_owned());
-        let message = Message { id: 1, ts: NOW, from, body };
-        Line::Said { message, action: false, own: false, mention: false, old: false }
+        spoken(from, body, false, NOW)
+    }
+
+    fn spoken(from: &str, body: &str, action: bool, ts: u64) -> Line {
+        let message = Message { id: 1, ts, room: String::new(), from: from.into(), body: body.into() };
+        Line::Said { message, action, own: false, mention: false, old: false }
     }
 
     fn colourless() -> Painter {
@@ -273,6 +311,38 @@ mod tests {
     }
 
     #[test]
+    fn wide_characters_break_anywhere_and_joined_ones_nowhere() {
+        let folded = fold(&"漢字".repeat(10), 4, 4, 27);
+        assert!(folded.split('\n').all(|row| row.trim().width() <= 22), "{folded}");
+        assert_eq!(folded.matches('\n').count(), 1);
+        let family = "👩‍👧".repeat(30);
+        assert_eq!(fold(&family, 4, 4, 40).replace("\n    ", ""), family);
+    }
+
+    #[test]
+    fn an_address_stays_whole_and_nothing_is_lost() {
+        let link = "https://example.org/a/very/long/path/that/fits/nowhere";
+        let folded = fold(&format!("see {link} please"), 4, 4, 30);
+        assert_eq!(folded, format!("see\n    {link}\n    please"));
+    }
+
+    #[test]
+    fn a_narrow_terminal_is_left_alone() {
+        assert_eq!(fold("one two three four five six", 10, 10, 25), "one two three four five six");
+    }
+
+    #[test]
+    fn a_long_name_that_does_something_is_painted_whole() {
+        let name = "漢".repeat(24);
+        for body in ["", " ", "does something that takes more than a row", &"漢".repeat(50)] {
+            let mut painter = Painter::terminal(true, UtcOffset::UTC);
+            painter.set_columns(45);
+            let text = painter.paint(&spoken(&name, body, true, NOW), NOW);
+            assert!(text.contains(&name), "{text}");
+        }
+    }
+
+    #[test]
     fn without_colours_there_is_no_escape_sequence() {
         let mut painter = colourless();
         let private =
@@ -297,9 +367,7 @@ mod tests {
 
     #[test]
     fn nobody_can_fake_what_happens() {
-        let Line::Said { message, .. } = said("bob", "left") else { unreachable!() };
-        let (action, own, mention, old) = (true, false, false, false);
-        let action = Line::Said { message, action, own, mention, old };
+        let action = spoken("bob", "left", true, NOW);
         let happened = Line::Happened { ts: NOW, text: "bob left".into() };
         for mut painter in [colourless(), Painter::log()] {
             assert_ne!(painter.paint(&action, NOW), painter.paint(&happened, NOW));
@@ -310,10 +378,7 @@ mod tests {
     fn a_new_day_is_announced() {
         let mut painter = colourless();
         painter.paint(&said("bob", "hi"), NOW);
-        let Line::Said { mut message, .. } = said("bob", "hi") else { unreachable!() };
-        message.ts += 24 * 3600 * 1000;
-        let (action, own, mention, old) = (false, false, false, false);
-        let text = painter.paint(&Line::Said { message, action, own, mention, old }, NOW);
+        let text = painter.paint(&spoken("bob", "hi", false, NOW + 24 * 3600 * 1000), NOW);
         assert!(text.starts_with("      -- 2026-01-03 --\n03:04"), "{text}");
     }
 

@@ -7,8 +7,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use super::address::{Address, Socket};
-use super::drive::Message;
+use socket2::Socket;
+
+use super::address::Address;
+use super::event_loop::Wakeup;
 use super::session::Input;
 
 /// The longest line a server may send; a page of history is one line.
@@ -18,25 +20,28 @@ const WRITE_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection that is there or being made. Dropping it ends it, after what was sent is written.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     lines: Sender<String>,
 }
 
 impl Connection {
     /// Begins to connect. What happens is told to `inbox`, marked with `number`.
-    pub fn open(address: Address, number: u64, inbox: Sender<Message>) -> Connection {
+    pub(super) fn open(address: Address, number: u64, inbox: Sender<Wakeup>) -> Connection {
         let (lines, to_write) = mpsc::channel();
         thread::spawn(move || {
             // The inbox is gone when the program is leaving: nobody to tell.
-            let tell = |input| inbox.send(Message::Wire(number, input)).is_ok();
-            let socket = match address.connect().and_then(|s| split(s).map_err(|e| e.to_string())) {
-                Ok(halves) => halves,
+            let tell = |input| inbox.send(Wakeup::Wire(number, input)).is_ok();
+            let connected = address.connect().and_then(|socket| {
+                let writer = socket.set_write_timeout(Some(WRITE_WAIT)).and_then(|()| socket.try_clone());
+                Ok((socket, writer.map_err(|error| error.to_string())?))
+            });
+            let (socket, writer) = match connected {
+                Ok(handles) => handles,
                 Err(sentence) => {
                     tell(Input::Failed(sentence));
                     return;
                 }
             };
-            let (socket, writer) = socket;
             tell(Input::Connected);
             thread::spawn(move || write_lines(writer, &to_write));
             let why = read_lines(socket, tell);
@@ -46,25 +51,10 @@ impl Connection {
     }
 
     /// Queues a line.
-    pub fn send(&self, line: String) {
+    pub(super) fn send(&self, line: String) {
         // An ended connection has told so itself.
         let _ = self.lines.send(line);
     }
-}
-
-/// Two handles of the socket, one to read and one to write.
-fn split(socket: Socket) -> io::Result<(Socket, Socket)> {
-    let other = match &socket {
-        Socket::Tcp(stream) => {
-            stream.set_write_timeout(Some(WRITE_WAIT))?;
-            Socket::Tcp(stream.try_clone()?)
-        }
-        Socket::Unix(stream) => {
-            stream.set_write_timeout(Some(WRITE_WAIT))?;
-            Socket::Unix(stream.try_clone()?)
-        }
-    };
-    Ok((socket, other))
 }
 
 /// Tells every line that arrives, and returns why there are no more.
@@ -97,37 +87,6 @@ fn write_lines(mut socket: Socket, lines: &Receiver<String>) {
             break;
         }
     }
-    socket.shut_down();
-}
-
-impl Socket {
-    fn shut_down(&self) {
-        // It may be gone already, which is as good.
-        let _ = match self {
-            Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
-            Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
-        };
-    }
-}
-
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.read(buffer),
-            Socket::Unix(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.write(bytes),
-            Socket::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    // It may be gone already, which is as good.
+    let _ = socket.shutdown(Shutdown::Both);
 }

@@ -6,7 +6,7 @@ use super::command::COMMANDS;
 
 /// What the Tab key finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Completion {
+pub(super) enum Completion {
     /// The word before the cursor becomes this.
     Word(String),
     /// It could become any of these.
@@ -16,7 +16,7 @@ pub enum Completion {
 }
 
 /// Completes the word that ends at the end of `line` (which is what stands before the cursor).
-pub fn complete(line: &str, names: &BTreeSet<String>) -> Completion {
+pub(super) fn complete(line: &str, names: &BTreeSet<String>) -> Completion {
     let start = word_start(line);
     let word = &line[start..];
     if word.is_empty() {
@@ -37,7 +37,7 @@ pub fn complete(line: &str, names: &BTreeSet<String>) -> Completion {
 }
 
 /// Where the word that ends at the end of `line` begins.
-pub fn word_start(line: &str) -> usize {
+pub(super) fn word_start(line: &str) -> usize {
     let space = line.char_indices().rfind(|(_, c)| c.is_whitespace());
     space.map_or(0, |(at, c)| at + c.len_utf8())
 }

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::words::here;
+use super::phrases::here;
 use super::{Mode, NAME_ATTEMPTS, Output, Phase, Prompt, Seen, Session, Why};
-use crate::cli::chat::line::Line;
-use crate::cli::chat::protocol::Event;
-use crate::cli::chat::sanitize::clean;
+use crate::cli::client::display::Line;
+use crate::cli::client::protocol::Event;
+use crate::cli::client::sanitize::clean;
 
 impl Session {
     /// The answer to `hello`.

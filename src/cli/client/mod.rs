@@ -1,20 +1,18 @@
 //! `roomd chat`: the terminal client.
 //!
 //! It speaks the JSON dialect over TCP. The session itself is a pure state machine; around it are
-//! threads that do nothing but move bytes.
+//! threads that do nothing but move bytes. An error is a sentence for the user.
 //!
 //! | where do I find | |
 //! |---|---|
 //! | what the client does, all of it | [`session::Session`] |
 //! | what survives a broken connection, and how nothing is lost or doubled | [`outbox::Outbox`], [`seen::Seen`] |
 //! | the requests and events | [`protocol`] |
-//! | a typed line | [`command::parse`], [`complete::complete`] |
+//! | a typed line | [`command::parse`], [`completion::complete`] |
 //! | how lines look, what is painted where | [`paint::Painter`], [`screen::Screen`] |
 //! | nothing may drive the terminal | [`sanitize`] |
-//! | the loop and the threads | [`drive::Drive`], [`connection::Connection`], [`terminal`], [`filter`] |
+//! | the loop and the threads | [`event_loop::EventLoop`], [`connection::Connection`], [`terminal`], [`filter`] |
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -22,23 +20,22 @@ use std::time::Instant;
 
 use time::UtcOffset;
 
-pub mod address;
-pub mod backoff;
-pub mod command;
-pub mod complete;
-pub mod connection;
-pub mod drive;
-pub mod filter;
-pub mod fold;
-pub mod line;
-pub mod outbox;
-pub mod paint;
-pub mod protocol;
-pub mod sanitize;
-pub mod screen;
-pub mod seen;
-pub mod session;
-pub mod terminal;
+mod address;
+mod backoff;
+mod command;
+mod completion;
+mod connection;
+mod display;
+mod event_loop;
+mod filter;
+mod outbox;
+mod paint;
+mod protocol;
+mod sanitize;
+mod screen;
+mod seen;
+mod session;
+mod terminal;
 
 use address::Address;
 use paint::Painter;
@@ -46,7 +43,7 @@ use session::{Mode, Session};
 
 /// The flags of `roomd chat`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Where the daemon is: HOST, HOST:PORT or unix:PATH
     #[arg(value_name = "ADDR", default_value = "127.0.0.1:8080")]
     address: Address,
@@ -68,10 +65,7 @@ pub struct Args {
 const USAGE: u8 = 2;
 
 /// Runs the client until the user, the input or the server ends it.
-///
-/// # Errors
-/// A sentence that says why it could not go on.
-pub fn run(args: &Args) -> Result<ExitCode, String> {
+pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     let mode = mode(args);
     if mode != Mode::Person && args.name.is_none() {
         eprintln!("roomd: a filter cannot ask for a name, give one with --name NAME");
@@ -79,17 +73,17 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
     }
     // The offset can be read while there is one thread only.
     let painter = painter(UtcOffset::current_local_offset());
-    let (inbox, messages) = mpsc::channel();
+    let (inbox, wakeups) = mpsc::channel();
     let room = args.room.as_ref().map(|room| room.trim_start_matches('#').to_owned());
     let session = Session::new(
         mode,
         args.address.to_string(),
         args.name.clone(),
         room,
-        RandomState::new().build_hasher().finish(),
+        fastrand::u64(..),
         Instant::now(),
     );
-    let (address, channel) = (args.address.clone(), (inbox, &messages));
+    let (address, channel) = (args.address.clone(), (inbox, &wakeups));
     let fine = match mode {
         Mode::Person => terminal::run(session, address, painter, channel),
         Mode::Sender | Mode::Receiver => filter::run(session, address, (mode, args.json, painter), channel),

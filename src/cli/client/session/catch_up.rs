@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use super::words::{as_request, as_typed, message_of, messages};
+use super::phrases::{as_request, as_typed, message_of, messages};
 use super::{CatchUp, Lost, Mode, OLD_LINES, OWN_REF, PAGE, Phase, Session, Why};
-use crate::cli::chat::protocol::{Event, Request};
+use crate::cli::client::protocol::{Event, Request};
 
 impl Session {
     /// Fetches what there is to fetch.
     pub(super) fn catch_up(&mut self, now: Instant, why: Why, newest: u64) {
         let request = match why {
             Why::Entered if newest > 0 && self.mode == Mode::Person => {
-                Some(Request::History { limit: OLD_LINES, before: Some(newest + 1), after: None })
+                Some(Request::History { limit: Some(OLD_LINES), before: Some(newest + 1), after: None })
             }
             Why::Missed { after, .. } if newest > after => Some(page_after(after)),
             _ => None,
@@ -70,9 +70,7 @@ impl Session {
             }
         }
         self.seen.skip_to(newest);
-        for event in held {
-            self.event(now, event);
-        }
+        held.into_iter().for_each(|event| self.happening(event));
     }
 
     /// That we are back, and what we missed, in words.
@@ -109,5 +107,5 @@ impl Session {
 }
 
 fn page_after(id: u64) -> Request {
-    Request::History { limit: PAGE, before: None, after: Some(id) }
+    Request::History { limit: Some(PAGE), before: None, after: Some(id) }
 }

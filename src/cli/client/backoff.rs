@@ -8,41 +8,31 @@ use std::time::Duration;
 
 const SHORTEST: Duration = Duration::from_millis(250);
 /// The longest wait.
-pub const LONGEST: Duration = Duration::from_secs(15);
+pub(super) const LONGEST: Duration = Duration::from_secs(15);
 
 /// The waits of one client.
 #[derive(Debug)]
-pub struct Backoff {
+pub(super) struct Backoff {
     attempt: u32,
-    chance: u64,
+    chance: fastrand::Rng,
 }
 
 impl Backoff {
     /// A fresh one; clients with different seeds wait differently.
-    pub fn new(seed: u64) -> Backoff {
-        Backoff { attempt: 0, chance: seed }
+    pub(super) fn new(seed: u64) -> Backoff {
+        Backoff { attempt: 0, chance: fastrand::Rng::with_seed(seed) }
     }
 
     /// The wait before the next attempt.
-    pub fn next_wait(&mut self) -> Duration {
+    pub(super) fn next_wait(&mut self) -> Duration {
         let full = LONGEST.min(SHORTEST.saturating_mul(1 << self.attempt.min(16)));
         self.attempt += 1;
-        full.mul_f64(0.5 + self.fraction() / 2.0)
+        full.mul_f64(0.5 + self.chance.f64() / 2.0)
     }
 
     /// To be called when a connection works again.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.attempt = 0;
-    }
-
-    /// A number in 0..1 (the SplitMix64 generator's next one).
-    fn fraction(&mut self) -> f64 {
-        self.chance = self.chance.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.chance;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
-        f64::from(u32::try_from(z >> 32).expect("32 bits are left")) / f64::from(u32::MAX)
     }
 }
 

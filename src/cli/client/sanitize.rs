@@ -2,11 +2,11 @@
 //!
 //! The daemon removes such characters on input already; a client that shows other people's text
 //! does not rely on it. [`clean`] is applied to every string of every event before anything else
-//! sees it (see [`Event::parse`](super::protocol::Event::parse)), and to what is typed, so that a
+//! sees it (see [`read`](super::protocol::read)), and to what is typed, so that a
 //! sent body equals the body that comes back.
 
 /// True for C0, C1 and DEL, the bidi controls, and the line and paragraph separators.
-pub fn is_unsafe(c: char) -> bool {
+pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
@@ -15,7 +15,7 @@ pub fn is_unsafe(c: char) -> bool {
 
 /// The text without what could drive a terminal or fake a line: white space among it becomes a
 /// space, the rest disappears.
-pub fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars()
         .filter_map(|c| match c {
             '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => Some(' '),
@@ -27,7 +27,7 @@ pub fn clean(text: &str) -> String {
 
 /// A line of JSON with every such character escaped by its four hex digits: the same value, harmless to
 /// look at. In valid JSON they can only stand inside strings.
-pub fn escape_json(line: &str) -> String {
+pub(super) fn escape_json(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     for c in line.chars() {
         if is_unsafe(c) {

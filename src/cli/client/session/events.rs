@@ -2,73 +2,45 @@
 
 use std::time::Instant;
 
-use super::words::{as_request, as_typed, good_bye, here, message_of, messages, shortened};
+use super::phrases::{as_request, as_typed, good_bye, here, message_of, messages, shortened};
 use super::{Mode, OWN_REF, Phase, Session};
-use crate::cli::chat::line::Line;
-use crate::cli::chat::outbox::Entry;
-use crate::cli::chat::protocol::{Event, Message, Request};
+use crate::cli::client::display::Line;
+use crate::cli::client::outbox::Entry;
+use crate::cli::client::protocol::{Event, Message, Request};
 
 impl Session {
-    /// An event once we are in.
+    /// An event once we are in. While we catch up, what happens in the room has to wait.
     pub(super) fn event(&mut self, now: Instant, event: Event) {
-        let by_ref = matches!(
-            event,
-            Event::Ack { .. }
-                | Event::Error { .. }
-                | Event::History { .. }
-                | Event::Users { .. }
-                | Event::Rooms { .. }
-                | Event::Pong { .. }
-                | Event::Hello { .. }
-                | Event::Bye { .. }
-        );
-        if let (Phase::CatchingUp(catch_up), false) = (&mut self.phase, by_ref) {
-            catch_up.held.push(event);
-            return;
+        if let Some(event) = self.reply(now, event) {
+            match &mut self.phase {
+                Phase::CatchingUp(catch_up) => catch_up.held.push(event),
+                _ => self.happening(event),
+            }
         }
+    }
+
+    /// Takes in an answer; gives back an event that is none.
+    fn reply(&mut self, now: Instant, event: Event) -> Option<Event> {
         match event {
-            Event::Public(message) => self.live(message, false),
-            Event::Action(message) => self.live(message, true),
-            Event::Private { ts, from, to, body } => self.private(ts, from, to, body),
-            Event::Join { ts, name } => {
-                self.names.insert(name.clone());
-                if Some(&name) != self.name.as_ref() {
-                    self.happened(ts, format!("{name} joined"));
-                }
-            }
-            Event::Leave { ts, name, why } => {
-                self.names.remove(&name);
-                if Some(&name) == self.name.as_ref() {
-                    return;
-                }
-                let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-                self.happened(ts, format!("{name} left{why}"));
-            }
-            Event::Nick { ts, from, name } => self.renamed(ts, &from, name),
-            Event::Presence { ts, joined, left, total } => {
-                self.happened(ts, format!("{joined} joined, {left} left, {total} here"));
-            }
-            Event::Ack { reference, ts, id } => self.acked(now, &reference, ts, id),
+            Event::Ack { reference, ts, id } => self.acked(now, reference.as_deref(), ts, id),
             Event::Error { code, text, reference } => {
                 self.refused(now, &code, &text, reference.as_deref());
             }
-            Event::History { events, more, reference } => match reference.as_deref() {
+            Event::History { events, more, reference, .. } => match reference.as_deref() {
                 Some(OWN_REF) => self.fetched(now, events, more),
                 reference => self.older(now, events, reference),
             },
-            Event::Users { users, total, reference } => {
+            Event::Users { users, total, reference, .. } => {
                 self.names.extend(users.iter().cloned());
-                let names = users.into_iter().collect();
                 self.answered(now, reference.as_deref());
-                self.answer(here(&names, total));
+                self.answer(here(&users.into_iter().collect(), total));
             }
             Event::Rooms { rooms, reference } => {
                 self.answered(now, reference.as_deref());
-                let rooms = rooms.iter().map(|r| format!("#{} ({})", r.name, r.members));
-                let rooms: Vec<_> = rooms.collect();
-                self.answer(format!("rooms: {}", rooms.join(", ")));
+                let rooms = rooms.iter().map(|room| format!("#{} ({})", room.name, room.members));
+                self.answer(format!("rooms: {}", rooms.collect::<Vec<_>>().join(", ")));
             }
-            Event::Pong { reference } => {
+            Event::Pong { reference, .. } => {
                 let entry = self.answered(now, reference.as_deref());
                 if let Some(sent_at) = entry.and_then(|entry| entry.sent_at) {
                     let far = now.saturating_duration_since(sent_at).as_secs_f64() * 1000.0;
@@ -77,7 +49,36 @@ impl Session {
             }
             Event::Hello { .. } => self.welcome(now, event),
             Event::Bye { why } => self.bye(now, &why),
-            Event::Unknown => {}
+            event => return Some(event),
+        }
+        None
+    }
+
+    /// Something said or done in the room, or a private message.
+    pub(super) fn happening(&mut self, event: Event) {
+        let is_own = |name: &String| Some(name) == self.name.as_ref();
+        match event {
+            Event::Public(message) => self.live(message, false),
+            Event::Action(message) => self.live(message, true),
+            Event::Private { ts, from, to, body, .. } => self.private(ts, from, to, body),
+            Event::Join { ts, name, .. } => {
+                if !is_own(&name) {
+                    self.happened(ts, format!("{name} joined"));
+                }
+                self.names.insert(name);
+            }
+            Event::Leave { ts, name, why, .. } => {
+                self.names.remove(&name);
+                if !is_own(&name) {
+                    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+                    self.happened(ts, format!("{name} left{why}"));
+                }
+            }
+            Event::Nick { ts, from, name, .. } => self.renamed(ts, &from, name),
+            Event::Presence { ts, joined, left, total, .. } => {
+                self.happened(ts, format!("{joined} joined, {left} left, {total} here"));
+            }
+            _ => {}
         }
     }
 
@@ -93,11 +94,10 @@ impl Session {
         self.seen.skip_to(id);
     }
 
-    pub(super) fn private(&mut self, ts: i64, from: String, to: String, body: String) {
+    pub(super) fn private(&mut self, ts: u64, from: String, to: String, body: String) {
         let own = Some(&from) == self.name.as_ref();
         if own {
-            let (to, body) = (to.clone(), body.clone());
-            let said = Request::Private { to, body };
+            let said = Request::Private { to: to.clone(), body: body.clone() };
             if let Some(shown) = self.echoes.iter().position(|echo| *echo == said) {
                 self.echoes.remove(shown);
                 return;
@@ -107,36 +107,31 @@ impl Session {
         self.show(Line::Private { ts, from, to, body, own });
     }
 
-    pub(super) fn renamed(&mut self, ts: i64, from: &str, name: String) {
+    pub(super) fn renamed(&mut self, ts: u64, from: &str, name: String) {
         self.names.remove(from);
         self.names.insert(name.clone());
         if Some(from) == self.name.as_deref() {
+            self.name = Some(name.clone());
             self.happened(ts, format!("you are now {name}"));
-            self.name = Some(name);
         } else {
             self.happened(ts, format!("{from} is now {name}"));
         }
     }
 
-    pub(super) fn acked(&mut self, now: Instant, reference: &str, ts: i64, id: Option<u64>) {
-        let Some(entry) = self.answered(now, Some(reference)) else {
+    pub(super) fn acked(&mut self, now: Instant, reference: Option<&str>, ts: u64, id: Option<u64>) {
+        let entry = self.answered(now, reference).filter(|entry| !entry.heard);
+        let (Some(entry), Some(from)) = (entry, self.name.clone()) else {
             return;
         };
-        if entry.heard {
-            return;
-        }
         // The ack overtook the event: show it now, and not again.
-        let Some(from) = self.name.clone() else {
-            return;
-        };
         let action = matches!(entry.request, Request::Action { .. });
         match (entry.request, id) {
             (Request::Public { body } | Request::Action { body }, Some(id)) if self.seen.note(id) => {
-                self.show_said(Message { id, ts, from, body }, action, false);
+                let room = self.room.clone().unwrap_or_default();
+                self.show_said(Message { id, ts, room, from, body }, action, false);
             }
             (Request::Private { to, body }, _) => {
-                let echo = Request::Private { to: to.clone(), body: body.clone() };
-                self.echoes.push(echo);
+                self.echoes.push(Request::Private { to: to.clone(), body: body.clone() });
                 self.show(Line::Private { ts, from, to, body, own: true });
             }
             _ => {}

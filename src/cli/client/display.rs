@@ -4,7 +4,7 @@ use super::protocol::Message;
 
 /// Something to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub(super) enum Line {
     /// Somebody said or did something in the room.
     Said {
         /// The message.
@@ -21,7 +21,7 @@ pub enum Line {
     /// Somebody told us something, or we told them.
     Private {
         /// When, in Unix milliseconds.
-        ts: i64,
+        ts: u64,
         /// Who told.
         from: String,
         /// Who was told.
@@ -34,7 +34,7 @@ pub enum Line {
     /// Something happened in the room.
     Happened {
         /// When, in Unix milliseconds.
-        ts: i64,
+        ts: u64,
         /// What, as a sentence.
         text: String,
     },

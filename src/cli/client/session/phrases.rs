@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::cli::chat::protocol::{Event, Message, Request};
+use crate::cli::client::protocol::{Event, Message, Request};
 
 pub(super) fn message_of(event: Event) -> Option<(Message, bool)> {
     match event {
@@ -27,7 +27,7 @@ pub(super) fn as_typed(request: &Request) -> String {
         Request::Private { to, body } => format!("/msg {to} {body}"),
         Request::Users => "/who".into(),
         Request::Rooms => "/rooms".into(),
-        Request::History { limit, .. } => format!("/history {limit}"),
+        Request::History { limit, .. } => format!("/history {}", limit.unwrap_or_default()),
         Request::Nick { name } => format!("/nick {name}"),
         Request::Join { room } => format!("/join {room}"),
         Request::Ping => "/ping".into(),
@@ -37,11 +37,11 @@ pub(super) fn as_typed(request: &Request) -> String {
 }
 
 /// Who is here, in words.
-pub(super) fn here(names: &BTreeSet<String>, total: u64) -> String {
+pub(super) fn here(names: &BTreeSet<String>, total: usize) -> String {
     const NAMED: usize = 20;
-    let total = total.max(names.len() as u64);
+    let total = total.max(names.len());
     let mut list: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
-    if total > list.len() as u64 && !list.is_empty() {
+    if total > list.len() && !list.is_empty() {
         list.push("…");
     }
     format!("{total} here: {}", list.join(", "))

@@ -23,15 +23,8 @@ impl Script {
         let now = Instant::now();
         let name = name.map(str::to_owned);
         let session = Session::new(mode, "host:1".into(), name, None, 1, now);
-        let mut script = Script {
-            session,
-            now,
-            sent: VecDeque::new(),
-            shown: Vec::new(),
-            connects: 0,
-            prompts: Vec::new(),
-            left: None,
-        };
+        let (sent, shown, prompts) = (VecDeque::new(), Vec::new(), Vec::new());
+        let mut script = Script { session, now, sent, shown, connects: 0, prompts, left: None };
         script.collect();
         script
     }
@@ -39,8 +32,7 @@ impl Script {
     /// Somebody called alice who is in the room, with `newest` messages said before.
     fn alice(mode: Mode, newest: u64) -> Script {
         let mut script = Script::new(mode, Some("alice"));
-        script.input(Input::Connected);
-        assert_eq!(script.sent()["type"], "hello");
+        assert_eq!(script.connected()["type"], "hello");
         script.hello(newest, 1);
         if mode == Mode::Person && newest > 0 {
             assert_eq!(script.sent()["type"], "history");
@@ -94,13 +86,38 @@ impl Script {
         self.sent.pop_front().expect("nothing was sent")
     }
 
+    /// The connection that was asked for is there; returns what is sent first.
+    fn connected(&mut self) -> Value {
+        self.input(Input::Connected);
+        self.sent()
+    }
+
+    fn breaks(&mut self) {
+        self.input(Input::Lost("it broke".into()));
+    }
+
+    /// The connection breaks and `name` is asked for on the next one.
+    fn reconnect_as(&mut self, name: &str) {
+        self.breaks();
+        self.attempt();
+        assert_eq!(self.connected()["name"], name);
+    }
+
     /// The connection breaks and comes back, with a `hello`.
     fn reconnect(&mut self, newest: u64, epoch: u64) {
-        self.input(Input::Lost("it broke".into()));
-        self.attempt();
-        self.input(Input::Connected);
-        assert_eq!(self.sent()["name"], "alice");
+        self.reconnect_as("alice");
         self.hello(newest, epoch);
+    }
+
+    /// So much time passes.
+    fn passes(&mut self, time: Duration) {
+        self.now += time;
+        self.input(Input::Tick);
+    }
+
+    /// A request that has no id, or not this one, is refused.
+    fn refuses(&mut self, code: &str, text: &str) {
+        self.server(json!({"type": "error", "code": code, "text": text}));
     }
 
     /// The next attempt to connect comes due.
@@ -155,14 +172,12 @@ fn a_newcomer_is_asked_for_a_name_until_one_is_free() {
     assert_eq!((script.prompts.as_slice(), script.connects), (&[Prompt::Name][..], 0));
     script.typed("  ");
     script.typed("bob");
-    script.input(Input::Connected);
-    assert_eq!(script.sent()["name"], "bob");
-    script.server(json!({"type": "error", "code": "name-taken", "text": "bob is in use"}));
+    assert_eq!(script.connected()["name"], "bob");
+    script.refuses("name-taken", "bob is in use");
     assert!(script.notes().contains("bob is taken"));
     assert_eq!(script.prompts, [Prompt::Name; 3]);
     script.typed("alice");
-    script.input(Input::Connected);
-    assert_eq!(script.sent()["name"], "alice");
+    assert_eq!(script.connected()["name"], "alice");
     script.hello(0, 1);
     assert_eq!(script.prompts.last(), Some(&Prompt::Chat));
 }
@@ -171,7 +186,7 @@ fn a_newcomer_is_asked_for_a_name_until_one_is_free() {
 fn a_filter_whose_name_is_taken_fails() {
     let mut script = Script::new(Mode::Sender, Some("bob"));
     script.input(Input::Connected);
-    script.server(json!({"type": "error", "code": "name-taken", "text": "bob is in use"}));
+    script.refuses("name-taken", "bob is in use");
     assert_eq!(script.left, Some(Err("the name bob is taken".into())));
 }
 
@@ -192,8 +207,7 @@ fn what_is_not_a_roomd_is_named() {
     }
     let mut script = Script::new(Mode::Person, Some("alice"));
     script.input(Input::Connected);
-    script.now += GREETING_WAIT;
-    script.input(Input::Tick);
+    script.passes(GREETING_WAIT);
     assert!(script.left.unwrap().unwrap_err().contains("nothing came within 10 s"));
 }
 
@@ -210,8 +224,7 @@ fn the_text_greeting_of_a_slow_line_is_overheard() {
 #[test]
 fn older_lines_come_first_and_what_arrives_meanwhile_after_them() {
     let mut script = Script::new(Mode::Person, Some("alice"));
-    script.input(Input::Connected);
-    script.sent();
+    script.connected();
     script.hello(2, 1);
     let request = script.sent();
     assert_eq!((&request["before"], &request["limit"]), (&json!(3), &json!(10)));
@@ -285,7 +298,7 @@ fn what_the_room_no_longer_keeps_is_said() {
 #[test]
 fn what_was_typed_while_away_is_sent_once_there_is_a_connection() {
     let mut script = Script::alice(Mode::Person, 4);
-    script.input(Input::Lost("it broke".into()));
+    script.breaks();
     script.typed("one");
     script.typed("two");
     assert!(script.sent.is_empty());
@@ -293,8 +306,7 @@ fn what_was_typed_while_away_is_sent_once_there_is_a_connection() {
     script.attempt();
     script.input(Input::Failed("nothing is listening".into()));
     script.attempt();
-    script.input(Input::Connected);
-    script.sent();
+    script.connected();
     script.hello(4, 1);
     assert_eq!((script.sent()["body"].clone(), script.sent()["body"].clone()), (json!("one"), json!("two")));
     assert_eq!(script.notes().matches("connection lost").count(), 1);
@@ -375,16 +387,14 @@ fn after_a_bye_the_unread_is_sent_again() {
 #[test]
 fn the_own_name_is_asked_for_again_while_the_old_connection_holds_it() {
     let mut script = Script::alice(Mode::Person, 0);
-    script.input(Input::Lost("it broke".into()));
+    script.breaks();
     for _ in 0..3 {
         script.attempt();
-        script.input(Input::Connected);
-        assert_eq!(script.sent()["name"], "alice");
-        script.server(json!({"type": "error", "code": "name-taken", "text": ""}));
+        assert_eq!(script.connected()["name"], "alice");
+        script.refuses("name-taken", "");
     }
     script.attempt();
-    script.input(Input::Connected);
-    script.sent();
+    script.connected();
     script.hello(0, 1);
     assert!(script.notes().contains("back as alice in #lobby"));
 }
@@ -392,33 +402,28 @@ fn the_own_name_is_asked_for_again_while_the_old_connection_holds_it() {
 #[test]
 fn who_lost_the_name_for_good_takes_another() {
     let mut script = Script::alice(Mode::Person, 0);
-    script.input(Input::Lost("it broke".into()));
+    script.breaks();
     for _ in 0..=NAME_ATTEMPTS {
         script.attempt();
-        script.input(Input::Connected);
-        script.sent();
-        script.server(json!({"type": "error", "code": "name-taken", "text": ""}));
+        script.connected();
+        script.refuses("name-taken", "");
     }
     assert_eq!(script.session.deadline(), None);
     assert!(script.notes().ends_with("the name alice is taken; /nick NAME takes another"));
     script.typed("/nick carol");
-    script.input(Input::Connected);
-    assert_eq!(script.sent()["name"], "carol");
+    assert_eq!(script.connected()["name"], "carol");
 }
 
 #[test]
 fn a_silent_server_is_asked_and_then_given_up() {
     let mut script = Script::alice(Mode::Receiver, 0);
-    script.now += IDLE_BEFORE_PING;
-    script.input(Input::Tick);
+    script.passes(IDLE_BEFORE_PING);
     let ping = script.sent();
     assert_eq!(ping["type"], "ping");
     script.server(json!({"type": "pong", "ts": 1, "ref": ping["ref"]}));
     assert!(script.shown.is_empty());
-    script.now += IDLE_BEFORE_PING;
-    script.input(Input::Tick);
-    script.now += PING_WAIT;
-    script.input(Input::Tick);
+    script.passes(IDLE_BEFORE_PING);
+    script.passes(PING_WAIT);
     assert!(script.notes().contains("nothing heard for 45 s"));
     script.attempt();
 }
@@ -427,9 +432,8 @@ fn a_silent_server_is_asked_and_then_given_up() {
 fn a_sender_leaves_when_everything_is_confirmed() {
     let mut script = Script::new(Mode::Sender, Some("alice"));
     script.typed("hi\n");
-    script.input(Input::EndOfInput);
-    script.input(Input::Connected);
-    script.sent();
+    script.input(Input::Ended);
+    script.connected();
     script.hello(7, 1);
     let request = script.sent();
     assert_eq!(request["body"], "hi");
@@ -448,7 +452,7 @@ fn a_sender_says_so_if_a_line_was_refused() {
     let text = "nobody is not here";
     script.server(json!({"type": "error", "code": "no-such-user", "text": text, "ref": reference}));
     script.typed("/xyz");
-    script.input(Input::EndOfInput);
+    script.input(Input::Ended);
     script.input(Input::Lost("closed".into()));
     assert_eq!(script.left, Some(Ok(false)));
     assert!(script.notes().contains("nobody is not here – not done: /msg nobody hi"));
@@ -459,8 +463,8 @@ fn a_sender_says_so_if_a_line_was_refused() {
 fn a_sender_loses_patience() {
     let mut script = Script::alice(Mode::Sender, 0);
     script.typed("hi");
-    script.input(Input::EndOfInput);
-    script.input(Input::Lost("it broke".into()));
+    script.input(Input::Ended);
+    script.breaks();
     while script.left.is_none() {
         script.now = script.session.deadline().unwrap();
         script.input(Input::Tick);
@@ -491,15 +495,13 @@ fn leaving_waits_for_the_last_words_but_not_forever() {
     assert!(script.sent.is_empty());
     script.server(ack(&request["ref"], Some(1)));
     assert_eq!(script.sent()["type"], "quit");
-    script.now += LEAVE_WAIT;
-    script.input(Input::Tick);
+    script.passes(LEAVE_WAIT);
     assert_eq!(script.left, Some(Ok(true)));
 
     let mut script = Script::alice(Mode::Person, 0);
     script.typed("never answered");
-    script.input(Input::EndOfInput);
-    script.now += LEAVE_WAIT;
-    script.input(Input::Tick);
+    script.input(Input::Ended);
+    script.passes(LEAVE_WAIT);
     assert_eq!(script.left, Some(Ok(false)));
     assert!(script.notes().contains("1 line not confirmed"));
 }
@@ -548,21 +550,11 @@ fn comings_and_goings_keep_the_names() {
     script.reconnect_as("al");
 }
 
-impl Script {
-    /// The connection breaks and `name` is asked for.
-    fn reconnect_as(&mut self, name: &str) {
-        self.input(Input::Lost("it broke".into()));
-        self.attempt();
-        self.input(Input::Connected);
-        assert_eq!(self.sent()["name"], name);
-    }
-}
-
 #[test]
 fn a_full_server_is_asked_again_by_who_was_there_before() {
     let mut script = Script::alice(Mode::Person, 0);
     script.reconnect_as("alice");
-    script.server(json!({"type": "error", "code": "full", "text": "the server is full"}));
+    script.refuses("full", "the server is full");
     script.attempt();
     assert_eq!(script.left, None);
 }

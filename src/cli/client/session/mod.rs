@@ -8,40 +8,38 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::backoff::Backoff;
-use super::line::Line;
+use super::display::Line;
 use super::outbox::Outbox;
-use super::protocol::{Event, Message, Request};
+use super::protocol::{self, Event, Message, Request};
 use super::seen::Seen;
 
 mod catch_up;
+mod events;
 mod greeting;
-mod room;
+mod phrases;
 #[cfg(test)]
 mod tests;
 mod typing;
-mod words;
 
-use words::{as_typed, lines, mentions};
+use phrases::{as_typed, lines, mentions};
 
 /// How long a server may take to answer the `hello`.
-pub const GREETING_WAIT: Duration = Duration::from_secs(10);
+pub(super) const GREETING_WAIT: Duration = Duration::from_secs(10);
 /// How long the server may be silent before it is asked whether it is there.
-pub const IDLE_BEFORE_PING: Duration = Duration::from_secs(30);
+pub(super) const IDLE_BEFORE_PING: Duration = Duration::from_secs(30);
 /// How long it may then stay silent before the connection counts as broken.
-pub const PING_WAIT: Duration = Duration::from_secs(15);
+pub(super) const PING_WAIT: Duration = Duration::from_secs(15);
 /// How long leaving may take: answers still expected, the server's `bye`.
-pub const LEAVE_WAIT: Duration = Duration::from_secs(2);
+pub(super) const LEAVE_WAIT: Duration = Duration::from_secs(2);
 /// How long a filter that has something to send waits for progress before it gives up.
-pub const FILTER_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const FILTER_PATIENCE: Duration = Duration::from_secs(30);
 /// How often the own name is asked for again while the broken connection may still hold it.
 const NAME_ATTEMPTS: u32 = 8;
 /// How many older lines are shown on entering a room.
-const OLD_LINES: u32 = 10;
+const OLD_LINES: usize = 10;
 /// How many messages one request for missed ones asks for (the most the protocol allows).
-const PAGE: u32 = 1000;
+const PAGE: usize = 1000;
 /// The `ref` of requests the client makes by itself and whose answers it expects.
 const OWN_REF: &str = "self";
 /// The `ref` of the ping that finds out whether the server is there.
@@ -49,7 +47,7 @@ const KEEPALIVE_REF: &str = "alive";
 
 /// How the session is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(super) enum Mode {
     /// Somebody sits there: names can be asked for, older lines are welcome.
     Person,
     /// Lines are read from a pipe and sent; when all are answered, that was it.
@@ -60,7 +58,7 @@ pub enum Mode {
 
 /// What the shell tells the session.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Input {
+pub(super) enum Input {
     /// The connection asked for by [`Output::Connect`] is there.
     Connected,
     /// It could not be made; a sentence says why.
@@ -72,14 +70,14 @@ pub enum Input {
     /// A line was typed, or a name if that was asked for.
     Typed(String),
     /// Nothing more will be typed.
-    EndOfInput,
+    Ended,
     /// Time has passed.
     Tick,
 }
 
 /// What the session wants from the shell.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Output {
+pub(super) enum Output {
     /// Make a connection (the one before is dropped).
     Connect,
     /// Drop the connection; nothing more of it is to be reported.
@@ -97,7 +95,7 @@ pub enum Output {
 
 /// What is to be typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prompt {
+pub(super) enum Prompt {
     /// A name for the newcomer.
     Name,
     /// Anything.
@@ -156,13 +154,13 @@ struct Lost {
 
 /// The client's state. See the module for its use.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     mode: Mode,
     /// Names the server in sentences.
     address: String,
     name: Option<String>,
     room: Option<String>,
-    epoch: Value,
+    epoch: u64,
     phase: Phase,
     /// True once the server has let us in.
     welcomed: bool,
@@ -193,7 +191,7 @@ pub struct Session {
 
 impl Session {
     /// A session with the server called `address`. `seed` is its chance.
-    pub fn new(
+    pub(super) fn new(
         mode: Mode,
         address: String,
         name: Option<String>,
@@ -206,7 +204,7 @@ impl Session {
             address,
             name,
             room,
-            epoch: Value::Null,
+            epoch: 0,
             phase: Phase::Nameless,
             welcomed: false,
             names: BTreeSet::new(),
@@ -234,12 +232,12 @@ impl Session {
     }
 
     /// The next thing to do, `None` if all is done.
-    pub fn next_output(&mut self) -> Option<Output> {
+    pub(super) fn next_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
     /// When time alone will change something.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let phase = match self.phase {
             Phase::Waiting(at) | Phase::Greeting(at) | Phase::Leaving(at) => Some(at),
             Phase::CatchingUp(_) | Phase::Here if self.pinged => {
@@ -253,33 +251,33 @@ impl Session {
     }
 
     /// Who is in the room, as far as known.
-    pub fn names(&self) -> &BTreeSet<String> {
+    pub(super) fn names(&self) -> &BTreeSet<String> {
         &self.names
     }
 
     /// What was typed and is not confirmed, oldest first, as it was typed.
-    pub fn unconfirmed(&self) -> impl Iterator<Item = String> {
+    pub(super) fn unconfirmed(&self) -> impl Iterator<Item = String> {
         let entries = self.outbox.iter().filter(|entry| !entry.heard);
         entries.map(|entry| as_typed(&entry.request))
     }
 
     /// True while what is typed is sent at once.
-    pub fn is_here(&self) -> bool {
+    pub(super) fn is_here(&self) -> bool {
         matches!(self.phase, Phase::Here | Phase::CatchingUp(_) | Phase::Leaving(_) | Phase::Left)
     }
 
     /// How many lines were typed so far.
-    pub fn typed_lines(&self) -> usize {
+    pub(super) fn typed_lines(&self) -> usize {
         self.typed_lines
     }
 
     /// How many requests are unanswered; a filter reads no further while they are many.
-    pub fn unanswered(&self) -> usize {
+    pub(super) fn unanswered(&self) -> usize {
         self.outbox.len()
     }
 
     /// Takes in what happened.
-    pub fn handle(&mut self, now: Instant, input: Input) {
+    pub(super) fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Connected => self.connected(now),
             Input::Failed(why) if self.welcomed => self.wait(now, &why),
@@ -287,7 +285,7 @@ impl Session {
             Input::Received(line) => self.received(now, &line),
             Input::Lost(why) => self.lost(now, &why),
             Input::Typed(line) => self.typed(now, &line),
-            Input::EndOfInput => self.end(now),
+            Input::Ended => self.end(now),
             Input::Tick => {}
         }
         self.tick(now);
@@ -329,8 +327,10 @@ impl Session {
         let phase = std::mem::replace(&mut self.phase, next);
         self.output(Output::Disconnect);
         self.echoes.clear();
-        if let Phase::CatchingUp(catch_up) = phase {
-            self.show_unrecorded(now, catch_up.held);
+        if let Phase::CatchingUp(CatchUp { mut held, .. }) = phase {
+            // A later history will bring the messages again.
+            held.retain(|event| !matches!(event, Event::Public(_) | Event::Action(_)));
+            held.into_iter().for_each(|event| self.happening(event));
         }
         if self.lost.is_none() {
             let name = self.name.clone().unwrap_or_default();
@@ -340,15 +340,6 @@ impl Session {
         }
         if self.ending && self.mode == Mode::Person {
             self.leave_with_status();
-        }
-    }
-
-    /// Of held back events, shows those that no later history will bring again.
-    fn show_unrecorded(&mut self, now: Instant, held: Vec<Event>) {
-        for event in held {
-            if !matches!(event, Event::Public(_) | Event::Action(_)) {
-                self.event(now, event);
-            }
         }
     }
 
@@ -397,7 +388,7 @@ impl Session {
     fn received(&mut self, now: Instant, line: &str) {
         self.heard_at = now;
         self.pinged = false;
-        match (Event::parse(line), &self.phase) {
+        match (protocol::read(line), &self.phase) {
             (Some(event), Phase::Greeting(_)) => self.greeted(now, event),
             (Some(event), Phase::CatchingUp(_) | Phase::Here | Phase::Leaving(_)) => {
                 self.event(now, event);
@@ -412,13 +403,13 @@ impl Session {
             return;
         }
         while let Some(entry) = self.outbox.send_next(now) {
-            let line = entry.request.to_line(&entry.reference);
+            let line = entry.request.to_line(Some(&entry.reference));
             self.outputs.push_back(Output::Send(line));
         }
     }
 
     fn send(&mut self, request: &Request, reference: &str) {
-        self.output(Output::Send(request.to_line(reference)));
+        self.output(Output::Send(request.to_line(Some(reference))));
     }
 
     fn leave_if_done(&mut self, now: Instant) {
@@ -461,7 +452,7 @@ impl Session {
         self.show(Line::Said { message, action, own, mention, old });
     }
 
-    fn happened(&mut self, ts: i64, text: String) {
+    fn happened(&mut self, ts: u64, text: String) {
         self.show(Line::Happened { ts, text });
     }
 

@@ -7,24 +7,24 @@ use std::collections::BTreeSet;
 
 /// The seen ids of one room.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(super) struct Seen {
     last: u64,
     ahead: BTreeSet<u64>,
 }
 
 impl Seen {
     /// Everything up to and including `last` counts as seen.
-    pub fn up_to(last: u64) -> Seen {
+    pub(super) fn up_to(last: u64) -> Seen {
         Seen { last, ahead: BTreeSet::new() }
     }
 
     /// The id up to which everything was seen.
-    pub fn last(&self) -> u64 {
+    pub(super) fn last(&self) -> u64 {
         self.last
     }
 
     /// Notes an id; true if it is new.
-    pub fn note(&mut self, id: u64) -> bool {
+    pub(super) fn note(&mut self, id: u64) -> bool {
         if id <= self.last || !self.ahead.insert(id) {
             return false;
         }
@@ -33,7 +33,7 @@ impl Seen {
     }
 
     /// Gives up waiting for ids up to `last`.
-    pub fn skip_to(&mut self, last: u64) {
+    pub(super) fn skip_to(&mut self, last: u64) {
         self.last = self.last.max(last);
         self.ahead = self.ahead.split_off(&(self.last + 1));
         self.close_gap();

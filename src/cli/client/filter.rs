@@ -3,13 +3,13 @@
 //! What the room says goes to the standard output, a line at a time; how the connection is doing
 //! and what was refused goes to the standard error. A broken pipe ends it quietly.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use super::address::Address;
-use super::drive::{Drive, Face, Message, Outcome, wall_clock};
-use super::line::Line;
+use super::display::Line;
+use super::event_loop::{EventLoop, Face, Outcome, Wakeup, wall_clock, write_now};
 use super::paint::Painter;
 use super::sanitize::escape_json;
 use super::session::{Input, Mode, Prompt, Session};
@@ -18,40 +18,37 @@ use super::session::{Input, Mode, Prompt, Session};
 const READ_AHEAD: usize = 256;
 
 /// Runs the session as a filter; `json` prints events as they come.
-///
-/// # Errors
-/// The sentence that says what went wrong.
-pub fn run(
+pub(super) fn run(
     session: Session,
     address: Address,
     (mode, json, painter): (Mode, bool, Painter),
-    (inbox, messages): (Sender<Message>, &Receiver<Message>),
+    (inbox, wakeups): (Sender<Wakeup>, &Receiver<Wakeup>),
 ) -> Outcome {
     let (credits, credit) = mpsc::channel();
     if mode == Mode::Sender {
         let typed = inbox.clone();
         thread::spawn(move || read_lines(&credit, &typed));
     }
-    let mut face = Filter { mode, json, painter, credits, given: 0, taken: 0 };
-    Drive::new(session, address, inbox).run(messages, &mut face)
+    let mut face = Filter { mode, json, painter, credits, given: 0 };
+    EventLoop::new(session, address, inbox).run(wakeups, &mut face)
 }
 
 /// Reads a line for each credit, so that a long input is not read into memory.
-fn read_lines(credit: &Receiver<()>, typed: &Sender<Message>) {
+fn read_lines(credit: &Receiver<()>, typed: &Sender<Wakeup>) {
     let mut stdin = io::stdin().lock();
     let mut line = Vec::new();
     while credit.recv().is_ok() {
         line.clear();
         let input = match stdin.read_until(b'\n', &mut line) {
-            Ok(0) => Input::EndOfInput,
+            Ok(0) => Input::Ended,
             Ok(_) => Input::Typed(String::from_utf8_lossy(&line).into_owned()),
             Err(error) => {
                 eprintln!("roomd: cannot read the input: {error}");
-                Input::EndOfInput
+                Input::Ended
             }
         };
-        let ended = input == Input::EndOfInput;
-        if typed.send(Message::Typed(input)).is_err() || ended {
+        let ended = input == Input::Ended;
+        if typed.send(Wakeup::Typed(input)).is_err() || ended {
             return;
         }
     }
@@ -64,8 +61,8 @@ struct Filter {
     painter: Painter,
     /// Lets the input's thread read a line.
     credits: Sender<()>,
+    /// How many lines it was let read so far.
     given: usize,
-    taken: usize,
 }
 
 impl Face for Filter {
@@ -82,20 +79,16 @@ impl Face for Filter {
             Line::Happened { .. } if self.mode == Mode::Sender => return Ok(()),
             _ => {}
         }
-        write_line(&self.painter.paint(line, wall_clock()))
+        write_now(&self.painter.paint(line, wall_clock()))
     }
 
     fn raw(&mut self, line: &str) -> io::Result<()> {
-        if self.json && line.starts_with('{') {
-            return write_line(&(escape_json(line) + "\n"));
-        }
-        Ok(())
+        if self.json && line.starts_with('{') { write_now(&(escape_json(line) + "\n")) } else { Ok(()) }
     }
 
     fn settle(&mut self, session: &Session, _: Option<Prompt>) -> io::Result<()> {
         // Empty lines and local commands are answered by not being in the outbox.
-        self.taken = session.typed_lines();
-        let on_their_way = self.given - self.taken.min(self.given);
+        let on_their_way = self.given.saturating_sub(session.typed_lines());
         let free = READ_AHEAD.saturating_sub(session.unanswered() + on_their_way);
         for _ in 0..free {
             self.given += 1;
@@ -104,10 +97,4 @@ impl Face for Filter {
         }
         Ok(())
     }
-}
-
-fn write_line(line: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(line.as_bytes())?;
-    stdout.flush()
 }

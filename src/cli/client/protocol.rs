@@ -1,0 +1,50 @@
+//! What the client says and hears: the types of [`wire::json`](crate::wire::json), and events
+//! cleaned as they are read.
+
+use serde_json::Value;
+
+use super::sanitize::clean;
+use crate::wire::json::{EventDocument, MessageDocument, RequestDocument};
+
+/// What a client can ask for.
+pub(super) type Request = RequestDocument;
+/// What a server can send.
+pub(super) type Event = EventDocument<String>;
+/// A message that has an id.
+pub(super) type Message = MessageDocument<String>;
+
+/// Reads one line. `None` if it is not an event object of this protocol at all; an event of a type
+/// unknown here is [`Event::Unknown`]. Nothing in its strings can drive a terminal any more.
+pub(super) fn read(line: &str) -> Option<Event> {
+    let mut value: Value = serde_json::from_str(line).ok()?;
+    clean_strings(&mut value);
+    serde_json::from_value(value).ok()
+}
+
+/// Cleans every string of the value, however deep.
+fn clean_strings(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = clean(text),
+        Value::Array(items) => items.iter_mut().for_each(clean_strings),
+        Value::Object(fields) => fields.values_mut().for_each(clean_strings),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_cleaned_as_it_is_read() {
+        let line = r#"{"type":"private","ts":5,"from":"b\u001bob","to":"al","body":"\u202ehi"}"#;
+        let (from, to, body) = ("bob".into(), "al".into(), "hi".into());
+        assert_eq!(read(line), Some(Event::Private { ts: 5, from, to, body }));
+    }
+
+    #[test]
+    fn what_is_foreign_is_nothing() {
+        assert_eq!(read("SSH-2.0-OpenSSH_9.6"), None);
+        assert_eq!(read(r#"{"jsonrpc":"2.0"}"#), None);
+    }
+}
