@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 
-use roomd::reactor::os::{ListenAddr, Os, SocketOptions};
-use roomd::reactor::{ConnectionId, Consumed, Handler, Limits, Loss, Net, Reactor};
+use roomd::limits::Limits;
+use roomd::reactor::os::{ListenAddr, Os};
+use roomd::reactor::{ConnectionId, Consumed, Handler, Loss, Net, Reactor, Rest};
 use roomd::wire::line::{Found, Lines};
 use roomd::wire::websocket::{self, Decoder, Received};
 use roomd::wire::{Sniffed, http, sniff};
 
 const BYTES_MAX: usize = 16 * 1024 * 1024;
-const LIMITS: websocket::Limits = websocket::Limits { message_bytes_max: BYTES_MAX, fragments_max: 1 << 20 };
 
 enum Speaks {
     Lines(Lines),
@@ -43,7 +43,7 @@ impl Echo {
             },
             Some(Speaks::WebSocket(decoder)) => {
                 let frame =
-                    decoder.next(input, LIMITS).map_err(|v| websocket::close(Some(v.code), v.reason))?;
+                    decoder.next(input, BYTES_MAX).map_err(|v| websocket::close(Some(v.code), v.reason))?;
                 let Some((length, received)) = frame else { return Ok(None) };
                 used = length;
                 match received {
@@ -73,14 +73,15 @@ impl Handler for Echo {
         })
     }
 
-    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: &[u8]) {
-        if !matches!(self.0.remove(&id), Some(Speaks::WebSocket(_))) {
+    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>) {
+        if let (Rest::Unfinished(rest), None | Some(Speaks::Lines(_))) = (rest, self.0.remove(&id)) {
             net.send(id, rest);
         }
     }
 
-    fn lost(&mut self, _net: &mut Net, id: ConnectionId, _loss: Loss) {
+    fn lost(&mut self, _net: &mut Net, id: ConnectionId, _loss: Loss) -> Vec<u8> {
         self.0.remove(&id);
+        Vec::new()
     }
 
     fn stopping(&mut self, net: &mut Net) {
@@ -91,7 +92,7 @@ impl Handler for Echo {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".into());
     let mut os = Os::new()?;
-    println!("echo on {}", os.listen(&ListenAddr::Tcp(addr.parse()?), &SocketOptions::default())?);
-    let limits = Limits { feed_bytes_max: None, buffered_bytes_max: None, ..Limits::default() };
+    let limits = Limits { max_buffered_bytes: None, ..Limits::default() };
+    println!("echo on {}", os.listen(&ListenAddr::Tcp(addr.parse()?), &limits)?);
     Ok(Reactor::new(os, Echo::default(), limits).run()?)
 }

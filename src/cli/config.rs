@@ -7,7 +7,7 @@ use crate::limits::{self, Limits, Row, Unit};
 
 /// What the flags say.
 #[derive(Debug, Clone, Default)]
-pub struct LimitArgs {
+pub(super) struct LimitArgs {
     /// The limits.
     pub(super) limits: Limits,
     /// The names of those that a flag or a variable has set.

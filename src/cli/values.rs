@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::reactor::os::ListenAddr;
 
 /// Something a flag can say how much of.
-pub trait Quantity: Sized {
+pub(super) trait Quantity: Sized {
     /// Reads a value that is not zero.
     ///
     /// # Errors
@@ -21,7 +21,7 @@ pub trait Quantity: Sized {
 
 /// A number of things, at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Count(pub usize);
+pub(super) struct Count(pub(super) usize);
 
 impl Quantity for Count {
     fn parse(text: &str) -> Result<Self, String> {
@@ -32,7 +32,7 @@ impl Quantity for Count {
 
 /// A number of bytes, at least 1: `4096`, `64KiB`, `1MiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bytes(pub usize);
+pub(super) struct Bytes(pub(super) usize);
 
 impl Quantity for Bytes {
     fn parse(text: &str) -> Result<Self, String> {
@@ -46,7 +46,7 @@ impl Quantity for Bytes {
 
 /// A time, at least 1 ms: `60s`, `250ms`, `2min`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Time(pub Duration);
+pub(super) struct Time(pub(super) Duration);
 
 impl Quantity for Time {
     fn parse(text: &str) -> Result<Self, String> {
@@ -70,7 +70,7 @@ from_str_by_quantity!(Count, Bytes, Time);
 
 /// A list of addresses and networks, or `none`: `127.0.0.0/8,::1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Networks(pub Vec<IpNet>);
+pub(super) struct Networks(pub(super) Vec<IpNet>);
 
 impl FromStr for Networks {
     type Err = String;
@@ -90,7 +90,7 @@ impl FromStr for Networks {
 
 /// Where to listen: all the addresses that one `--listen` means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listen(pub Vec<ListenAddr>);
+pub(super) struct Listen(pub(super) Vec<ListenAddr>);
 
 impl FromStr for Listen {
     type Err = String;
