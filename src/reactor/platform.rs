@@ -59,6 +59,14 @@ pub enum Event {
         writable: bool,
         /// The peer seems to have closed its side.
         read_closed: bool,
+        /// The connection is dead in both directions: nothing more will come, and nothing can be sent. It is
+        /// the one bit that is no hint, and comes with the three others.
+        ///
+        /// It is not always a failure, and what had arrived before can still be read: besides a reset and a
+        /// time-out, the end of both sides says it, whichever came first; and on a Unix socket so does a peer
+        /// that has just closed its socket. Nor do reads and writes always say it: the first of them is told
+        /// of a reset and the others are not, and a read behind an end returns zero bytes all the same.
+        broken: bool,
     },
     /// A listener has connections to accept.
     Listener(usize),

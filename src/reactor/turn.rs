@@ -159,7 +159,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let events = std::mem::take(&mut self.events);
         for &event in &events {
             match event {
-                Event::Connection { id, readable, writable, read_closed } => {
+                Event::Connection { id, readable, writable, read_closed, .. } => {
                     let Some(connection) = self.net.get(id) else { continue };
                     connection.readable |= readable || read_closed;
                     connection.read_closed |= read_closed;

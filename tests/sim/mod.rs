@@ -73,6 +73,10 @@ impl Pipe {
     fn is_readable(&self) -> bool {
         !self.to_server.is_empty() || self.client_has_ended || self.is_reset
     }
+
+    fn is_broken(&self) -> bool {
+        self.is_reset || (self.client_has_ended && self.server_has_ended)
+    }
 }
 
 /// Everything the test and the loop share.
@@ -334,17 +338,24 @@ impl Platform for SimPlatform {
                 continue;
             }
             let readable = pipe.is_readable() || is_spurious;
-            let writable = (pipe.watches_writable && pipe.room() > 0) || is_spurious;
+            let writable = (pipe.watches_writable && pipe.room() > 0) || pipe.is_broken() || is_spurious;
             let read_closed = pipe.client_has_ended || pipe.is_reset;
             if pipe.has_edge && !readable && !writable && pipe.room() > 0 && pipe.was_full {
                 continue; // an edge that nobody watches: it shows when interest changes
             }
             pipe.has_edge = false;
-            events.push(Event::Connection { id, readable, writable, read_closed });
+            let broken = pipe.is_broken();
+            events.push(Event::Connection { id, readable, writable, read_closed, broken });
             if is_spurious {
                 // The table of connections may have changed meanwhile.
                 let id = ConnectionId { generation: id.generation.wrapping_add(1000), ..id };
-                events.push(Event::Connection { id, readable: true, writable: true, read_closed: true });
+                events.push(Event::Connection {
+                    id,
+                    readable: true,
+                    writable: true,
+                    read_closed: true,
+                    broken: true,
+                });
             }
         }
         for i in (1..events.len()).rev() {
