@@ -186,7 +186,7 @@ fn filled<H: Handler>(handler: H, members: usize) -> Reactor<Nowhere, H> {
 /// The connection in this slot has something to say.
 fn readable(index: u32) -> Event {
     let id = ConnectionId { index, generation: index + 1 };
-    Event::Connection { id, readable: true, writable: false, read_closed: false }
+    Event::Connection { id, readable: true, writable: false, read_closed: false, broken: false }
 }
 
 /// One turn: appending a batch to a feed, and flushing it to 1000 cursors. Per delivery.

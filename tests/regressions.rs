@@ -433,6 +433,7 @@ fn row_07_a_slot_that_is_used_again_belongs_to_the_new_tenant_only() {
         readable: true,
         writable: true,
         read_closed: true,
+        broken: true,
     });
     house.settle();
     house.says(bob, "/to 1\n");
@@ -504,8 +505,13 @@ fn row_11_a_writable_event_with_nothing_to_write_is_normal() {
     let mut house = Relay::house(Limits::default());
     let (alice, bob) = (house.connect(), house.connect());
     for _ in 0..3 {
-        let event =
-            Event::Connection { id: house.id(bob), readable: false, writable: true, read_closed: false };
+        let event = Event::Connection {
+            id: house.id(bob),
+            readable: false,
+            writable: true,
+            read_closed: false,
+            broken: false,
+        };
         house.script.borrow_mut().extra.extend([event, event]);
         house.settle();
     }

@@ -420,14 +420,18 @@ impl Net {
         self.note_broken(id);
     }
 
-    /// The connection is broken. What has arrived is still read, unless the peer would have to wait for that.
+    /// The connection is broken. What has arrived is still read, if the peer has not said more than it may.
     pub(super) fn note_broken(&mut self, id: ConnectionId) {
+        let at = self.now.monotonic;
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.reading = Reading::Broken;
         match connection.deferred {
-            Deferred::Paused { .. } | Deferred::Throttled => self.doom(id, Loss::Broken),
+            Deferred::Paused { .. } => self.doom(id, Loss::Broken),
+            // It waits for others, not for itself: for as long as anybody who has closed its side.
+            Deferred::Throttled => connection.reading = Reading::PeerClosed { at },
             Deferred::No | Deferred::Yielded => self.note_ready(id),
         }
+        self.arm(id);
     }
 
     /// Throws away what is queued for a connection.

@@ -171,12 +171,14 @@ impl Platform for Os {
             } else if token.0 < SIGNALS.0 {
                 events.push(Event::Listener(token.0));
             } else {
+                // EPOLLERR, or EPOLLHUP, which is the end of both sides.
+                let broken = event.is_error() || (event.is_read_closed() && event.is_write_closed());
                 events.push(Event::Connection {
                     id: ConnectionId::from_bits(token.0 as u64),
-                    readable: event.is_readable(),
-                    writable: event.is_writable() || event.is_write_closed() || event.is_error(),
-                    read_closed: event.is_read_closed() || event.is_error(),
-                    broken: event.is_error() || (event.is_read_closed() && event.is_write_closed()),
+                    readable: event.is_readable() || broken,
+                    writable: event.is_writable() || event.is_write_closed() || broken,
+                    read_closed: event.is_read_closed() || broken,
+                    broken,
                 });
             }
         }

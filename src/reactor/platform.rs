@@ -5,10 +5,20 @@
 //!
 //! # The contract of readiness
 //!
-//! Readiness is edge-triggered: an event says that something *changed*, and says it once. It is a
-//! hint, never a promise: only a `WouldBlock` proves that a socket is full, only a `WouldBlock` or a read
-//! that did not fill its buffer that it is drained, only a read of zero bytes that the peer has closed its
-//! side; and an event may come for no reason at all.
+//! Readiness is edge-triggered: an event comes when something *changes*, and once. Changes are input, the end
+//! of it, a break, room after a write that did not fit, and our own [`Socket::shutdown_write`]; being
+//! registered or registered anew reports what is so at that time. What is left unread is no change, nor is a
+//! connection left in the backlog.
+//!
+//! An event says all that is so when it is *fetched*: news of input also tells of room, if that is watched,
+//! and of an end that was reported before; what was read in the meantime is not mentioned.
+//!
+//! It is a hint, never a promise: only a `WouldBlock` proves that a socket is full, only a `WouldBlock` or a
+//! read that did not fill its buffer that it is drained (and if the end was reported, that is still to be
+//! read), only a read of zero bytes that the peer has closed its side; and an event may come for no reason at
+//! all. Room means a good part of the buffer: a socket may take bytes that no event has promised.
+//!
+//! `tests/readiness` proves all this of epoll and of the scripted machine, with the same cases.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::IpAddr;
@@ -33,7 +43,7 @@ pub trait Socket: Read + Write {
     /// Closes our side: the peer reads everything sent so far and then the end.
     ///
     /// # Errors
-    /// Whatever the system says; the connection is then beyond help.
+    /// Whatever the system says; the connection is then beyond help (after a reset: not connected).
     fn shutdown_write(&mut self) -> io::Result<()>;
 }
 
@@ -55,11 +65,17 @@ pub enum Event {
         id: ConnectionId,
         /// There may be something to read, or an error or end of input to be found by reading.
         readable: bool,
-        /// There may be room to write.
+        /// There may be room to write, and that is watched; or writing will tell what is wrong.
         writable: bool,
         /// The peer seems to have closed its side.
         read_closed: bool,
-        /// The connection is dead in both directions. This is no hint: the system has given it up.
+        /// The connection is dead in both directions: nothing more will come, and nothing can be sent. It is
+        /// the one bit that is no hint, and comes with the three others.
+        ///
+        /// It is not always a failure, and what had arrived before can still be read: besides a reset and a
+        /// time-out, the end of both sides says it, whichever came first; and on a Unix socket so does a peer
+        /// that has just closed its socket. Nor do reads and writes always say it: the first of them is told
+        /// of a reset and the others are not, and a read behind an end returns zero bytes all the same.
         broken: bool,
     },
     /// A listener has connections to accept.
@@ -95,18 +111,19 @@ pub trait Platform {
     /// Closes all listeners, so that new connections are refused by the system.
     fn close_listeners(&mut self);
 
-    /// Begins to watch a socket for readability.
+    /// Begins to watch a socket for readability. What can be read already is reported.
     ///
     /// # Errors
     /// The system has no room for another one.
     fn register(&mut self, socket: &mut Self::Socket, id: ConnectionId) -> io::Result<()>;
 
-    /// Watches a socket for readability, and for writability too if `writable`.
+    /// Watches a socket for readability, and for writability too if `writable`. What is so already is
+    /// reported, again if need be: room that came while nobody watched cannot be missed.
     ///
     /// # Errors
     /// The selector is broken.
     fn reregister(&mut self, socket: &mut Self::Socket, id: ConnectionId, writable: bool) -> io::Result<()>;
 
-    /// No longer watches a socket.
+    /// No longer watches a socket: nothing of it is fetched any more.
     fn deregister(&mut self, socket: &mut Self::Socket);
 }

@@ -351,7 +351,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             }
         }
         if self.net.get(id).is_some_and(|c| c.reading == Reading::Broken) {
-            self.net.doom(id, Loss::Broken);
+            self.net.note_broken(id);
         }
     }
 

@@ -1,8 +1,8 @@
 //! A scripted machine for the loop: sockets that block, tear, break and lie as real ones may, and a
 //! clock that the test moves. Everything but epoll is the daemon's own code.
 //!
-//! Readiness is edge-triggered, as strictly as the platform's contract allows: an edge is reported
-//! once, and forgotten when it was reported.
+//! Sockets, edges and errors are those of TCP and epoll on Linux, as `tests/readiness` proves: the same cases
+//! run on both. With faults, events also come for no reason or late, and calls are interrupted or cut short.
 
 #![allow(dead_code, unreachable_pub)] // each test binary uses a part of it
 
@@ -54,15 +54,17 @@ pub struct Pipe {
     pub server_has_ended: bool,
     /// The client is gone without a good-bye.
     is_reset: bool,
-    /// The client has closed its socket, and not only its side.
-    refuses_writes: bool,
+    /// What the next call is told of that, and the one after it is not.
+    error: Option<io::ErrorKind>,
+    /// The client has closed its socket, and not only its side: it answers whatever it is sent with a reset.
+    client_is_gone: bool,
     /// The server has dropped its socket.
     pub is_closed: bool,
     id: Option<ConnectionId>,
     watches_writable: bool,
     has_edge: bool,
-    /// A write met a full buffer, or filled it; the next room is an edge.
-    was_full: bool,
+    /// A write did not fit, or somebody who asked was told that there is no room: room will be an edge.
+    awaits_room: bool,
 }
 
 impl Pipe {
@@ -70,8 +72,44 @@ impl Pipe {
         self.capacity.saturating_sub(self.to_client.len())
     }
 
-    fn is_readable(&self) -> bool {
-        !self.to_server.is_empty() || self.client_has_ended || self.is_reset
+    /// Whether there is room worth waking somebody for: a third of the buffer. Less can be written all the same.
+    fn has_room(&self) -> bool {
+        self.room() > 0 && self.room() >= self.to_client.len() / 2
+    }
+
+    /// The client's side has come to an end, one way or the other.
+    fn is_read_closed(&self) -> bool {
+        self.client_has_ended || self.is_reset
+    }
+
+    fn is_broken(&self) -> bool {
+        self.is_reset || (self.client_has_ended && self.server_has_ended)
+    }
+
+    /// What there is to report, if anything: all that is so now, whatever the edge was.
+    fn poll(&mut self) -> Option<Event> {
+        let has_room = self.server_has_ended || self.has_room();
+        self.awaits_room |= !has_room;
+        let broken = self.is_broken();
+        let read_closed = self.is_read_closed();
+        let readable = read_closed || !self.to_server.is_empty();
+        let writable = broken || (self.watches_writable && has_room);
+        let id = self.id.filter(|_| readable || writable)?;
+        Some(Event::Connection { id, readable, writable, read_closed, broken })
+    }
+
+    /// The connection is dead.
+    fn break_off(&mut self) {
+        if !self.is_broken() {
+            self.is_reset = true;
+            let is_behind_the_end = self.client_has_ended && !self.server_has_ended;
+            self.error = Some(match is_behind_the_end {
+                true => io::ErrorKind::BrokenPipe,
+                false => io::ErrorKind::ConnectionReset,
+            });
+            self.to_client.clear();
+            self.has_edge = true;
+        }
     }
 }
 
@@ -128,10 +166,13 @@ impl Machine {
     /// A client connects; the server's socket will buffer `capacity` bytes for it.
     pub fn connect(&self, capacity: usize) -> usize {
         let mut world = self.0.borrow_mut();
-        world.pipes.push(Pipe { capacity, ..Pipe::default() });
+        let is_closed = !world.is_listening;
+        world.pipes.push(Pipe { capacity, is_closed, ..Pipe::default() });
         let pipe = world.pipes.len() - 1;
-        world.backlog.push_back(Ok(pipe));
-        world.backlog_has_edge = true;
+        if !is_closed {
+            world.backlog.push_back(Ok(pipe));
+            world.backlog_has_edge = true;
+        }
         pipe
     }
 
@@ -145,7 +186,7 @@ impl Machine {
     /// The client sends bytes.
     pub fn send(&self, pipe: usize, bytes: &[u8]) {
         let pipe = &mut self.0.borrow_mut().pipes[pipe];
-        if !bytes.is_empty() && !pipe.is_closed {
+        if !bytes.is_empty() && !pipe.is_closed && !pipe.is_read_closed() {
             pipe.to_server.extend(bytes);
             pipe.has_edge = true;
         }
@@ -154,35 +195,38 @@ impl Machine {
     /// The client has said its last.
     pub fn end(&self, pipe: usize) {
         let pipe = &mut self.0.borrow_mut().pipes[pipe];
-        pipe.client_has_ended = true;
-        pipe.has_edge = true;
+        if !pipe.is_read_closed() {
+            pipe.client_has_ended = true;
+            pipe.has_edge = true;
+        }
     }
 
-    /// The client is gone; what it sent and was not read may be lost.
+    /// The client breaks the connection off. What it sent before can still be read.
     pub fn reset(&self, pipe: usize) {
-        let pipe = &mut self.0.borrow_mut().pipes[pipe];
-        pipe.is_reset = true;
-        pipe.to_client.clear();
-        pipe.has_edge = true;
+        self.0.borrow_mut().pipes[pipe].break_off();
     }
 
-    /// The client has closed its socket: what it sent can still be read, but writing to it fails.
+    /// The client closes its socket. The server sees no more than the end of its side, until it writes; but
+    /// what the client has not read breaks the connection at once.
     pub fn close(&self, pipe: usize) {
-        let pipe = &mut self.0.borrow_mut().pipes[pipe];
-        pipe.client_has_ended = true;
-        pipe.refuses_writes = true;
-        pipe.has_edge = true;
+        if !self.0.borrow().pipes[pipe].to_client.is_empty() {
+            return self.reset(pipe);
+        }
+        self.end(pipe);
+        self.0.borrow_mut().pipes[pipe].client_is_gone = true;
     }
 
     /// The client takes up to `max` bytes.
     pub fn receive(&self, pipe: usize, max: usize) -> Vec<u8> {
         let pipe = &mut self.0.borrow_mut().pipes[pipe];
         let count = pipe.to_client.len().min(max);
-        if count > 0 && pipe.was_full {
-            pipe.was_full = false;
-            pipe.has_edge = true;
+        let taken = pipe.to_client.drain(..count).collect();
+        if pipe.awaits_room && pipe.has_room() {
+            pipe.awaits_room = false;
+            // Whoever does not watch finds it when it begins to.
+            pipe.has_edge |= pipe.watches_writable;
         }
-        pipe.to_client.drain(..count).collect()
+        taken
     }
 
     /// Whether the client would read the end now.
@@ -217,9 +261,12 @@ impl Read for SimSocket {
         let short = 1 + world.rng.below(40);
         let pipe = &mut world.pipes[self.pipe];
         if pipe.to_server.is_empty() {
-            return if pipe.is_reset {
-                Err(io::ErrorKind::ConnectionReset.into())
-            } else if pipe.client_has_ended {
+            // An end that came before a reset hides it, and an error is told once.
+            return if pipe.client_has_ended {
+                Ok(0)
+            } else if let Some(error) = pipe.error.take() {
+                Err(error.into())
+            } else if pipe.is_reset {
                 Ok(0)
             } else {
                 Err(io::ErrorKind::WouldBlock.into())
@@ -250,22 +297,26 @@ impl Write for SimSocket {
         let pipe = &mut world.pipes[self.pipe];
         assert!(!pipe.server_has_ended, "a write after shutdown");
         assert!(!bytes.is_empty(), "a write of nothing");
-        if pipe.is_reset || pipe.refuses_writes {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        if pipe.is_reset {
+            return Err(pipe.error.take().unwrap_or(io::ErrorKind::BrokenPipe).into());
+        }
+        if pipe.client_is_gone {
+            pipe.break_off();
+            return Ok(bytes.len());
         }
         let mut count = bytes.len().min(pipe.room());
         if is_short {
             count = count.min(short);
         }
+        pipe.to_client.extend(&bytes[..count]);
         if count < bytes.len() {
-            pipe.was_full = true;
+            pipe.awaits_room = true;
             // The system freed some room just after it said there was none.
-            pipe.has_edge |= pipe.room() > count;
+            pipe.has_edge |= is_short && pipe.watches_writable && pipe.has_room();
         }
         if count == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        pipe.to_client.extend(&bytes[..count]);
         Ok(count)
     }
 
@@ -287,6 +338,8 @@ impl Socket for SimSocket {
             return Err(io::ErrorKind::NotConnected.into());
         }
         pipe.server_has_ended = true;
+        // Our own doing is a change as well.
+        pipe.has_edge = true;
         Ok(())
     }
 }
@@ -333,24 +386,27 @@ impl Platform for SimPlatform {
                 is_late = true;
                 continue;
             }
-            let readable = pipe.is_readable() || is_spurious;
-            let writable = (pipe.watches_writable && pipe.room() > 0) || is_spurious;
-            let read_closed = pipe.client_has_ended || pipe.is_reset;
-            if pipe.has_edge && !readable && !writable && pipe.room() > 0 && pipe.was_full {
-                continue; // an edge that nobody watches: it shows when interest changes
-            }
             pipe.has_edge = false;
-            events.push(Event::Connection { id, readable, writable, read_closed });
-            if is_spurious {
+            if !is_spurious {
+                events.extend(pipe.poll());
+            } else {
+                let (read_closed, broken) = (pipe.is_read_closed(), pipe.is_broken());
+                events.push(Event::Connection { id, readable: true, writable: true, read_closed, broken });
                 // The table of connections may have changed meanwhile.
                 let id = ConnectionId { generation: id.generation.wrapping_add(1000), ..id };
-                events.push(Event::Connection { id, readable: true, writable: true, read_closed: true });
+                events.push(Event::Connection {
+                    id,
+                    readable: true,
+                    writable: true,
+                    read_closed: true,
+                    broken: true,
+                });
             }
         }
         for i in (1..events.len()).rev() {
             events.swap(i, rng.below(i + 1));
         }
-        if std::mem::take(&mut world.backlog_has_edge) {
+        if std::mem::take(&mut world.backlog_has_edge) && !world.backlog.is_empty() {
             events.push(Event::Listener(0));
         }
         events.extend((0..std::mem::take(&mut world.stop_requests)).map(|_| Event::Stop));
@@ -377,14 +433,22 @@ impl Platform for SimPlatform {
     }
 
     fn close_listeners(&mut self) {
-        self.0.world_mut().is_listening = false;
+        let mut world = self.0.world_mut();
+        world.is_listening = false;
+        // Nobody will ever accept those who wait.
+        while let Some(waiting) = world.backlog.pop_front() {
+            if let Ok(pipe) = waiting {
+                world.pipes[pipe].is_closed = true;
+            }
+        }
     }
 
     fn register(&mut self, socket: &mut SimSocket, id: ConnectionId) -> io::Result<()> {
         let pipe = &mut self.0.world_mut().pipes[socket.pipe];
         assert!(pipe.id.is_none(), "registered twice");
         pipe.id = Some(id);
-        pipe.has_edge |= pipe.is_readable();
+        pipe.watches_writable = false;
+        pipe.has_edge = pipe.poll().is_some();
         Ok(())
     }
 
@@ -395,7 +459,7 @@ impl Platform for SimPlatform {
         assert_eq!(pipe.id, Some(id));
         assert_ne!(pipe.watches_writable, writable, "a change of interest that changes nothing");
         pipe.watches_writable = writable;
-        pipe.has_edge |= pipe.is_readable() || (writable && pipe.room() > 0);
+        pipe.has_edge |= pipe.poll().is_some();
         Ok(())
     }
 
