@@ -7,11 +7,12 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use divan::{Bencher, counter::BytesCount, counter::ItemsCount};
+use roomd::chat::{Chat, Name, RoomName};
 use roomd::clock::{Millis, Now};
 use roomd::reactor::{
-    ConnectionId, Consumed, Event, FeedId, Handler, Limits, Loss, Net, Peer, Platform, Reactor, Socket, Then,
+    ConnectionId, Consumed, Event, Handler, Loss, Net, Peer, Platform, Reactor, Rest, Socket, Then,
 };
-use roomd::room::{Chat, Name, RoomName};
+use roomd::limits::Limits;
 use roomd::server::{Config, Server};
 use roomd::wire::line::{Found, Lines};
 
@@ -41,15 +42,15 @@ fn framing(bencher: Bencher<'_, '_>, read_bytes: usize) {
 /// Deciding whether a text can be a name, and whether somebody has it already.
 #[divan::bench(args = ["user1234", "Zoë", "李雷"])]
 fn name_checking(bencher: Bencher<'_, '_>, text: &str) {
-    let mut chat = Chat::new(roomd::room::Limits::default(), Now::default());
+    let mut chat = Chat::new(Limits::default(), Now::default());
     for tag in 0..1000 {
         let name = Name::parse(&format!("member-{tag}")).expect("a good name");
-        chat.enter(tag, name, RoomName::lobby(), 0, &None, Now::default()).expect("a free name");
+        chat.enter(tag, name, RoomName::lobby(), &None, Now::default()).expect("a free name");
     }
     while chat.poll_output().is_some() {}
     bencher.bench_local(|| {
         let name = Name::parse(divan::black_box(text)).expect("a good name");
-        let id = chat.enter(5000, name, RoomName::lobby(), 0, &None, Now::default()).expect("a free name");
+        let id = chat.enter(5000, name, RoomName::lobby(), &None, Now::default()).expect("a free name");
         chat.leave(id, None, Now::default());
         while chat.poll_output().is_some() {}
     });

@@ -23,9 +23,10 @@ use std::time::Duration;
 
 use common::{Daemon, output_of};
 use roomd::clock::{Millis, Now};
-use roomd::reactor::os::{ListenAddr, Os, SocketOptions, Stream};
+use roomd::limits::Limits;
+use roomd::reactor::os::{ListenAddr, Os, Stream};
 use roomd::reactor::{
-    ConnectionId, Consumed, Event, FeedId, Handler, Limits, Loss, Net, Peer, Platform, Reactor, Socket, Then,
+    ChannelId, ConnectionId, Consumed, Event, Handler, Loss, Net, Peer, Platform, Reactor, Rest, Socket, Then,
 };
 use roomd::server::{Config, Server};
 use sim::{Machine, SimPlatform, SimSocket};
@@ -188,11 +189,17 @@ impl<H: Handler> House<H> {
         panic!("the loop does not come to rest");
     }
 
-    /// The clock moves on.
+    /// The clock moves on, and the loop is awake all the while.
     fn after(&mut self, wait: Duration) {
-        self.machine.world_mut().now_ms += wait.as_millis() as u64;
-        self.turn();
-        self.settle();
+        let mut left = wait;
+        while left > Duration::ZERO {
+            let asked = self.script.borrow().asked.unwrap_or(left);
+            let step = asked.max(Duration::from_millis(1)).min(left);
+            self.machine.world_mut().now_ms += step.as_millis() as u64;
+            left -= step;
+            self.turn();
+            self.settle();
+        }
     }
 
     /// A client that takes everything, as far as its system's buffer matters.
@@ -229,7 +236,7 @@ impl<H: Handler> House<H> {
 /// A handler of few words: a line goes to everybody else. Some lines are orders.
 #[derive(Default)]
 struct Relay {
-    feed: Option<FeedId>,
+    channel: Option<ChannelId>,
     /// Everybody who ever came.
     guests: Vec<ConnectionId>,
     /// Whoever was lost, ended or woken.
@@ -246,16 +253,20 @@ impl Relay {
         let bytes = |size: &str| format!("{}\n", "x".repeat(size.parse::<usize>().expect("a size") - 1));
         match order {
             "/quit" => {
-                net.send_control(id, b"bye\n");
+                net.send(id, b"bye\n");
                 net.close(id);
             }
             "/tell" => net.send(id, bytes(size).as_bytes()),
-            "/control" => net.send_control(id, bytes(size).as_bytes()),
             "/wake" => net.wake_at(id, net.now().monotonic.after(Duration::from_secs(5))),
-            "/to" => net.send(self.guests[size.parse::<usize>().expect("a number")], b"a secret\n"),
+            "/to" => {
+                let (to, size) = size.split_once(' ').unwrap_or((size, "9"));
+                let to = self.guests[to.parse::<usize>().expect("a number")];
+                let outcome = net.try_send(to, bytes(size).as_bytes());
+                self.log.extend(outcome.is_err().then_some((id, "refused")));
+            }
             _ => {
-                let feed = self.feed.expect("somebody is here");
-                net.publish_except(feed, format!("{line}\n").as_bytes(), Some(id));
+                let channel = self.channel.expect("somebody is here");
+                net.publish(channel, Some(id), |_, out| out.extend(format!("{line}\n").bytes()));
             }
         }
     }
@@ -267,8 +278,8 @@ impl Relay {
 
 impl Handler for Relay {
     fn opened(&mut self, net: &mut Net, id: ConnectionId, _peer: Peer) {
-        let feed = *self.feed.get_or_insert_with(|| FeedId { channel: net.open_channel(), variant: 0 });
-        net.subscribe(id, feed);
+        let channel = *self.channel.get_or_insert_with(|| net.open_channel());
+        net.subscribe(id, channel, 0);
         self.guests.push(id);
     }
 
@@ -280,8 +291,9 @@ impl Handler for Relay {
         Consumed { bytes, then: Then::Read }
     }
 
-    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: &[u8]) {
+    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>) {
         self.log.push((id, "ended"));
+        let Rest::Unfinished(rest) = rest else { return };
         if !rest.is_empty() {
             self.line(net, id, std::str::from_utf8(rest).expect("UTF-8"));
         }
@@ -294,18 +306,16 @@ impl Handler for Relay {
         net.wake_at(id, net.now().monotonic);
     }
 
-    fn lost(&mut self, net: &mut Net, id: ConnectionId, loss: Loss) {
+    fn lost(&mut self, _net: &mut Net, id: ConnectionId, loss: Loss) -> Vec<u8> {
         self.log.push((id, if loss == Loss::Slow { "slow" } else { "broken" }));
-        net.send_control(id, b"bye: slow\n");
+        b"bye: slow\n".to_vec()
     }
 
     fn stopping(&mut self, _net: &mut Net) {}
 }
 
 fn text_server() -> House<Server> {
-    let limits = Limits::default();
-    let server = Server::new(Config::default(), &limits, Now::default());
-    House::new(server, limits)
+    House::new(Server::new(Config::default(), Now::default()), Limits::default())
 }
 
 // ---- the rows
@@ -587,7 +597,7 @@ fn row_13_a_peer_that_breaks_during_a_broadcast_harms_nobody_else() {
 #[test]
 fn row_14_nothing_is_queued_for_a_peer_that_is_doomed() {
     for room in 1..60 {
-        let mut house = Relay::house(Limits { feed_bytes_max: Some(1000), ..Limits::default() });
+        let mut house = Relay::house(Limits { feed_bytes: Some(1000), slowest: None, ..Limits::default() });
         let (alice, slow) = (house.connect(), house.connect_with_room_for(room));
         house.says(alice, "zero\n");
         house.says(slow, "/tell 20\n");
@@ -633,7 +643,7 @@ fn row_15_the_stall_clock_stops_when_the_queue_drains() {
 /// Without: each peer keeps within its limit, and together they take all memory there is.
 #[test]
 fn row_16_all_queues_together_have_a_limit_too() {
-    let mut house = Relay::house(Limits { buffered_bytes_max: Some(10_000), ..Limits::default() });
+    let mut house = Relay::house(Limits { max_buffered_bytes: Some(10_000), ..Limits::default() });
     let peers: Vec<usize> = (0..3).map(|_| house.connect_with_room_for(1)).collect();
     house.says(peers[0], "/tell 3000\n");
     house.says(peers[1], "/tell 5000\n");
@@ -712,7 +722,7 @@ fn row_21_an_interrupted_wait_is_an_empty_batch() {
 /// Without: a healthy link looks dead, because its pongs wait for a limit that is about something else.
 #[test]
 fn row_22_control_frames_are_beyond_the_limit() {
-    let mut house = Relay::house(Limits { feed_bytes_max: Some(1000), ..Limits::default() });
+    let mut house = Relay::house(Limits { feed_bytes: Some(1000), slowest: None, ..Limits::default() });
     let slow = house.connect_with_room_for(1);
     house.says(slow, "/tell 999\n/control 100\n/control 100\n");
     assert_eq!(house.reactor.handler().log, []);
@@ -855,10 +865,10 @@ fn row_30_a_private_message_that_cannot_be_delivered_is_refused() {
 }
 
 /// An accepted connection of the real platform.
-fn accepted(options: &SocketOptions) -> (Stream, TcpStream) {
+fn accepted() -> (Stream, TcpStream) {
     let mut os = Os::new().expect("a selector");
     let addr = ListenAddr::Tcp("127.0.0.1:0".parse().expect("an address"));
-    let Ok(ListenAddr::Tcp(addr)) = os.listen(&addr, options) else { panic!("no listener") };
+    let Ok(ListenAddr::Tcp(addr)) = os.listen(&addr, &Limits::default()) else { panic!("no listener") };
     let client = TcpStream::connect(addr).expect("the listener");
     let mut events = Vec::new();
     while events.is_empty() {
@@ -870,14 +880,14 @@ fn accepted(options: &SocketOptions) -> (Stream, TcpStream) {
 /// Without: several senders wait for each other's acknowledgements, 40 ms at a time.
 #[test]
 fn row_31_nagle_is_off() {
-    let (Stream::Tcp(stream), _client) = accepted(&SocketOptions::default()) else { panic!("not TCP") };
+    let (Stream::Tcp(stream), _client) = accepted() else { panic!("not TCP") };
     assert!(stream.nodelay().expect("an option"));
 }
 
 /// Without: the system swallows megabytes for a peer that reads nothing before anybody notices.
 #[test]
 fn row_32_the_send_buffer_is_bounded() {
-    let (Stream::Tcp(stream), _client) = accepted(&SocketOptions::default()) else { panic!("not TCP") };
+    let (Stream::Tcp(stream), _client) = accepted() else { panic!("not TCP") };
     let bytes = socket2::SockRef::from(&stream).send_buffer_size().expect("an option");
     // Linux doubles what it is asked for, and counts its own overhead against it (socket(7)).
     assert!((128 * 1024..=256 * 1024).contains(&bytes), "{bytes}");

@@ -9,8 +9,10 @@ mod sim;
 
 use std::collections::BTreeMap;
 
-use roomd::reactor::{Limits, Reactor};
-use roomd::room;
+use std::rc::Rc;
+
+use roomd::limits::Limits;
+use roomd::reactor::Reactor;
 use roomd::server::{Config, Server};
 use serde_json::Value;
 use sim::{Machine, Rng, SimPlatform};
@@ -215,18 +217,19 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let machine = Machine::new(seed ^ 0xabcd);
-        let limits = Limits { feed_bytes_max: Some(16 * 1024), ..Limits::default() };
-        let config = Config {
-            line_bytes_max: 512,
-            lines_per_second: None,
+        let limits = Rc::new(Limits {
+            feed_bytes: Some(16 * 1024),
+            max_line_bytes: 512,
+            rate: None,
             // The clients here do not answer pings, and the clock runs fast.
             ping_after: None,
             dead_after: None,
-            room: room::Limits { quiet_above: None, ..room::Limits::default() },
-            ..Config::default()
-        };
+            quiet_above: None,
+            ..Limits::default()
+        });
+        let config = Config { limits: Rc::clone(&limits), ..Config::default() };
         let mut platform = SimPlatform(machine.clone());
-        let server = Server::new(config, &limits, roomd::reactor::Platform::now(&mut platform));
+        let server = Server::new(config, roomd::reactor::Platform::now(&mut platform));
         let server = Reactor::new(platform, server, limits);
         let mut run =
             Self { machine, server, clients: Vec::new(), rng: Rng(seed), privates: Vec::new(), step: 0 };
@@ -522,8 +525,11 @@ impl Run {
             self.machine.end(client.pipe);
         }
         self.settle(100);
-        self.machine.world_mut().now_ms += 60_000;
-        self.settle(20);
+        // A minute, while the loop is awake.
+        for _ in 0..120 {
+            self.machine.world_mut().now_ms += 500;
+            self.settle(1);
+        }
         assert_eq!(self.server.net().connections(), 0, "a connection remained");
         assert_eq!(self.server.net().buffered_bytes(), 0, "bytes remained");
         assert_eq!(self.server.handler().chat().members(), 0, "a member remained");

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use roomd::reactor::os::{ListenAddr, Os, SocketOptions};
+use roomd::limits::Limits;
+use roomd::reactor::os::{ListenAddr, Os};
 use roomd::reactor::{ConnectionId, Event, Platform};
 
 use crate::sim::{Machine, SimPlatform};
@@ -313,8 +314,8 @@ fn receive(client: &mut impl Stream, max: usize, waits: bool) -> io::Result<Vec<
 
 fn listen(addr: &ListenAddr) -> (Os, ListenAddr) {
     let mut os = Os::new().unwrap();
-    let options = SocketOptions { send_buffer_bytes: Some(SEND_BUFFER_BYTES), ..SocketOptions::default() };
-    let bound = os.listen(addr, &options).unwrap();
+    let limits = Limits { send_buffer_bytes: Some(SEND_BUFFER_BYTES), ..Limits::default() };
+    let bound = os.listen(addr, &limits).unwrap();
     (os, bound)
 }
 
