@@ -9,10 +9,10 @@ use std::time::Duration;
 use divan::{Bencher, counter::BytesCount, counter::ItemsCount};
 use roomd::chat::{Chat, Name, RoomName};
 use roomd::clock::{Millis, Now};
-use roomd::reactor::{
-    ConnectionId, Consumed, Event, Handler, Loss, Net, Peer, Platform, Reactor, Rest, Socket, Then,
-};
 use roomd::limits::Limits;
+use roomd::reactor::{
+    ChannelId, ConnectionId, Consumed, Event, Handler, Loss, Net, Peer, Platform, Reactor, Rest, Socket, Then,
+};
 use roomd::server::{Config, Server};
 use roomd::wire::line::{Found, Lines};
 
@@ -136,32 +136,31 @@ impl Platform for Nowhere {
     fn deregister(&mut self, _socket: &mut Sink) {}
 }
 
-/// Publishes a batch of 64-byte frames to everybody, each turn.
+/// Publishes a batch of 64-byte frames to everybody whenever somebody says something.
 struct Publisher {
-    feed: Option<FeedId>,
+    channel: Option<ChannelId>,
     batch: usize,
 }
 
 impl Handler for Publisher {
     fn opened(&mut self, net: &mut Net, id: ConnectionId, _peer: Peer) {
-        let feed = *self.feed.get_or_insert_with(|| FeedId { channel: net.open_channel(), variant: 0 });
-        net.subscribe(id, feed);
+        let channel = *self.channel.get_or_insert_with(|| net.open_channel());
+        net.subscribe(id, channel, 0);
     }
 
-    fn received(&mut self, _net: &mut Net, _id: ConnectionId, input: &[u8]) -> Consumed {
+    fn received(&mut self, net: &mut Net, _id: ConnectionId, input: &[u8]) -> Consumed {
+        if let Some(channel) = self.channel {
+            for _ in 0..self.batch {
+                net.publish(channel, None, |_, out| out.extend_from_slice(&[b'x'; 64]));
+            }
+        }
         Consumed { bytes: input.len(), then: Then::Read }
     }
 
-    fn ended(&mut self, _net: &mut Net, _id: ConnectionId, _rest: &[u8]) {}
+    fn ended(&mut self, _net: &mut Net, _id: ConnectionId, _rest: Rest<'_>) {}
 
-    fn lost(&mut self, _net: &mut Net, _id: ConnectionId, _loss: Loss) {}
-
-    fn deliver(&mut self, net: &mut Net) {
-        if let Some(feed) = self.feed {
-            for _ in 0..self.batch {
-                net.publish(feed, &[b'x'; 64]);
-            }
-        }
+    fn lost(&mut self, _net: &mut Net, _id: ConnectionId, _loss: Loss) -> Vec<u8> {
+        Vec::new()
     }
 
     fn stopping(&mut self, _net: &mut Net) {}
@@ -193,15 +192,15 @@ fn readable(index: u32) -> Event {
 /// One turn: appending a batch to a feed, and flushing it to 1000 cursors. Per delivery.
 #[divan::bench(args = [1, 30, 64, 1000])]
 fn append_and_flush_to_1000(bencher: Bencher<'_, '_>, batch: usize) {
-    let mut reactor = filled(Publisher { feed: None, batch }, 1000);
+    let mut reactor = filled(Publisher { channel: None, batch }, 1000);
+    reactor.platform().events = vec![readable(0)];
     bencher.counter(ItemsCount::new(1000 * batch)).bench_local(|| reactor.turn());
 }
 
 /// One whole turn of the chat server: one of `members` says a line, the others hear it. Per delivery.
 #[divan::bench(args = [10, 100, 1000])]
 fn whole_turn(bencher: Bencher<'_, '_>, members: usize) {
-    let config = Config { lines_per_second: None, ..Config::default() };
-    let server = Server::new(config, &Limits::default(), Now::default());
+    let server = Server::new(Config::default(), Now::default());
     let mut reactor = filled(server, members);
     assert_eq!(reactor.handler().chat().members(), members);
     reactor.platform().events = vec![readable(0)];

@@ -60,8 +60,8 @@ mod tests {
     fn what_is_taken_is_what_was_appended_and_memory_stays_in_proportion() {
         let (mut buffer, mut expected, mut next) = (Buffer::default(), 0_u8, 0_u8);
         for round in 0..2000_usize {
-            let more: Vec<u8> =
-                (0..round % 97).map(|_| std::mem::replace(&mut next, next.wrapping_add(1))).collect();
+            let more: Vec<u8> = (0..round % 97).map(|i| next.wrapping_add(i as u8)).collect();
+            next = next.wrapping_add(more.len() as u8);
             buffer.append(&more);
             let taken = buffer.len().min(round % 89);
             for &byte in &buffer.as_slice()[..taken] {

@@ -327,8 +327,8 @@ mod tests {
             outbound.skip_last(&feed.log, 5);
             publish(&mut feed, "mine too\n");
             outbound.skip_last(&feed.log, 9);
-            outbound.insert(&feed.log, b"@bob: psst\n");
-            outbound.insert(&feed.log, b"! error\n");
+            outbound.insert(&feed.log, b"@bob: psst\n", Cause::Own);
+            outbound.insert(&feed.log, b"! error\n", Cause::Own);
             publish(&mut feed, "b\n");
             publish(&mut feed, "mine\n");
             outbound.skip_last(&feed.log, 5);
@@ -352,12 +352,12 @@ mod tests {
         let mut outbound = Outbound::default();
         publish(&mut new, "not seen\n");
         publish(&mut old, "one\n");
-        outbound.insert(&old.log, b"(psst)\n");
+        outbound.insert(&old.log, b"(psst)\n", Cause::Own);
         publish(&mut old, "two\n");
         outbound.advance(2);
-        outbound.detach(&old.log, 0);
-        outbound.attach(&new.log);
-        outbound.insert(&new.log, b"welcome\n");
+        outbound.move_to(&old.log, 0);
+        outbound.move_to(&Log::default(), new.log.end());
+        outbound.insert(&new.log, b"welcome\n", Cause::Own);
         publish(&mut new, "three\n");
         assert_eq!(drain(&mut outbound, &new.log, 3), "e\n(psst)\ntwo\nwelcome\nthree\n");
     }
@@ -368,10 +368,11 @@ mod tests {
             let mut feed = Feed::default();
             let mut outbound = Outbound::default();
             publish(&mut feed, "one\n");
-            outbound.insert(&feed.log, b"psst\n");
+            outbound.insert(&feed.log, b"psst\n", Cause::Own);
             publish(&mut feed, "two\n");
             outbound.advance(sent);
             outbound.cut(&feed.log);
+            outbound.cut(&Log::default()); // again: nothing more is lost
             let rest = drain(&mut outbound, &Log::default(), 100);
             let expected = match sent {
                 0..4 => &"one\n"[sent % 4..],

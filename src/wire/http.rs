@@ -150,7 +150,9 @@ fn list(value: &str) -> impl Iterator<Item = &str> {
 }
 
 fn has_bare_line_feed(input: &[u8]) -> bool {
-    let head = memchr::memmem::find(input, b"\r\n\r\n").map_or(input, |end| &input[..end]);
+    // Empty lines before a request are skipped (RFC 9112, section 2.2): they are not the end of its head.
+    let start = input.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(input.len());
+    let head = memchr::memmem::find(&input[start..], b"\r\n\r\n").map_or(input, |end| &input[..start + end]);
     memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
@@ -279,6 +281,7 @@ mod tests {
         for input in [
             "GET / HTTP/1.1\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+            "\r\n\r\nGET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n",

@@ -65,6 +65,8 @@ use crate::chat::{
 const REFERENCE_BYTES_MAX: usize = 64;
 /// `hello` and `users` list at most so many names.
 const NAMES_MAX: usize = 1000;
+/// An error says at most this much of what the parser says about a document.
+const EXCERPT_BYTES_MAX: usize = 200;
 /// `history` without a `limit` gives so many messages.
 const HISTORY_DEFAULT: usize = 100;
 /// A `history` gives at most so many messages.
@@ -316,7 +318,7 @@ struct Fields {
 /// The refusal its sender gets, and the reference to send with it.
 pub fn parse(document: &str) -> Result<Request, (Refusal, Reference)> {
     let fields: Fields = serde_json::from_str(document).map_err(|error| {
-        let refusal = bad(format!("this is not a request: {}", first_line(&error.to_string())));
+        let refusal = bad(format!("this is not a request: {}", excerpt(&error.to_string())));
         (refusal, reference_of(document))
     })?;
     let reference: Reference = fields.reference.as_deref().map(Into::into);
@@ -387,8 +389,10 @@ fn reference_of(document: &str) -> Reference {
     value.get("ref")?.as_str().filter(|r| r.len() <= REFERENCE_BYTES_MAX).map(Into::into)
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+/// The beginning of what is wrong with a document: it may quote all of it, and quoted letters grow.
+fn excerpt(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    &line[..line.floor_char_boundary(EXCERPT_BYTES_MAX)]
 }
 
 fn bad(text: impl Into<Cow<'static, str>>) -> Refusal {
@@ -529,6 +533,8 @@ mod tests {
         assert_eq!(refused(r#"{"type":"history","limit":0,"ref":"7"}"#), ("bad-argument", Some("7".into())));
         assert_eq!(refused("[1,2]"), ("bad-argument", None));
         assert_eq!(refused("{nonsense"), ("bad-argument", None));
+        let odd = format!(r#"{{"limit":"{}","ref":"7"}}"#, "\u{ad}".repeat(1000));
+        assert!(parse(&odd).unwrap_err().0.text.len() < 300, "a refusal quotes little");
         let long = format!(r#"{{"type":"ping","ref":"{}"}}"#, "x".repeat(65));
         assert_eq!(refused(&long), ("bad-argument", None));
     }
@@ -588,12 +594,13 @@ mod tests {
 
     #[test]
     fn documents_are_one_line_whatever_was_said() {
+        let chat = Chat::new(crate::limits::Limits::default(), crate::clock::Now::default());
         let reply = Reply::Private {
             from: Name::parse("bob").unwrap(),
             to: Name::parse("al").unwrap(),
             body: Body::new("a \"quoted\" \\ tab\t").unwrap(),
         };
-        let document = super::reply(5, &reply, &None).unwrap();
+        let document = super::reply(5, &reply, &None, &chat);
         assert_eq!(
             document,
             r#"{"type":"private","ts":5,"from":"bob","to":"al","body":"a \"quoted\" \\ tab\t"}"#
