@@ -4,7 +4,7 @@
 //! derive from [`TABLE`]; the program reads the fields of [`Limits`].
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -112,13 +112,13 @@ macro_rules! limits {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct Limits {
             $(#[doc = $help] pub $name: $type,)+
-            /// Addresses that `max_per_ip` and `rate` spare (`--exempt`).
+            /// Networks that `max_per_ip` and `rate` spare (`--exempt`); this machine by default.
             pub exempt: Vec<IpNet>,
         }
 
         impl Default for Limits {
             fn default() -> Self {
-                Self { $($name: $default,)+ exempt: Vec::new() }
+                Self { $($name: $default,)+ exempt: loopback() }
             }
         }
 
@@ -214,6 +214,12 @@ limits! {
     send_buffer_bytes: Option<usize>, Bytes, Some(128 * KIB), 1..=i32::MAX as u64,
         "Bytes that the system buffers for a client (SO_SNDBUF); none: as many as it likes",
         "what the system buffers per client";
+}
+
+/// This machine: 127.0.0.0/8 and ::1.
+fn loopback() -> Vec<IpNet> {
+    let nets = [(Ipv4Addr::LOCALHOST.into(), 8), (Ipv6Addr::LOCALHOST.into(), 128)];
+    nets.into_iter().filter_map(|(ip, prefix)| IpNet::new(ip, prefix).ok()).map(|net| net.trunc()).collect()
 }
 
 impl Limits {

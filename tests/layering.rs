@@ -1,25 +1,26 @@
 //! The layers: imports point one way only, and no file grows beyond what one can read.
 //!
-//! `main, cli → server → {reactor, wire}`, `wire → room`; the reactor knows no chat, and the room
-//! knows nothing but time. Only code counts, not comments.
+//! `main, cli → server → {reactor, wire}`, `wire → chat`; the reactor knows no chat, and the chat
+//! knows nothing but time and limits. Only code counts, not comments.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and all that it may know besides itself.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("clock", &[]),
-    ("room", &["clock"]),
-    ("wire", &["room", "clock"]),
-    ("reactor", &["clock"]),
-    ("server", &["reactor", "wire", "room", "clock"]),
-    ("cli", &["server", "reactor", "wire", "room", "clock"]),
+    ("limits", &[]),
+    ("chat", &["clock", "limits"]),
+    ("wire", &["chat", "clock", "limits"]),
+    ("reactor", &["clock", "limits"]),
+    ("server", &["reactor", "wire", "chat", "clock", "limits"]),
+    ("cli", &["server", "reactor", "wire", "chat", "clock", "limits"]),
     ("main", &["cli"]),
 ];
 
 /// What is none of a layer's business, of the world outside.
 const FOREIGN: [(&str, &[&str]); 4] = [
-    ("room", &["std::net", "std::io", "mio", "std::time::Instant", "SystemTime", "log::", "serde"]),
+    ("chat", &["std::net", "std::io", "mio", "std::time::Instant", "SystemTime", "log::", "serde"]),
     ("wire", &["std::net", "mio", "std::time::Instant", "SystemTime", "log::"]),
     ("reactor", &["serde", "httparse", "tungstenite"]),
     ("server", &["mio", "std::time::Instant", "SystemTime"]),
@@ -138,8 +139,8 @@ fn no_source_file_is_too_long_to_read() {
 #[test]
 fn the_search_for_modules_finds_them() {
     let code =
-        "use crate::clock::Now; use crate::{room::{self, Body}, wire};\nlet x = crate::server::Server;";
+        "use crate::clock::Now; use crate::{chat::{self, Body}, wire};\nlet x = crate::server::Server;";
     let mut found = modules_named(code);
     found.sort();
-    assert_eq!(found, ["clock", "room", "server", "wire"]);
+    assert_eq!(found, ["chat", "clock", "server", "wire"]);
 }

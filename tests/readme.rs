@@ -197,6 +197,17 @@ fn every_flag_is_in_the_table_with_its_default_and_its_variable() {
     assert!(seen >= rows && rows > 20, "{seen} flags, {rows} rows");
 }
 
+/// One table of limits in the program; the one of the README derives from it.
+#[test]
+fn the_limits_are_those_of_the_one_table() {
+    for row in roomd::limits::TABLE {
+        let default = row.show((row.get)(&roomd::limits::Limits::default()));
+        let line = format!("| `--{} {}` | `{default}` | {} |", row.flag(), row.unit, row.summary);
+        assert!(README.lines().any(|shown| shown == line), "the README lacks\n{line}");
+        assert!(help().contains(row.help), "--{} is explained otherwise in the help", row.flag());
+    }
+}
+
 #[test]
 fn every_command_is_in_the_table() {
     let (_daemon, port) = daemon();

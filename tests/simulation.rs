@@ -268,6 +268,7 @@ impl Run {
 
     fn turn(&mut self) {
         self.server.turn().expect("the simulated selector does not break");
+        self.server.net().check_invariants();
         self.server.handler().chat().check_invariants();
     }
 

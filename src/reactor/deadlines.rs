@@ -51,8 +51,7 @@ impl Deadlines {
         self.heap.first().filter(|(at, _)| *at <= now).map(|&(_, slot)| slot)
     }
 
-    /// The deadline of a slot.
-    #[cfg(any(test, debug_assertions))]
+    /// The deadline of a slot, for checks.
     pub(crate) fn get(&self, slot: u32) -> Millis {
         match self.places.get(slot as usize) {
             None | Some(&NOWHERE) => Millis::NEVER,

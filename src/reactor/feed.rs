@@ -100,7 +100,6 @@ impl Log {
 pub(crate) struct Feed {
     /// None once the channel is closed: then it is only read to its end.
     pub(crate) channel: Option<ChannelId>,
-    variant: u8,
     pub(crate) log: Log,
     /// Slots of those who get what is published, in no order.
     pub(crate) subscribers: Vec<u32>,
@@ -174,7 +173,7 @@ impl Feeds {
         if let Some(&(_, key)) = channel.feeds.iter().find(|(v, _)| *v == variant) {
             return key;
         }
-        let key = self.feeds.insert(Feed { channel: Some(id), variant, ..Feed::default() }) as u32;
+        let key = self.feeds.insert(Feed { channel: Some(id), ..Feed::default() }) as u32;
         channel.feeds.push((variant, key));
         key
     }
@@ -229,6 +228,11 @@ impl Feeds {
     /// Memory all logs hold together, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.memory
+    }
+
+    /// The throttle of a channel, for checks.
+    pub(crate) fn throttle(&self, channel: ChannelId) -> &Throttle {
+        &self.channels[channel as usize].throttle
     }
 
     /// All feeds, for checks.

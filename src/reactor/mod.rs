@@ -124,6 +124,9 @@ pub enum Rest<'a> {
 /// [`Net::close`] (at the latest in [`Handler::ended`]: the loop closes the connection after it), or the loop
 /// calls [`Handler::lost`].
 pub trait Handler {
+    /// The loop is about to begin: nobody is there yet.
+    fn started(&mut self, _net: &mut Net) {}
+
     /// A connection was let in.
     fn opened(&mut self, _net: &mut Net, _id: ConnectionId, _peer: Peer) {}
 

@@ -411,13 +411,18 @@ impl Net {
     /// went away counts. What is queued for it is thrown away, in each *flush* again.
     pub(super) fn break_output(&mut self, id: ConnectionId) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        if connection.life != Life::Open {
+        if let Life::Closing { .. } | Life::Lingering { .. } = connection.life {
             return self.remove(id);
         }
         connection.writing = Writing::Broken;
         connection.progress_at = Millis::NEVER;
         self.discard_output(id);
         self.note_broken(id);
+    }
+
+    /// Whether a connection can still hear something, now or after what was held for it.
+    pub(super) fn is_writable(&mut self, id: ConnectionId) -> bool {
+        find(&mut self.connections, id).is_some_and(|c| c.writing != Writing::Broken)
     }
 
     /// The connection is broken. What has arrived is still read, if the peer has not said more than it may.
@@ -585,8 +590,8 @@ impl Net {
     /// What is published from now on is not for this connection any more.
     fn stop_at_end(&mut self, id: ConnectionId) {
         self.set_waited_for(id, false);
-        if self.update_lag_of(id) == 0 {
-            return self.leave_feed(id, |outbound, log| outbound.move_to(log, 0));
+        if find(&mut self.connections, id).is_none() || self.update_lag(id.index) == 0 {
+            return self.leave_feed_at_end(id);
         }
         let Some(subscription) = self.leave_list(id) else { return };
         let feed = self.feeds.feed_mut(subscription.feed);
@@ -598,8 +603,9 @@ impl Net {
         }
     }
 
-    fn update_lag_of(&mut self, id: ConnectionId) -> u64 {
-        if find(&mut self.connections, id).is_some() { self.update_lag(id.index) } else { 0 }
+    /// Takes a connection off its feed; what it was still to be sent stays queued.
+    pub(super) fn leave_feed_at_end(&mut self, id: ConnectionId) {
+        self.leave_feed(id, |outbound, log| outbound.move_to(log, 0));
     }
 
     /// Takes a connection off its feed, if it has one; `part` decides what becomes of the queued bytes.
@@ -661,6 +667,63 @@ impl Net {
             connection.outbound.lag(&feed.log) / u64::from(feed.behind.max(1))
         });
         lag as usize + connection.memory()
+    }
+
+    /// Panics if the book-keeping contradicts itself between two turns; for tests.
+    ///
+    /// # Panics
+    /// See above.
+    pub fn check_invariants(&self) {
+        let (mut memory, mut paused) = (0, 0);
+        for (slot, connection) in &self.connections {
+            let id = connection.id;
+            memory += connection.memory();
+            paused += usize::from(matches!(connection.deferred, Deferred::Paused { .. }));
+            let listed = (connection.is_listed_ready, connection.is_listed_unsent);
+            let found = (
+                self.ready.iter().filter(|&&i| i == id).count(),
+                self.unsent.iter().filter(|&&i| i == id).count(),
+            );
+            assert_eq!(found, (usize::from(listed.0), usize::from(listed.1)), "list flags of {connection:?}");
+            let is_ending = matches!(connection.life, Life::Doomed(_) | Life::Gone);
+            let endings = self.ending.iter().filter(|&&i| i == id).count();
+            assert_eq!(endings, usize::from(is_ending), "{connection:?}");
+            assert_eq!(self.deadlines.get(slot as u32), connection.deadline(&self.limits), "{connection:?}");
+            if let Some(s) = connection.subscription {
+                let feed = self.feeds.feed(s.feed);
+                let list = if s.is_leaving { &feed.leaving } else { &feed.subscribers };
+                assert_eq!(list[s.position as usize], slot as u32, "{connection:?}");
+                assert!(!s.is_leaving || !connection.reader.is_waited_for);
+            }
+        }
+        assert_eq!(self.memory, memory, "memory of connections");
+        assert_eq!(self.paused, paused, "paused connections");
+        let mut waited_for = std::collections::BTreeMap::new();
+        for (_, feed) in self.feeds.iter() {
+            let readers: Vec<_> = feed.readers().map(|slot| &self.connections[slot as usize]).collect();
+            assert!(!readers.is_empty(), "a feed that nobody reads");
+            let lagging = |c: &&&Connection| c.outbound.lag(&feed.log) > 0;
+            if !feed.is_dirty {
+                assert_eq!(feed.behind as usize, readers.iter().filter(lagging).count(), "{feed:?}");
+            }
+            let oldest = readers.iter().filter(lagging).map(|c| c.outbound.cursor()).min();
+            assert!(
+                feed.wants_trim || oldest.is_some() || feed.is_dirty || feed.log.memory() == 0,
+                "{feed:?}"
+            );
+            if let Some(channel) = feed.channel {
+                let count = readers.iter().filter(|c| c.reader.is_waited_for).count();
+                *waited_for.entry(channel).or_insert(0) += count;
+            }
+        }
+        for (channel, count) in waited_for {
+            assert_eq!(
+                self.feeds.throttle(channel).waited_for as usize,
+                count,
+                "readers that are waited for"
+            );
+        }
+        assert_eq!(self.feeds.memory(), self.feeds.iter().map(|(_, feed)| feed.log.memory()).sum::<usize>());
     }
 }
 

@@ -37,6 +37,8 @@ const TURN_TIME_MAX: Duration = Duration::from_millis(10);
 const STOP_LINGER_TIME_MAX: Duration = Duration::from_millis(200);
 /// How many peers one turn gives up at most to get below `max_buffered_bytes`.
 const VICTIMS_PER_TURN_MAX: usize = 64;
+/// What may still be held for one of them, so that it hears why, in bytes.
+const VICTIM_BYTES_MAX: usize = 1024;
 /// What is read at most of a peer whose unheard input is dropped, to count it, in bytes.
 const UNHEARD_BYTES_MAX: usize = 256 * 1024;
 /// A wait that ends this much later than asked for was not a wait: the process was stopped.
@@ -65,9 +67,10 @@ pub struct Reactor<P: Platform, H> {
 
 impl<P: Platform, H: Handler> Reactor<P, H> {
     /// A loop without connections.
-    pub fn new(mut platform: P, handler: H, limits: impl Into<Rc<Limits>>) -> Self {
+    pub fn new(mut platform: P, mut handler: H, limits: impl Into<Rc<Limits>>) -> Self {
         let mut net = Net::new(limits.into());
         net.now = platform.now();
+        handler.started(&mut net);
         Self {
             platform,
             handler,
@@ -473,6 +476,10 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let now = self.net.now.monotonic;
         let connection = &mut self.net.connections[slot as usize];
         let (id, life) = (connection.id, connection.life);
+        if life != Life::Open && lag == 0 {
+            self.net.leave_feed_at_end(id);
+        }
+        let connection = &mut self.net.connections[slot as usize];
         let has_more = lag > 0 || connection.outbound.inserted() > 0;
         self.set_writing(
             slot,
@@ -560,6 +567,10 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             let Some((_, id)) = live.map(|(_, c)| (self.net.held_for(c), c.id)).max() else { return };
             self.net.doom(id, Loss::Slow);
             self.net.release(id);
+            if self.net.get(id).is_some_and(|c| c.memory() > VICTIM_BYTES_MAX) {
+                // It is in the middle of a long frame, which will not be finished.
+                self.net.break_output(id);
+            }
             self.trim_feeds();
         }
     }
@@ -582,8 +593,8 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     fn tell_lost(&mut self, id: ConnectionId, loss: Loss) {
         let last_words = self.handler.lost(&mut self.net, id, loss);
         match loss {
-            Loss::Slow => self.net.close_behind(id, &last_words),
-            Loss::Broken => self.forget(id),
+            Loss::Slow if self.net.is_writable(id) => self.net.close_behind(id, &last_words),
+            Loss::Slow | Loss::Broken => self.forget(id),
         }
     }
 

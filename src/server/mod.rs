@@ -370,6 +370,10 @@ impl Server {
 }
 
 impl Handler for Server {
+    fn started(&mut self, net: &mut Net) {
+        self.carry_out(net);
+    }
+
     fn opened(&mut self, net: &mut Net, id: ConnectionId, peer: Peer) {
         let is_exempt = peer.ip.is_none_or(|ip| net.limits().is_exempt(ip));
         let session = Session::new(id, peer, is_exempt, net.now().monotonic);
