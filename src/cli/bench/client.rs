@@ -55,6 +55,8 @@ pub(super) struct Client {
     /// To be sent; empty when all is sent.
     pub(super) out: Vec<u8>,
     out_done: usize,
+    /// The length of its last message on the wire, in bytes; all of them are as long.
+    pub(super) message_bytes: usize,
 }
 
 impl Client {
@@ -166,8 +168,7 @@ impl Client {
 
     /// Closes the connection.
     pub(super) fn close(&mut self) {
-        let entry = Entry { steps_done: 0, ..std::mem::take(&mut self.entry) };
-        *self = Self::new(entry, self.sender, self.is_slow);
+        *self = Self::new(std::mem::take(&mut self.entry), self.sender, self.is_slow);
     }
 }
 

@@ -351,56 +351,33 @@ mod tests {
         assert_eq!(ledger.faults(), Faults::default());
     }
 
+    /// What is sent, what each of the two members gets, and what is then said of it.
     #[test]
-    fn a_message_that_never_comes_is_lost() {
-        let mut ledger = room_of_two();
-        send(&mut ledger, 4);
-        deliver(&mut ledger, 0, &[0, 1, 2, 3]);
-        deliver(&mut ledger, 1, &[0, 3]);
-        let lost = Faults { lost: 2, ..Faults::default() };
-        assert_eq!(ledger.faults(), lost);
-        assert_eq!(ledger.in_flight(), 0, "a lost message does not hold up the window");
-    }
-
-    #[test]
-    fn a_lost_last_message_is_lost_too() {
-        let mut ledger = room_of_two();
-        send(&mut ledger, 2);
-        deliver(&mut ledger, 0, &[0, 1]);
-        deliver(&mut ledger, 1, &[0]);
-        assert_eq!(ledger.faults().lost, 1);
-        assert_eq!(ledger.in_flight(), 1);
-    }
-
-    #[test]
-    fn a_message_that_comes_twice_is_doubled() {
-        let mut ledger = room_of_two();
-        send(&mut ledger, 2);
-        deliver(&mut ledger, 0, &[0, 0, 1, 1, 0]);
-        deliver(&mut ledger, 1, &[0, 1]);
-        let doubled = Faults { doubled: 3, ..Faults::default() };
-        assert_eq!(ledger.faults(), doubled);
-        assert_eq!(ledger.deliveries(), 4);
-    }
-
-    #[test]
-    fn a_late_message_is_reordered_and_not_lost() {
-        let mut ledger = room_of_two();
-        send(&mut ledger, 5);
-        deliver(&mut ledger, 0, &[0, 4, 2, 1, 3]);
-        deliver(&mut ledger, 1, &[0, 1, 2, 3, 4]);
-        let reordered = Faults { reordered: 3, ..Faults::default() };
-        assert_eq!(ledger.faults(), reordered);
-        assert_eq!(ledger.in_flight(), 0);
-        assert_eq!(ledger.deliveries(), 10);
-    }
-
-    #[test]
-    fn a_late_message_that_comes_twice_is_doubled() {
-        let mut ledger = room_of_two();
-        send(&mut ledger, 3);
-        deliver(&mut ledger, 0, &[0, 2, 1, 1]);
-        assert_eq!((ledger.faults().reordered, ledger.faults().doubled), (1, 1));
+    fn every_fault_is_counted_once_and_as_what_it_is() {
+        let none = Faults::default();
+        for (what, sent, first, second, faults, deliveries, in_flight) in [
+            // A lost message does not hold up the window once a later one has come.
+            ("a message never comes", 4, &[0, 1, 2, 3][..], &[0, 3][..], Faults { lost: 2, ..none }, 6, 0),
+            ("the last one never comes", 2, &[0, 1], &[0], Faults { lost: 1, ..none }, 3, 1),
+            ("messages come twice", 2, &[0, 0, 1, 1, 0], &[0, 1], Faults { doubled: 3, ..none }, 4, 0),
+            ("late", 5, &[0, 4, 2, 1, 3], &[0, 1, 2, 3, 4], Faults { reordered: 3, ..none }, 10, 0),
+            (
+                "late and twice",
+                3,
+                &[0, 2, 1, 1],
+                &[0, 1, 2],
+                Faults { reordered: 1, doubled: 1, ..none },
+                6,
+                0,
+            ),
+        ] {
+            let mut ledger = room_of_two();
+            send(&mut ledger, sent);
+            deliver(&mut ledger, 0, first);
+            deliver(&mut ledger, 1, second);
+            let counted = (ledger.faults(), ledger.deliveries(), ledger.in_flight());
+            assert_eq!(counted, (faults, deliveries, in_flight), "{what}");
+        }
     }
 
     #[test]

@@ -125,8 +125,7 @@ pub(crate) struct Args {
 }
 
 /// When messages are sent.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Load {
     /// So many per second, evenly, whatever the server does.
     RatePerSecond(f64),

@@ -1,7 +1,7 @@
 //! The loop around the session: waits for whatever comes first, feeds it in, does what comes out.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::address::Address;
@@ -46,7 +46,8 @@ pub(super) type Outcome = Result<bool, String>;
 pub(super) struct EventLoop {
     session: Session,
     address: Address,
-    inbox: Sender<Wakeup>,
+    /// Where whatever wakes the loop is put.
+    pub(super) inbox: Sender<Wakeup>,
     connection: Option<Connection>,
     /// The number of the connection that is listened to.
     number: u64,
@@ -55,9 +56,10 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    /// `inbox` is the other end of what [`run`](Self::run) reads.
-    pub(super) fn new(session: Session, address: Address, inbox: Sender<Wakeup>) -> EventLoop {
-        EventLoop { session, address, inbox, connection: None, number: 0, prompt: None }
+    /// The loop, and the end of its inbox that [`run`](Self::run) reads.
+    pub(super) fn new(session: Session, address: Address) -> (EventLoop, Receiver<Wakeup>) {
+        let (inbox, wakeups) = mpsc::channel();
+        (EventLoop { session, address, inbox, connection: None, number: 0, prompt: None }, wakeups)
     }
 
     /// Runs the session to its end.

@@ -53,10 +53,6 @@ impl Entry {
         matches!(self.request, Request::Nick { .. } | Request::Join { .. })
     }
 
-    fn is_private(&self) -> bool {
-        matches!(self.request, Request::Private { .. })
-    }
-
     /// True if `said` is what a room hears of this request. The server may trim a body.
     fn says(&self, said: &Request) -> bool {
         match (&self.request, said) {
@@ -157,7 +153,8 @@ impl Outbox {
                 verdict.arrived.extend(doubtful.drain(..=index));
             }
         }
-        let decidable = |entry: &Entry| !entry.is_private() && (complete || !entry.is_message());
+        let is_private = |entry: &Entry| matches!(entry.request, Request::Private { .. });
+        let decidable = |entry: &Entry| !is_private(entry) && (complete || !entry.is_message());
         let (again, unknown): (Vec<_>, Vec<_>) = doubtful.into_iter().partition(decidable);
         verdict.unknown = unknown;
         for entry in again.into_iter().rev() {

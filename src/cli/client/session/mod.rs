@@ -22,7 +22,7 @@ mod phrases;
 mod tests;
 mod typing;
 
-use phrases::{as_typed, lines, mentions};
+use phrases::{as_typed, counted, mentions};
 
 /// How long a server may take to answer the `hello`.
 pub(super) const GREETING_WAIT: Duration = Duration::from_secs(10);
@@ -358,7 +358,7 @@ impl Session {
             let (address, seconds) = (&self.address, FILTER_PATIENCE.as_secs());
             let waited_for = match self.outbox.len() {
                 0 => "anything".to_owned(),
-                count => lines(count),
+                count => counted(count, "line"),
             };
             self.leave(Err(format!("{address} has not confirmed {waited_for} within {seconds} s")));
         }
@@ -423,7 +423,7 @@ impl Session {
     fn leave_with_status(&mut self) {
         if !self.outbox.is_empty() {
             self.failed = true;
-            let count = lines(self.outbox.len());
+            let count = counted(self.outbox.len(), "line");
             self.trouble(format!("{count} not confirmed"));
         }
         // What a person mistyped was said and is no failure of the program.
