@@ -94,7 +94,10 @@ impl Dialect {
         let text = match self {
             Self::Text => format!("{name}\n"),
             Self::Json => hello(entry),
-            Self::WsText => websocket::request(host, &format!("/ws?name={name}{}", room_query(entry)), None),
+            Self::WsText if entry.has_to_move => {
+                websocket::request(host, &format!("/ws?name={name}&room=bench{room}"), None)
+            }
+            Self::WsText => websocket::request(host, &format!("/ws?name={name}"), None),
             Self::WsJson => websocket::request(host, "/ws", Some("roomd.json")),
             Self::Irc => format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n"),
             Self::Redis if entry.listens => {
@@ -189,13 +192,6 @@ const NATS_CONNECT: &str =
 fn hello(entry: &Entry) -> String {
     let room = entry.has_to_move.then(|| format!("bench{}", entry.room));
     RequestDocument::Hello { name: entry.name.clone(), room }.to_line(None)
-}
-
-fn room_query(entry: &Entry) -> String {
-    match entry.has_to_move {
-        true => format!("&room=bench{}", entry.room),
-        false => String::new(),
-    }
 }
 
 /// The channel of `room` as a Redis bulk string.

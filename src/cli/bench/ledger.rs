@@ -87,9 +87,12 @@ pub(super) struct Ledger {
     /// Missing messages as ranges: (place in `next`, first) to last.
     gaps: BTreeMap<(usize, u32), u32>,
     faults: Faults,
-    sent: u64,
-    deliveries: u64,
-    in_flight: u64,
+    /// How many messages were sent.
+    pub(super) sent: u64,
+    /// How many deliveries arrived, each counted once.
+    pub(super) deliveries: u64,
+    /// How many messages not every member is past yet.
+    pub(super) in_flight: u64,
 }
 
 impl Ledger {
@@ -202,21 +205,6 @@ impl Ledger {
     pub(super) fn churn(&mut self, member: usize) {
         self.stop_waiting(member);
         self.restart(member);
-    }
-
-    /// How many messages not every member is past yet.
-    pub(super) fn in_flight(&self) -> u64 {
-        self.in_flight
-    }
-
-    /// How many deliveries arrived, each counted once.
-    pub(super) fn deliveries(&self) -> u64 {
-        self.deliveries
-    }
-
-    /// How many messages were sent.
-    pub(super) fn messages_sent(&self) -> u64 {
-        self.sent
     }
 
     /// The faults if nothing more arrives.
@@ -340,14 +328,14 @@ mod tests {
     fn everything_in_order_is_no_fault_and_lands() {
         let mut ledger = room_of_two();
         send(&mut ledger, 3);
-        assert_eq!(ledger.in_flight(), 3);
+        assert_eq!(ledger.in_flight, 3);
         deliver(&mut ledger, 0, &[0, 1, 2]);
-        assert_eq!(ledger.in_flight(), 3);
+        assert_eq!(ledger.in_flight, 3);
         deliver(&mut ledger, 1, &[0, 1]);
-        assert_eq!(ledger.in_flight(), 1);
+        assert_eq!(ledger.in_flight, 1);
         deliver(&mut ledger, 1, &[2]);
-        assert_eq!(ledger.in_flight(), 0);
-        assert_eq!(ledger.deliveries(), 6);
+        assert_eq!(ledger.in_flight, 0);
+        assert_eq!(ledger.deliveries, 6);
         assert_eq!(ledger.faults(), Faults::default());
     }
 
@@ -375,7 +363,7 @@ mod tests {
             send(&mut ledger, sent);
             deliver(&mut ledger, 0, first);
             deliver(&mut ledger, 1, second);
-            let counted = (ledger.faults(), ledger.deliveries(), ledger.in_flight());
+            let counted = (ledger.faults(), ledger.deliveries, ledger.in_flight);
             assert_eq!(counted, (faults, deliveries, in_flight), "{what}");
         }
     }
@@ -392,7 +380,7 @@ mod tests {
         for (member, sender, sequence) in [(0, 1, 0), (0, 0, 0), (0, 0, 1), (1, 1, 0), (2, 0, 0), (2, 0, 1)] {
             assert!(ledger.deliver(member, message(sender, sequence)));
         }
-        assert_eq!(ledger.in_flight(), 0);
+        assert_eq!(ledger.in_flight, 0);
         assert_eq!(ledger.faults(), Faults::default());
     }
 
@@ -401,7 +389,7 @@ mod tests {
         let mut ledger = Ledger::new(1, &[0]);
         ledger.enter(0, Claim::Everything, Some(0));
         ledger.send(0, 0);
-        assert_eq!(ledger.in_flight(), 0, "nobody else is there");
+        assert_eq!(ledger.in_flight, 0, "nobody else is there");
         assert!(!ledger.deliver(0, message(0, 0)));
         assert_eq!(ledger.faults().doubled, 1);
     }
@@ -411,9 +399,9 @@ mod tests {
         let mut ledger = Ledger::new(1, &[0]);
         ledger.enter(0, Claim::Everything, None);
         ledger.send(0, 0);
-        assert_eq!((ledger.in_flight(), ledger.faults().lost), (1, 1));
+        assert_eq!((ledger.in_flight, ledger.faults().lost), (1, 1));
         assert!(ledger.deliver(0, message(0, 0)));
-        assert_eq!((ledger.in_flight(), ledger.faults().lost), (0, 0));
+        assert_eq!((ledger.in_flight, ledger.faults().lost), (0, 0));
     }
 
     #[test]
@@ -441,10 +429,10 @@ mod tests {
         send(&mut ledger, 2);
         deliver(&mut ledger, 0, &[0, 1]);
         ledger.disconnect(1);
-        assert_eq!(ledger.in_flight(), 0);
+        assert_eq!(ledger.in_flight, 0);
         send(&mut ledger, 1);
         deliver(&mut ledger, 0, &[2]);
-        assert_eq!(ledger.in_flight(), 0);
+        assert_eq!(ledger.in_flight, 0);
         assert_eq!(ledger.faults().lost, 3);
     }
 
@@ -473,6 +461,6 @@ mod tests {
         deliver(&mut ledger, 0, &[0]);
         deliver(&mut ledger, 1, &[0]);
         ledger.retract(0, 2);
-        assert_eq!((ledger.in_flight(), ledger.faults().lost, ledger.messages_sent()), (0, 0, 1));
+        assert_eq!((ledger.in_flight, ledger.faults().lost, ledger.sent), (0, 0, 1));
     }
 }

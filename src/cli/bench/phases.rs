@@ -134,7 +134,7 @@ fn drain(driver: &mut Driver, pace: &mut Pace) -> Result<u64, String> {
         }
         let unsent = pace.unsent(&driver.plan);
         let is_sending_over = unsent == 0 || took >= OVERTIME;
-        let is_all_here = driver.ledger.in_flight() == 0 && is_sending_over;
+        let is_all_here = driver.ledger.in_flight == 0 && is_sending_over;
         let is_hopeless = is_stalled(driver) && took > DRAIN_STALL;
         if is_all_here || is_hopeless || took > DRAIN_MAX {
             return Ok(unsent);
@@ -242,7 +242,7 @@ impl Pace {
     /// is also what ends it if messages land at once, because nobody else is in the room.
     fn send_by_window(&mut self, driver: &mut Driver, now: Duration, window: u32) -> Duration {
         let mut passed_over = 0;
-        while driver.ledger.in_flight() < u64::from(window) && passed_over < self.sent.len() {
+        while driver.ledger.in_flight < u64::from(window) && passed_over < self.sent.len() {
             let sender = self.next_sender;
             self.next_sender = (sender + 1) % self.sent.len();
             if can_send(driver, sender) {
@@ -294,7 +294,7 @@ fn poll_timeout(wait: Duration) -> Duration {
 }
 
 fn rate_so_far(driver: &Driver) -> String {
-    let deliveries = driver.ledger.deliveries();
+    let deliveries = driver.ledger.deliveries;
     let seconds = driver.delivered_at.duration_since(driver.epoch).as_secs_f64();
     let per_second = deliveries as f64 / seconds.max(1e-6);
     format!("{deliveries} deliveries, {per_second:.0} per second")

@@ -208,7 +208,7 @@ fn run_one(
         .args(&contender.flags)
         .args(extra_flags(contender.dialect, workload))
         .args(["--duration", &humantime::format_duration(args.duration).to_string()])
-        .args(["--pid", &server.pid().to_string(), &server.address.to_string()])
+        .args(["--pid", &server.child.id().to_string(), &server.address.to_string()])
         .output()
         .map_err(|error| format!("cannot start the generator: {error}"))?;
     serde_json::from_slice(&output.stdout).map_err(|_| {

@@ -76,7 +76,12 @@ impl EventLoop {
     /// Shows where things stand, waits, handles what has come.
     fn turn(&mut self, wakeups: &Receiver<Wakeup>, face: &mut impl Face) -> io::Result<Option<Outcome>> {
         face.settle(&self.session, self.prompt.take())?;
-        let Some(first) = self.wait(wakeups) else {
+        // None if the session's deadline comes first; disconnected cannot be, `inbox` is a sender.
+        let first = match self.session.deadline() {
+            None => wakeups.recv().ok(),
+            Some(at) => wakeups.recv_timeout(at.saturating_duration_since(Instant::now())).ok(),
+        };
+        let Some(first) = first else {
             return self.handle(Input::Tick, face);
         };
         for wakeup in std::iter::once(first).chain(wakeups.try_iter().take(BATCH)) {
@@ -94,15 +99,6 @@ impl EventLoop {
             }
         }
         Ok(None)
-    }
-
-    /// The next message; `None` if the session's deadline comes first.
-    fn wait(&self, wakeups: &Receiver<Wakeup>) -> Option<Wakeup> {
-        // Disconnected cannot be: `self.inbox` is a sender.
-        match self.session.deadline() {
-            None => wakeups.recv().ok(),
-            Some(at) => wakeups.recv_timeout(at.saturating_duration_since(Instant::now())).ok(),
-        }
     }
 
     fn handle(&mut self, input: Input, face: &mut impl Face) -> io::Result<Option<Outcome>> {

@@ -88,7 +88,7 @@ impl Face for Filter {
 
     fn settle(&mut self, session: &Session, _: Option<Prompt>) -> io::Result<()> {
         // Empty lines and local commands are answered by not being in the outbox.
-        let on_their_way = self.given.saturating_sub(session.typed_lines());
+        let on_their_way = self.given.saturating_sub(session.typed_lines);
         let free = READ_AHEAD.saturating_sub(session.unanswered() + on_their_way);
         for _ in 0..free {
             self.given += 1;

@@ -151,8 +151,8 @@ impl Face for Terminal {
 
     fn settle(&mut self, session: &Session, prompt: Option<Prompt>) -> io::Result<()> {
         let mut shared = lock(&self.shared);
-        if shared.names != *session.names() {
-            shared.names.clone_from(session.names());
+        if shared.names != session.names {
+            shared.names.clone_from(&session.names);
         }
         let changed = shared.connected != session.is_here();
         shared.connected = session.is_here();

@@ -164,7 +164,8 @@ pub(super) struct Session {
     phase: Phase,
     /// True once the server has let us in.
     welcomed: bool,
-    names: BTreeSet<String>,
+    /// Who is in the room, as far as known.
+    pub(super) names: BTreeSet<String>,
     seen: Seen,
     outbox: Outbox,
     backoff: Backoff,
@@ -185,7 +186,8 @@ pub(super) struct Session {
     ending_by: Option<Instant>,
     /// Something was refused or may be lost.
     failed: bool,
-    typed_lines: usize,
+    /// How many lines were typed so far.
+    pub(super) typed_lines: usize,
     outputs: VecDeque<Output>,
 }
 
@@ -250,11 +252,6 @@ impl Session {
         [phase, patience, self.ending_by].into_iter().flatten().min()
     }
 
-    /// Who is in the room, as far as known.
-    pub(super) fn names(&self) -> &BTreeSet<String> {
-        &self.names
-    }
-
     /// What was typed and is not confirmed, oldest first, as it was typed.
     pub(super) fn unconfirmed(&self) -> impl Iterator<Item = String> {
         let entries = self.outbox.iter().filter(|entry| !entry.heard);
@@ -264,11 +261,6 @@ impl Session {
     /// True while what is typed is sent at once.
     pub(super) fn is_here(&self) -> bool {
         matches!(self.phase, Phase::Here | Phase::CatchingUp(_) | Phase::Leaving(_) | Phase::Left)
-    }
-
-    /// How many lines were typed so far.
-    pub(super) fn typed_lines(&self) -> usize {
-        self.typed_lines
     }
 
     /// How many requests are unanswered; a filter reads no further while they are many.
