@@ -42,8 +42,6 @@ pub(super) struct Client {
     stream: Option<TcpStream>,
     pub(super) state: State,
     pub(super) entry: Entry,
-    /// The sender it is.
-    pub(super) sender: Option<usize>,
     /// It stops reading when the load begins.
     pub(super) is_slow: bool,
     /// The peer has closed: read until the end, a short read does not mean drained.
@@ -61,8 +59,8 @@ pub(super) struct Client {
 
 impl Client {
     /// A connection that is not begun yet.
-    pub(super) fn new(entry: Entry, sender: Option<usize>, is_slow: bool) -> Self {
-        Self { entry, sender, is_slow, ..Self::default() }
+    pub(super) fn new(entry: Entry, is_slow: bool) -> Self {
+        Self { entry, is_slow, ..Self::default() }
     }
 
     /// Begins to connect, from the address `source` if one is given.
@@ -168,7 +166,7 @@ impl Client {
 
     /// Closes the connection.
     pub(super) fn close(&mut self) {
-        *self = Self::new(std::mem::take(&mut self.entry), self.sender, self.is_slow);
+        *self = Self::new(std::mem::take(&mut self.entry), self.is_slow);
     }
 }
 

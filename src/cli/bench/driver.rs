@@ -85,7 +85,7 @@ impl Driver {
             let claim = if listens && !is_slow { Claim::Everything } else { Claim::Nothing };
             ledger.enter(room, claim, sender.filter(|_| !dialect.own_comes_back()));
             let entry = Entry { room, listens, has_to_move: rooms > 1, ..Entry::default() };
-            clients.push(Client::new(entry, sender, is_slow));
+            clients.push(Client::new(entry, is_slow));
         };
         for (member, &is_slow) in slow.iter().enumerate() {
             enter(plan.room_of(member), None, true, is_slow);
@@ -230,7 +230,7 @@ impl Driver {
     /// What client `index` has not handed to its socket will not be sent any more.
     pub(super) fn retract_unsent(&mut self, index: usize) {
         let client = &self.clients[index];
-        if let Some(sender) = client.sender {
+        if let Some(sender) = index.checked_sub(self.plan.args.members) {
             let unsent = client.unsent_bytes().div_ceil(client.message_bytes.max(1));
             self.ledger.retract(sender, unsent as u32);
         }
@@ -358,12 +358,10 @@ impl Driver {
             Notice::Refused => {
                 let line = &line[..line.len().min(FAREWELL_BYTES_MAX)];
                 let said = String::from_utf8_lossy(line).replace(&client.entry.name, "NAME");
-                if client.state == State::Joined {
-                    count(&mut self.refusals, &said);
-                }
-                client.farewell = Some(said.into());
-                if client.state != State::Joined {
-                    self.lose(index, "refused to let it in");
+                client.farewell = Some(said.as_str().into());
+                match client.state {
+                    State::Joined => count(&mut self.refusals, &said),
+                    _ => self.lose(index, "refused to let it in"),
                 }
             }
         }

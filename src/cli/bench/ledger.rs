@@ -265,11 +265,10 @@ impl Ledger {
 
     /// No message, in flight or later, waits for `member`.
     fn stop_waiting(&mut self, member: usize) {
-        let Member { room, row, .. } = &self.members[member];
-        if !self.members[member].awaited {
+        let Member { room, ref row, awaited: true, .. } = self.members[member] else {
             return;
-        }
-        let (room, row) = (*room, row.clone());
+        };
+        let row = row.clone();
         for column in 0..row.len() {
             let sender = self.rooms[room].senders[column];
             let next = self.next[row.start + column];
@@ -284,11 +283,8 @@ impl Ledger {
     /// `member` claims a span from the next message it sees. What it missed so far is lost for good.
     fn restart(&mut self, member: usize) {
         let row = self.members[member].row.clone();
-        let holes: Vec<_> =
-            self.gaps.range((row.start, 0)..(row.end, 0)).map(|(&key, &last)| (key, last)).collect();
-        for (key, last) in holes {
-            self.gaps.remove(&key);
-            self.faults.lost += u64::from(last - key.1) + 1;
+        for ((_, first), last) in self.gaps.extract_if((row.start, 0)..(row.end, 0), |_, _| true) {
+            self.faults.lost += u64::from(last - first) + 1;
         }
         self.next[row].fill(ANY);
         self.members[member].claim = Claim::Span;

@@ -321,11 +321,9 @@ fn machine(is_pinned: bool) -> String {
         .map_or("unknown processor", |(_, model)| model);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let pinning = match is_pinned {
-        true => "server and generator on a processor each",
-        false => "server and generator not pinned, so that they may be in each other's way",
-    };
-    format!("{model}, {processors} processors, Linux {}; {pinning}.", kernel.trim_end())
+    let pinning =
+        if is_pinned { "on a processor each" } else { "not pinned, so that they may be in each other's way" };
+    format!("{model}, {processors} processors, Linux {}; server and generator {pinning}.", kernel.trim_end())
 }
 
 #[cfg(test)]

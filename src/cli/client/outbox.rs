@@ -181,13 +181,10 @@ impl Outbox {
 
     /// What we were heard saying has arrived, and with it what was sent before; returns the latter.
     fn forget_heard(&mut self) -> Vec<Entry> {
-        if let Some(last) = (0..self.sent).rfind(|&index| self.entries[index].heard) {
-            self.sent -= last + 1;
-            let mut arrived: Vec<Entry> = self.entries.drain(..=last).collect();
-            arrived.retain(|entry| !entry.heard);
-            return arrived;
-        }
-        Vec::new()
+        let last = (0..self.sent).rfind(|&index| self.entries[index].heard);
+        let arrived = last.map_or(0, |last| last + 1);
+        self.sent -= arrived;
+        self.entries.drain(..arrived).filter(|entry| !entry.heard).collect()
     }
 
     fn send_all_again(&mut self) {

@@ -78,14 +78,8 @@ impl Session {
         let room = self.room.as_deref().unwrap_or_default();
         let away = now.saturating_duration_since(lost.at).as_secs_f64();
         let anew = if anew { ", the room began anew" } else { "" };
-        let missed = match missed {
-            0 => "nothing".to_owned(),
-            missed => counted(missed, "message"),
-        };
-        let kept = match gone {
-            0 => String::new(),
-            gone => format!(" ({gone} more are no longer kept)"),
-        };
+        let missed = if missed == 0 { "nothing".into() } else { counted(missed, "message") };
+        let kept = if gone == 0 { String::new() } else { format!(" ({gone} more are no longer kept)") };
         format!("back as {name} in #{room} after {away:.1} s{anew}, missed {missed}{kept}")
     }
 

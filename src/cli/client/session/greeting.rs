@@ -28,12 +28,10 @@ impl Session {
             return;
         }
         let address = &self.address;
+        let start: String = line.chars().take(60).collect();
         let sentence = match line.strip_prefix("! ") {
             Some(refusal) => format!("{address} does not let you in: {refusal}"),
-            None => {
-                let start: String = line.chars().take(60).collect();
-                format!("{address} is not a roomd: it answered “{start}”")
-            }
+            None => format!("{address} is not a roomd: it answered “{start}”"),
         };
         if self.welcomed {
             self.output(Output::Disconnect);

@@ -291,14 +291,12 @@ impl Session {
     }
 
     fn connected(&mut self, now: Instant) {
-        let (Some(name), Phase::Connecting) = (self.name.clone(), &self.phase) else {
-            return;
-        };
-        self.heard_at = now;
-        self.pinged = false;
-        self.phase = Phase::Greeting(now + GREETING_WAIT);
-        let room = self.room.clone();
-        self.send(&Request::Hello { name, room }, OWN_REF);
+        if let (Some(name), Phase::Connecting) = (self.name.clone(), &self.phase) {
+            self.heard_at = now;
+            self.pinged = false;
+            self.phase = Phase::Greeting(now + GREETING_WAIT);
+            self.send(&Request::Hello { name, room: self.room.clone() }, OWN_REF);
+        }
     }
 
     fn lost(&mut self, now: Instant, why: &str) {
@@ -348,10 +346,8 @@ impl Session {
         }
         if self.patience_ends().is_some_and(|at| at <= now) {
             let (address, seconds) = (&self.address, FILTER_PATIENCE.as_secs());
-            let waited_for = match self.outbox.len() {
-                0 => "anything".to_owned(),
-                count => counted(count, "line"),
-            };
+            let count = self.outbox.len();
+            let waited_for = if count == 0 { "anything".into() } else { counted(count, "line") };
             self.leave(Err(format!("{address} has not confirmed {waited_for} within {seconds} s")));
         }
         if self.ending_by.is_some_and(|at| at <= now) {
@@ -391,10 +387,9 @@ impl Session {
     }
 
     fn send_waiting(&mut self, now: Instant) {
-        if !matches!(self.phase, Phase::Here) {
-            return;
-        }
-        while let Some(entry) = self.outbox.send_next(now) {
+        while matches!(self.phase, Phase::Here)
+            && let Some(entry) = self.outbox.send_next(now)
+        {
             let line = entry.request.to_line(Some(&entry.reference));
             self.outputs.push_back(Output::Send(line));
         }
@@ -419,11 +414,8 @@ impl Session {
             self.trouble(format!("{count} not confirmed"));
         }
         // What a person mistyped was said and is no failure of the program.
-        let fine = match self.mode {
-            Mode::Person => self.outbox.is_empty(),
-            Mode::Sender | Mode::Receiver => !self.failed,
-        };
-        self.leave(Ok(fine));
+        let failed = if self.mode == Mode::Person { !self.outbox.is_empty() } else { self.failed };
+        self.leave(Ok(!failed));
     }
 
     fn leave(&mut self, outcome: Result<bool, String>) {
