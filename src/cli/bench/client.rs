@@ -42,8 +42,6 @@ pub(super) struct Client {
     stream: Option<TcpStream>,
     pub(super) state: State,
     pub(super) entry: Entry,
-    /// The sender it is.
-    pub(super) sender: Option<usize>,
     /// It stops reading when the load begins.
     pub(super) is_slow: bool,
     /// The peer has closed: read until the end, a short read does not mean drained.
@@ -55,12 +53,14 @@ pub(super) struct Client {
     /// To be sent; empty when all is sent.
     pub(super) out: Vec<u8>,
     out_done: usize,
+    /// The length of its last message on the wire, in bytes; all of them are as long.
+    pub(super) message_bytes: usize,
 }
 
 impl Client {
     /// A connection that is not begun yet.
-    pub(super) fn new(entry: Entry, sender: Option<usize>, is_slow: bool) -> Self {
-        Self { entry, sender, is_slow, ..Self::default() }
+    pub(super) fn new(entry: Entry, is_slow: bool) -> Self {
+        Self { entry, is_slow, ..Self::default() }
     }
 
     /// Begins to connect, from the address `source` if one is given.
@@ -166,8 +166,7 @@ impl Client {
 
     /// Closes the connection.
     pub(super) fn close(&mut self) {
-        let entry = Entry { steps_done: 0, ..std::mem::take(&mut self.entry) };
-        *self = Self::new(entry, self.sender, self.is_slow);
+        *self = Self::new(std::mem::take(&mut self.entry), self.is_slow);
     }
 }
 

@@ -121,17 +121,12 @@ impl Against {
 /// A server that runs until this is dropped.
 #[derive(Debug)]
 pub(super) struct Running {
-    child: Child,
+    pub(super) child: Child,
     /// Where it listens.
     pub(super) address: SocketAddr,
 }
 
 impl Running {
-    /// The number of its process.
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What it writes to standard error; read to the end, so that it never waits for a reader.
     fn error_lines(&mut self) -> mpsc::Receiver<String> {
         let (sender, receiver) = mpsc::channel();

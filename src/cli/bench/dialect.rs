@@ -37,17 +37,15 @@ pub(super) enum Dialect {
 /// What a line or frame that is no message of the run means to the client that got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// Nothing to do.
+    /// Nothing more to do; the answer, if any, is in the output.
     Idle,
-    /// A step of the entry is done; the answer to it, if any, is in the output.
-    Step,
     /// The client is in its room.
     Joined,
     /// The server refused something or says good-bye: the line tells what.
     Refused,
 }
 
-/// Who a client is and how far its entry is.
+/// Who a client is and where it wants to be.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
     /// 9 characters, the longest nick every IRC server takes.
@@ -58,8 +56,6 @@ pub(super) struct Entry {
     pub(super) has_to_move: bool,
     /// It subscribes (always, where members and senders are the same kind of client).
     pub(super) listens: bool,
-    /// How many steps of the entry are done.
-    pub(super) steps_done: u8,
 }
 
 impl fmt::Display for Dialect {
@@ -98,7 +94,10 @@ impl Dialect {
         let text = match self {
             Self::Text => format!("{name}\n"),
             Self::Json => hello(entry),
-            Self::WsText => websocket::request(host, &format!("/ws?name={name}{}", room_query(entry)), None),
+            Self::WsText if entry.has_to_move => {
+                websocket::request(host, &format!("/ws?name={name}&room=bench{room}"), None)
+            }
+            Self::WsText => websocket::request(host, &format!("/ws?name={name}"), None),
             Self::WsJson => websocket::request(host, "/ws", Some("roomd.json")),
             Self::Irc => format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n"),
             Self::Redis if entry.listens => {
@@ -157,8 +156,8 @@ impl Dialect {
     }
 
     /// What `line`, which is no message of the run, means; an answer to it is appended to `out`.
-    pub(super) fn notice(self, line: &[u8], entry: &mut Entry, out: &mut Vec<u8>) -> Notice {
-        let notice = match self {
+    pub(super) fn notice(self, line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
+        match self {
             Self::Text => text_notice(line, entry, out),
             // It named its room in the request, and the upgrade let it in.
             Self::WsText if line.first() == Some(&b'!') => Notice::Refused,
@@ -183,9 +182,7 @@ impl Dialect {
                 _ => Notice::Idle,
             },
             Self::Floor => Notice::Joined,
-        };
-        entry.steps_done += u8::from(notice == Notice::Step && entry.steps_done < u8::MAX);
-        notice
+        }
     }
 }
 
@@ -195,13 +192,6 @@ const NATS_CONNECT: &str =
 fn hello(entry: &Entry) -> String {
     let room = entry.has_to_move.then(|| format!("bench{}", entry.room));
     RequestDocument::Hello { name: entry.name.clone(), room }.to_line(None)
-}
-
-fn room_query(entry: &Entry) -> String {
-    match entry.has_to_move {
-        true => format!("&room=bench{}", entry.room),
-        false => String::new(),
-    }
 }
 
 /// The channel of `room` as a Redis bulk string.
@@ -216,16 +206,12 @@ fn answer(out: &mut Vec<u8>, text: &str) -> Notice {
 }
 
 fn text_notice(line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
-    if line.starts_with(b"* welcome ") {
-        if entry.has_to_move && entry.steps_done == 0 {
-            answer(out, &format!("/join bench{}\n", entry.room));
-            return Notice::Step;
-        }
-        return Notice::Joined;
-    }
     match line.first() {
         Some(b'!') => Notice::Refused,
-        _ => Notice::Idle,
+        // The first welcome is to the lobby.
+        _ if !line.starts_with(b"* welcome ") => Notice::Idle,
+        _ if !entry.has_to_move || memchr::memmem::find(line, b" - #bench").is_some() => Notice::Joined,
+        _ => answer(out, &format!("/join bench{}\n", entry.room)),
     }
 }
 
@@ -245,10 +231,7 @@ fn irc_notice(line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
     }
     let mut words = line.split(|&byte| byte == b' ');
     match words.nth(1).unwrap_or_default() {
-        b"001" => {
-            answer(out, &format!("JOIN #bench{}\r\n", entry.room));
-            Notice::Step
-        }
+        b"001" => answer(out, &format!("JOIN #bench{}\r\n", entry.room)),
         b"366" => Notice::Joined,
         // Cannot send, bad nick, nick in use, banned, channel full or forbidden.
         b"404" | b"432" | b"433" | b"465" | b"471" | b"473" | b"474" | b"475" => Notice::Refused,
@@ -261,13 +244,13 @@ mod tests {
     use super::*;
 
     fn entry(has_to_move: bool) -> Entry {
-        Entry { name: "b12300001".into(), room: 3, has_to_move, listens: true, steps_done: 0 }
+        Entry { name: "b12300001".into(), room: 3, has_to_move, listens: true }
     }
 
     /// Feeds `lines` to a fresh client and returns what they meant and what it answered.
-    fn talk(dialect: Dialect, mut entry: Entry, lines: &[&str]) -> (Vec<Notice>, String) {
+    fn talk(dialect: Dialect, entry: Entry, lines: &[&str]) -> (Vec<Notice>, String) {
         let mut out = Vec::new();
-        let meant = lines.iter().map(|line| dialect.notice(line.as_bytes(), &mut entry, &mut out)).collect();
+        let meant = lines.iter().map(|line| dialect.notice(line.as_bytes(), &entry, &mut out)).collect();
         (meant, String::from_utf8(out).unwrap())
     }
 
@@ -306,7 +289,7 @@ mod tests {
                 "* welcome b12300001 - #bench3, 1 here",
             ],
         );
-        assert_eq!(meant, [Notice::Step, Notice::Idle, Notice::Joined]);
+        assert_eq!(meant, [Notice::Idle, Notice::Idle, Notice::Joined]);
         assert_eq!(said, "/join bench3\n");
     }
 
@@ -341,7 +324,7 @@ mod tests {
             entry(true),
             &[":h 001 b12300001 :Welcome", "PING :abc", ":h 366 b12300001 #bench3 :End"],
         );
-        assert_eq!(irc.0, [Notice::Step, Notice::Idle, Notice::Joined]);
+        assert_eq!(irc.0, [Notice::Idle, Notice::Idle, Notice::Joined]);
         assert_eq!(irc.1, "JOIN #bench3\r\nPONG :abc\r\n");
         let redis = talk(Dialect::Redis, entry(true), &["*3", "$9", "subscribe", "$6", "bench3", ":1"]);
         assert_eq!(redis.0.last(), Some(&Notice::Joined));

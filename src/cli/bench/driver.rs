@@ -17,7 +17,7 @@ use super::client::{Client, ReadOutcome, State};
 use super::dialect::{Entry, Notice};
 use super::ledger::{Claim, Ledger};
 use super::payload::{Found, Message, Payload};
-use super::plan::Plan;
+use super::plan::{Args, Plan};
 use super::process;
 use super::websocket::{self, Frame};
 
@@ -77,23 +77,21 @@ impl Driver {
     /// Enters all clients of `plan`, members first, none of them connected. `slow[m]` says whether
     /// member `m` is one that never reads; `run` distinguishes this run from earlier ones.
     pub(super) fn new(plan: Plan, slow: &[bool], run: u16) -> Result<Self, String> {
-        let sender_rooms: Vec<usize> = (0..plan.senders).map(|k| plan.room_of(k)).collect();
-        let mut ledger = Ledger::new(plan.args.rooms, &sender_rooms);
+        let Args { dialect, rooms, .. } = plan.args;
+        let sender_rooms: Vec<usize> = (0..plan.senders).map(|sender| plan.room_of(sender)).collect();
+        let mut ledger = Ledger::new(rooms, &sender_rooms);
         let mut clients = Vec::with_capacity(plan.connections());
-        let entry =
-            |room, listens| Entry { room, listens, has_to_move: plan.args.rooms > 1, ..Entry::default() };
+        let mut enter = |room, sender: Option<usize>, listens: bool, is_slow: bool| {
+            let claim = if listens && !is_slow { Claim::Everything } else { Claim::Nothing };
+            ledger.enter(room, claim, sender.filter(|_| !dialect.own_comes_back()));
+            let entry = Entry { room, listens, has_to_move: rooms > 1, ..Entry::default() };
+            clients.push(Client::new(entry, is_slow));
+        };
         for (member, &is_slow) in slow.iter().enumerate() {
-            let room = plan.room_of(member);
-            let claim = if is_slow { Claim::Nothing } else { Claim::Everything };
-            ledger.enter(room, claim, None);
-            clients.push(Client::new(entry(room, true), None, is_slow));
+            enter(plan.room_of(member), None, true, is_slow);
         }
         for (sender, &room) in sender_rooms.iter().enumerate() {
-            let listens = plan.args.dialect.senders_listen();
-            let claim = if listens { Claim::Everything } else { Claim::Nothing };
-            let own = (!plan.args.dialect.own_comes_back()).then_some(sender);
-            ledger.enter(room, claim, own);
-            clients.push(Client::new(entry(room, listens), Some(sender), false));
+            enter(room, Some(sender), dialect.senders_listen(), false);
         }
         let now = Instant::now();
         let ports = process::ephemeral_ports().unwrap_or(PORTS_DEFAULT);
@@ -183,7 +181,9 @@ impl Driver {
         let sequence = self.ledger.send(sender, index);
         let body = self.payload.write(Message { sender: sender as u16, sequence, due_us });
         let client = &mut self.clients[index];
+        let unsent_before = client.out.len();
         self.plan.args.dialect.write_message(client.entry.room, body, &mut client.out);
+        client.message_bytes = client.out.len() - unsent_before;
         self.flush(index);
     }
 
@@ -227,19 +227,11 @@ impl Driver {
         ended
     }
 
-    /// The length of a message of `sender` on the wire, in bytes.
-    pub(super) fn wire_length(&self, sender: usize) -> usize {
-        let mut out = Vec::new();
-        let room = self.plan.room_of(sender);
-        let body = vec![b'.'; self.plan.args.size];
-        self.plan.args.dialect.write_message(room, &body, &mut out);
-        out.len()
-    }
-
     /// What client `index` has not handed to its socket will not be sent any more.
     pub(super) fn retract_unsent(&mut self, index: usize) {
-        if let Some(sender) = self.clients[index].sender {
-            let unsent = self.clients[index].unsent_bytes().div_ceil(self.wire_length(sender));
+        let client = &self.clients[index];
+        if let Some(sender) = index.checked_sub(self.plan.args.members) {
+            let unsent = client.unsent_bytes().div_ceil(client.message_bytes.max(1));
             self.ledger.retract(sender, unsent as u32);
         }
     }
@@ -285,10 +277,7 @@ impl Driver {
             let (length, is_more) = match self.clients[index].read(&mut buffer) {
                 ReadOutcome::Bytes(length, is_more) => (length, is_more),
                 ReadOutcome::Drained => break,
-                ReadOutcome::Ended(reason) => {
-                    self.lose(index, &reason);
-                    break;
-                }
+                ReadOutcome::Ended(reason) => break self.lose(index, &reason),
             };
             self.read_at = Instant::now();
             match self.absorb(index, &buffer[..length]) {
@@ -307,9 +296,9 @@ impl Driver {
 
     /// Looks at all complete lines or frames in `bytes` and returns their length together.
     fn absorb(&mut self, index: usize, bytes: &[u8]) -> Result<usize, String> {
+        let now_us = self.read_at.duration_since(self.epoch).as_micros() as u64;
         let mut used = 0;
         if !self.plan.args.dialect.is_websocket() {
-            let now_us = self.read_at.duration_since(self.epoch).as_micros() as u64;
             for end in memchr::memchr_iter(b'\n', bytes) {
                 let line = &bytes[used..end];
                 self.unit(index, line.strip_suffix(b"\r").unwrap_or(line), now_us);
@@ -328,19 +317,11 @@ impl Driver {
                 self.join(index);
             }
         }
-        self.absorb_frames(index, &bytes[used..]).map(|length| used + length)
-    }
-
-    fn absorb_frames(&mut self, index: usize, bytes: &[u8]) -> Result<usize, String> {
-        let now_us = self.read_at.duration_since(self.epoch).as_micros() as u64;
-        let mut used = 0;
         while let Some((frame, length)) = websocket::read_frame(&bytes[used..])? {
             used += length;
             match frame {
                 Frame::Text(text) => self.unit(index, text, now_us),
-                Frame::Ping(payload) => {
-                    websocket::write_pong(payload, &mut self.clients[index].out);
-                }
+                Frame::Ping(payload) => websocket::write_pong(payload, &mut self.clients[index].out),
                 Frame::Close(code, reason) => {
                     let reason = String::from_utf8_lossy(reason);
                     return Err(format!("closed the WebSocket: {code} {reason}"));
@@ -371,18 +352,16 @@ impl Driver {
 
     fn notice(&mut self, index: usize, line: &[u8]) {
         let client = &mut self.clients[index];
-        match self.plan.args.dialect.notice(line, &mut client.entry, &mut client.out) {
-            Notice::Idle | Notice::Step => {}
+        match self.plan.args.dialect.notice(line, &client.entry, &mut client.out) {
+            Notice::Idle => {}
             Notice::Joined => self.join(index),
             Notice::Refused => {
                 let line = &line[..line.len().min(FAREWELL_BYTES_MAX)];
                 let said = String::from_utf8_lossy(line).replace(&client.entry.name, "NAME");
-                if client.state == State::Joined {
-                    count(&mut self.refusals, &said);
-                }
-                client.farewell = Some(said.into());
-                if client.state != State::Joined {
-                    self.lose(index, "refused to let it in");
+                client.farewell = Some(said.as_str().into());
+                match client.state {
+                    State::Joined => count(&mut self.refusals, &said),
+                    _ => self.lose(index, "refused to let it in"),
                 }
             }
         }

@@ -87,9 +87,12 @@ pub(super) struct Ledger {
     /// Missing messages as ranges: (place in `next`, first) to last.
     gaps: BTreeMap<(usize, u32), u32>,
     faults: Faults,
-    sent: u64,
-    deliveries: u64,
-    in_flight: u64,
+    /// How many messages were sent.
+    pub(super) sent: u64,
+    /// How many deliveries arrived, each counted once.
+    pub(super) deliveries: u64,
+    /// How many messages not every member is past yet.
+    pub(super) in_flight: u64,
 }
 
 impl Ledger {
@@ -204,21 +207,6 @@ impl Ledger {
         self.restart(member);
     }
 
-    /// How many messages not every member is past yet.
-    pub(super) fn in_flight(&self) -> u64 {
-        self.in_flight
-    }
-
-    /// How many deliveries arrived, each counted once.
-    pub(super) fn deliveries(&self) -> u64 {
-        self.deliveries
-    }
-
-    /// How many messages were sent.
-    pub(super) fn messages_sent(&self) -> u64 {
-        self.sent
-    }
-
     /// The faults if nothing more arrives.
     pub(super) fn faults(&self) -> Faults {
         let mut faults = self.faults;
@@ -277,11 +265,10 @@ impl Ledger {
 
     /// No message, in flight or later, waits for `member`.
     fn stop_waiting(&mut self, member: usize) {
-        let Member { room, row, .. } = &self.members[member];
-        if !self.members[member].awaited {
+        let Member { room, ref row, awaited: true, .. } = self.members[member] else {
             return;
-        }
-        let (room, row) = (*room, row.clone());
+        };
+        let row = row.clone();
         for column in 0..row.len() {
             let sender = self.rooms[room].senders[column];
             let next = self.next[row.start + column];
@@ -296,11 +283,8 @@ impl Ledger {
     /// `member` claims a span from the next message it sees. What it missed so far is lost for good.
     fn restart(&mut self, member: usize) {
         let row = self.members[member].row.clone();
-        let holes: Vec<_> =
-            self.gaps.range((row.start, 0)..(row.end, 0)).map(|(&key, &last)| (key, last)).collect();
-        for (key, last) in holes {
-            self.gaps.remove(&key);
-            self.faults.lost += u64::from(last - key.1) + 1;
+        for ((_, first), last) in self.gaps.extract_if((row.start, 0)..(row.end, 0), |_, _| true) {
+            self.faults.lost += u64::from(last - first) + 1;
         }
         self.next[row].fill(ANY);
         self.members[member].claim = Claim::Span;
@@ -340,67 +324,44 @@ mod tests {
     fn everything_in_order_is_no_fault_and_lands() {
         let mut ledger = room_of_two();
         send(&mut ledger, 3);
-        assert_eq!(ledger.in_flight(), 3);
+        assert_eq!(ledger.in_flight, 3);
         deliver(&mut ledger, 0, &[0, 1, 2]);
-        assert_eq!(ledger.in_flight(), 3);
+        assert_eq!(ledger.in_flight, 3);
         deliver(&mut ledger, 1, &[0, 1]);
-        assert_eq!(ledger.in_flight(), 1);
+        assert_eq!(ledger.in_flight, 1);
         deliver(&mut ledger, 1, &[2]);
-        assert_eq!(ledger.in_flight(), 0);
-        assert_eq!(ledger.deliveries(), 6);
+        assert_eq!(ledger.in_flight, 0);
+        assert_eq!(ledger.deliveries, 6);
         assert_eq!(ledger.faults(), Faults::default());
     }
 
+    /// What is sent, what each of the two members gets, and what is then said of it.
     #[test]
-    fn a_message_that_never_comes_is_lost() {
-        let mut ledger = room_of_two();
-        send(&mut ledger, 4);
-        deliver(&mut ledger, 0, &[0, 1, 2, 3]);
-        deliver(&mut ledger, 1, &[0, 3]);
-        let lost = Faults { lost: 2, ..Faults::default() };
-        assert_eq!(ledger.faults(), lost);
-        assert_eq!(ledger.in_flight(), 0, "a lost message does not hold up the window");
-    }
-
-    #[test]
-    fn a_lost_last_message_is_lost_too() {
-        let mut ledger = room_of_two();
-        send(&mut ledger, 2);
-        deliver(&mut ledger, 0, &[0, 1]);
-        deliver(&mut ledger, 1, &[0]);
-        assert_eq!(ledger.faults().lost, 1);
-        assert_eq!(ledger.in_flight(), 1);
-    }
-
-    #[test]
-    fn a_message_that_comes_twice_is_doubled() {
-        let mut ledger = room_of_two();
-        send(&mut ledger, 2);
-        deliver(&mut ledger, 0, &[0, 0, 1, 1, 0]);
-        deliver(&mut ledger, 1, &[0, 1]);
-        let doubled = Faults { doubled: 3, ..Faults::default() };
-        assert_eq!(ledger.faults(), doubled);
-        assert_eq!(ledger.deliveries(), 4);
-    }
-
-    #[test]
-    fn a_late_message_is_reordered_and_not_lost() {
-        let mut ledger = room_of_two();
-        send(&mut ledger, 5);
-        deliver(&mut ledger, 0, &[0, 4, 2, 1, 3]);
-        deliver(&mut ledger, 1, &[0, 1, 2, 3, 4]);
-        let reordered = Faults { reordered: 3, ..Faults::default() };
-        assert_eq!(ledger.faults(), reordered);
-        assert_eq!(ledger.in_flight(), 0);
-        assert_eq!(ledger.deliveries(), 10);
-    }
-
-    #[test]
-    fn a_late_message_that_comes_twice_is_doubled() {
-        let mut ledger = room_of_two();
-        send(&mut ledger, 3);
-        deliver(&mut ledger, 0, &[0, 2, 1, 1]);
-        assert_eq!((ledger.faults().reordered, ledger.faults().doubled), (1, 1));
+    fn every_fault_is_counted_once_and_as_what_it_is() {
+        let none = Faults::default();
+        for (what, sent, first, second, faults, deliveries, in_flight) in [
+            // A lost message does not hold up the window once a later one has come.
+            ("a message never comes", 4, &[0, 1, 2, 3][..], &[0, 3][..], Faults { lost: 2, ..none }, 6, 0),
+            ("the last one never comes", 2, &[0, 1], &[0], Faults { lost: 1, ..none }, 3, 1),
+            ("messages come twice", 2, &[0, 0, 1, 1, 0], &[0, 1], Faults { doubled: 3, ..none }, 4, 0),
+            ("late", 5, &[0, 4, 2, 1, 3], &[0, 1, 2, 3, 4], Faults { reordered: 3, ..none }, 10, 0),
+            (
+                "late and twice",
+                3,
+                &[0, 2, 1, 1],
+                &[0, 1, 2],
+                Faults { reordered: 1, doubled: 1, ..none },
+                6,
+                0,
+            ),
+        ] {
+            let mut ledger = room_of_two();
+            send(&mut ledger, sent);
+            deliver(&mut ledger, 0, first);
+            deliver(&mut ledger, 1, second);
+            let counted = (ledger.faults(), ledger.deliveries, ledger.in_flight);
+            assert_eq!(counted, (faults, deliveries, in_flight), "{what}");
+        }
     }
 
     #[test]
@@ -415,7 +376,7 @@ mod tests {
         for (member, sender, sequence) in [(0, 1, 0), (0, 0, 0), (0, 0, 1), (1, 1, 0), (2, 0, 0), (2, 0, 1)] {
             assert!(ledger.deliver(member, message(sender, sequence)));
         }
-        assert_eq!(ledger.in_flight(), 0);
+        assert_eq!(ledger.in_flight, 0);
         assert_eq!(ledger.faults(), Faults::default());
     }
 
@@ -424,7 +385,7 @@ mod tests {
         let mut ledger = Ledger::new(1, &[0]);
         ledger.enter(0, Claim::Everything, Some(0));
         ledger.send(0, 0);
-        assert_eq!(ledger.in_flight(), 0, "nobody else is there");
+        assert_eq!(ledger.in_flight, 0, "nobody else is there");
         assert!(!ledger.deliver(0, message(0, 0)));
         assert_eq!(ledger.faults().doubled, 1);
     }
@@ -434,9 +395,9 @@ mod tests {
         let mut ledger = Ledger::new(1, &[0]);
         ledger.enter(0, Claim::Everything, None);
         ledger.send(0, 0);
-        assert_eq!((ledger.in_flight(), ledger.faults().lost), (1, 1));
+        assert_eq!((ledger.in_flight, ledger.faults().lost), (1, 1));
         assert!(ledger.deliver(0, message(0, 0)));
-        assert_eq!((ledger.in_flight(), ledger.faults().lost), (0, 0));
+        assert_eq!((ledger.in_flight, ledger.faults().lost), (0, 0));
     }
 
     #[test]
@@ -464,10 +425,10 @@ mod tests {
         send(&mut ledger, 2);
         deliver(&mut ledger, 0, &[0, 1]);
         ledger.disconnect(1);
-        assert_eq!(ledger.in_flight(), 0);
+        assert_eq!(ledger.in_flight, 0);
         send(&mut ledger, 1);
         deliver(&mut ledger, 0, &[2]);
-        assert_eq!(ledger.in_flight(), 0);
+        assert_eq!(ledger.in_flight, 0);
         assert_eq!(ledger.faults().lost, 3);
     }
 
@@ -496,6 +457,6 @@ mod tests {
         deliver(&mut ledger, 0, &[0]);
         deliver(&mut ledger, 1, &[0]);
         ledger.retract(0, 2);
-        assert_eq!((ledger.in_flight(), ledger.faults().lost, ledger.messages_sent()), (0, 0, 1));
+        assert_eq!((ledger.in_flight, ledger.faults().lost, ledger.sent), (0, 0, 1));
     }
 }

@@ -97,8 +97,7 @@ pub(super) struct Loaded {
 pub(super) fn load(driver: &mut Driver) -> Result<Loaded, String> {
     driver.stop_slow_members()?;
     let mut progress = Progress::begin("running", driver.plan.args.duration.as_millis() as u64);
-    let mut pace = Pace::new(driver);
-    let mut loaded = Loaded::default();
+    let mut pace = Pace::new(driver.plan.senders, driver.plan.args.seed);
     let end = driver.plan.args.duration;
     driver.epoch = Instant::now();
     driver.delivered_at = driver.epoch;
@@ -109,18 +108,18 @@ pub(super) fn load(driver: &mut Driver) -> Result<Loaded, String> {
             break;
         }
         let next_due = pace.send_due(driver, now);
-        let next_churn = pace.churn_due(driver, now, &mut loaded.churned)?;
+        let next_churn = pace.churn(driver, now)?;
         let next = next_due.min(next_churn).min(end).min(now + TURN_MAX);
         driver.turn(poll_timeout(next.saturating_sub(driver.epoch.elapsed())))?;
         if is_stalled(driver) && matches!(driver.plan.load, Load::Window(_)) {
-            loaded.is_stalled = true;
+            pace.loaded.is_stalled = true;
             break;
         }
         progress.show(Instant::now(), now.as_millis() as u64, || rate_so_far(driver));
     }
-    loaded.unsent = drain(driver, &mut pace)?;
+    pace.loaded.unsent = drain(driver, &mut pace)?;
     progress.end(&rate_so_far(driver));
-    Ok(loaded)
+    Ok(pace.loaded)
 }
 
 /// Sends what was due and did not get out, and waits for what is in flight. Returns how many messages
@@ -135,7 +134,7 @@ fn drain(driver: &mut Driver, pace: &mut Pace) -> Result<u64, String> {
         }
         let unsent = pace.unsent(&driver.plan);
         let is_sending_over = unsent == 0 || took >= OVERTIME;
-        let is_all_here = driver.ledger.in_flight() == 0 && is_sending_over;
+        let is_all_here = driver.ledger.in_flight == 0 && is_sending_over;
         let is_hopeless = is_stalled(driver) && took > DRAIN_STALL;
         if is_all_here || is_hopeless || took > DRAIN_MAX {
             return Ok(unsent);
@@ -179,18 +178,16 @@ struct Pace {
     sent: Vec<u64>,
     /// Whose turn it is, with a window.
     next_sender: usize,
-    churned: u64,
+    /// How many members were to leave; those that could not are not counted in `loaded`.
+    churn_due: u64,
     random: fastrand::Rng,
+    loaded: Loaded,
 }
 
 impl Pace {
-    fn new(driver: &Driver) -> Self {
-        Self {
-            sent: vec![0; driver.plan.senders],
-            next_sender: 0,
-            churned: 0,
-            random: fastrand::Rng::with_seed(driver.plan.args.seed),
-        }
+    fn new(senders: usize, seed: u64) -> Self {
+        let random = fastrand::Rng::with_seed(seed);
+        Self { sent: vec![0; senders], next_sender: 0, churn_due: 0, random, loaded: Loaded::default() }
     }
 
     /// Sends what is due at `now` and returns when the next message will be, on the driver's clock. When
@@ -245,7 +242,7 @@ impl Pace {
     /// is also what ends it if messages land at once, because nobody else is in the room.
     fn send_by_window(&mut self, driver: &mut Driver, now: Duration, window: u32) -> Duration {
         let mut passed_over = 0;
-        while driver.ledger.in_flight() < u64::from(window) && passed_over < self.sent.len() {
+        while driver.ledger.in_flight < u64::from(window) && passed_over < self.sent.len() {
             let sender = self.next_sender;
             self.next_sender = (sender + 1) % self.sent.len();
             if can_send(driver, sender) {
@@ -259,28 +256,23 @@ impl Pace {
     }
 
     /// Lets members go whose time has come and returns when the next one will.
-    fn churn_due(
-        &mut self,
-        driver: &mut Driver,
-        now: Duration,
-        churned: &mut u64,
-    ) -> Result<Duration, String> {
+    fn churn(&mut self, driver: &mut Driver, now: Duration) -> Result<Duration, String> {
         let rate = driver.plan.args.churn;
         if rate == 0.0 {
             return Ok(Duration::MAX);
         }
         loop {
-            let due = Duration::from_secs_f64((self.churned + 1) as f64 / rate);
+            let due = Duration::from_secs_f64((self.churn_due + 1) as f64 / rate);
             if due > now {
                 return Ok(due);
             }
-            self.churned += 1;
+            self.churn_due += 1;
             let member = self.random.usize(..driver.plan.args.members);
             let client = &driver.clients[member];
             // One that is still coming back, or never reads, is left alone this time.
             if client.state == State::Joined && !client.is_slow {
                 driver.churn(member)?;
-                *churned += 1;
+                self.loaded.churned += 1;
             }
         }
     }
@@ -302,7 +294,7 @@ fn poll_timeout(wait: Duration) -> Duration {
 }
 
 fn rate_so_far(driver: &Driver) -> String {
-    let deliveries = driver.ledger.deliveries();
+    let deliveries = driver.ledger.deliveries;
     let seconds = driver.delivered_at.duration_since(driver.epoch).as_secs_f64();
     let per_second = deliveries as f64 / seconds.max(1e-6);
     format!("{deliveries} deliveries, {per_second:.0} per second")
@@ -323,13 +315,9 @@ fn not_let_in(driver: &Driver, total: usize) -> String {
 mod tests {
     use super::*;
 
-    fn pace(senders: usize) -> Pace {
-        Pace { sent: vec![0; senders], next_sender: 0, churned: 0, random: fastrand::Rng::with_seed(1) }
-    }
-
     #[test]
     fn messages_are_due_evenly_and_senders_take_turns() {
-        let mut pace = pace(2);
+        let mut pace = Pace::new(2, 1);
         assert_eq!(pace.next_due(0, 100.0), Duration::ZERO);
         assert_eq!(pace.next_due(1, 100.0), Duration::from_millis(10));
         pace.sent[0] = 1;

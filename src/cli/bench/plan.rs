@@ -125,8 +125,7 @@ pub(crate) struct Args {
 }
 
 /// When messages are sent.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Load {
     /// So many per second, evenly, whatever the server does.
     RatePerSecond(f64),
@@ -226,9 +225,9 @@ impl Plan {
 
 /// The first address of `HOST:PORT`.
 fn resolve(addr: &str) -> Result<SocketAddr, String> {
-    let mut addresses =
-        addr.to_socket_addrs().map_err(|error| format!("cannot understand the address {addr}: {error}"))?;
-    addresses.next().ok_or_else(|| format!("{addr} has no address"))
+    let addresses = addr.to_socket_addrs();
+    let first = addresses.map_err(|error| format!("cannot understand the address {addr}: {error}"))?.next();
+    first.ok_or_else(|| format!("{addr} has no address"))
 }
 
 /// A share such as `5%`.

@@ -111,7 +111,7 @@ impl Measured {
     }
 
     fn server(&self, process: &Process, driver: &Driver) -> Option<Server> {
-        let (connections, deliveries) = (driver.plan.connections() as f64, driver.ledger.deliveries());
+        let (connections, deliveries) = (driver.plan.connections() as f64, driver.ledger.deliveries);
         let connecting = self.before_load.used_since(self.before_connecting);
         let loading = self.after_load.used_since(self.before_load);
         let before = self.before_connecting.resident_bytes;
@@ -138,7 +138,7 @@ impl Measured {
     }
 
     fn generator(&self, driver: &Driver) -> Generator {
-        let deliveries = driver.ledger.deliveries();
+        let deliveries = driver.ledger.deliveries;
         let busy = Duration::from_nanos(self.own.cpu_ns).saturating_sub(driver.spun);
         Generator {
             busy_share: busy.as_secs_f64() / self.took.as_secs_f64(),
@@ -169,10 +169,10 @@ fn workload(plan: &Plan, loaded: &Loaded) -> Workload {
 
 fn traffic(driver: &Driver) -> Traffic {
     let seconds = driver.delivered_at.duration_since(driver.epoch).as_secs_f64();
-    let deliveries = driver.ledger.deliveries();
+    let deliveries = driver.ledger.deliveries;
     Traffic {
         seconds,
-        messages: driver.ledger.messages_sent(),
+        messages: driver.ledger.sent,
         deliveries,
         deliveries_per_second: if deliveries > 0 { deliveries as f64 / seconds } else { 0.0 },
         latency_us: Latency::of(&driver.latency_us),

@@ -16,6 +16,7 @@ use super::dialect::Dialect;
 use super::plan::Args;
 use super::progress::Progress;
 use super::report::Report;
+use Limit::{Amount, TimesFloor, Unlimited};
 
 const ROOMD: &str = "roomd";
 const FLOOR: &str = "floor";
@@ -23,6 +24,8 @@ const FLOOR: &str = "floor";
 /// One way to load a server.
 struct Workload {
     name: &'static str,
+    /// The same for people.
+    title: &'static str,
     flags: &'static [&'static str],
     figures: &'static [Figure],
 }
@@ -42,85 +45,73 @@ enum Limit {
     TimesFloor(f64),
     /// So much, in the unit of the figure.
     Amount(f64),
-    None,
+    Unlimited,
 }
 
 const WORKLOADS: &[Workload] = &[
     Workload {
         name: "paced",
+        title: "1000 members, 1 sender, 100 messages/s",
         flags: &["--members", "1000", "--senders", "1", "--rate", "100"],
         figures: &[
-            Figure {
-                title: "1000 members, 1 sender, 100 messages/s: CPU per delivery",
-                unit: "µs",
-                decimals: 2,
-                of: cpu_us_per_delivery,
-                limit: Limit::TimesFloor(1.10),
-            },
-            Figure {
-                title: "the same: latency p99",
-                unit: "ms",
-                decimals: 1,
-                of: |report| Some(report.traffic.as_ref()?.latency_us.p99 as f64 / 1e3),
-                limit: Limit::TimesFloor(1.10),
-            },
+            figure("CPU per delivery", "µs", 2, delivery_us, TimesFloor(1.10)),
+            figure("latency p99", "ms", 1, p99_ms, TimesFloor(1.10)),
         ],
     },
     Workload {
         name: "saturated",
+        title: "1000 members, saturated, window 64",
         flags: &["--members", "1000", "--senders", "1", "--window", "64"],
         figures: &[
-            Figure {
-                title: "1000 members, saturated, window 64: CPU per delivery",
-                unit: "µs",
-                decimals: 3,
-                of: cpu_us_per_delivery,
-                limit: Limit::TimesFloor(1.20),
-            },
-            Figure {
-                title: "the same: million deliveries per second",
-                unit: "M",
-                decimals: 2,
-                of: |report| Some(report.traffic.as_ref()?.deliveries_per_second / 1e6),
-                limit: Limit::None,
-            },
+            figure("CPU per delivery", "µs", 3, delivery_us, TimesFloor(1.20)),
+            figure("million deliveries per second", "M", 2, millions, Unlimited),
         ],
     },
     Workload {
         name: "many-senders",
+        title: "100 members and 20 senders, saturated, window 64",
         flags: &["--members", "100", "--senders", "20", "--window", "64"],
-        figures: &[Figure {
-            title: "100 members and 20 senders, saturated, window 64: CPU per delivery",
-            unit: "µs",
-            decimals: 3,
-            of: cpu_us_per_delivery,
-            limit: Limit::TimesFloor(1.25),
-        }],
+        figures: &[figure("CPU per delivery", "µs", 3, delivery_us, TimesFloor(1.25))],
     },
     Workload {
         name: "idle",
+        title: "10 000 idle members",
         flags: &["--members", "10000", "--idle"],
         figures: &[
-            Figure {
-                title: "10 000 idle members: resident memory each",
-                unit: "B",
-                decimals: 0,
-                of: |report| report.server.as_ref()?.resident_bytes_per_connection,
-                limit: Limit::Amount(400.0),
-            },
-            Figure {
-                title: "the same: CPU per connection to let them in",
-                unit: "µs",
-                decimals: 1,
-                of: |report| report.server.as_ref()?.cpu_us_per_connection,
-                limit: Limit::Amount(25.0),
-            },
+            figure("resident memory each", "B", 0, member_bytes, Amount(400.0)),
+            figure("CPU per connection to let them in", "µs", 1, entry_us, Amount(25.0)),
         ],
     },
 ];
 
-fn cpu_us_per_delivery(report: &Report) -> Option<f64> {
+const fn figure(
+    title: &'static str,
+    unit: &'static str,
+    decimals: usize,
+    of: fn(&Report) -> Option<f64>,
+    limit: Limit,
+) -> Figure {
+    Figure { title, unit, decimals, of, limit }
+}
+
+fn delivery_us(report: &Report) -> Option<f64> {
     report.server.as_ref()?.cpu_us_per_delivery
+}
+
+fn p99_ms(report: &Report) -> Option<f64> {
+    Some(report.traffic.as_ref()?.latency_us.p99 as f64 / 1e3)
+}
+
+fn millions(report: &Report) -> Option<f64> {
+    Some(report.traffic.as_ref()?.deliveries_per_second / 1e6)
+}
+
+fn member_bytes(report: &Report) -> Option<f64> {
+    report.server.as_ref()?.resident_bytes_per_connection
+}
+
+fn entry_us(report: &Report) -> Option<f64> {
+    report.server.as_ref()?.cpu_us_per_connection
 }
 
 /// What came out: all reports by workload and contender.
@@ -217,7 +208,7 @@ fn run_one(
         .args(&contender.flags)
         .args(extra_flags(contender.dialect, workload))
         .args(["--duration", &humantime::format_duration(args.duration).to_string()])
-        .args(["--pid", &server.pid().to_string(), &server.address.to_string()])
+        .args(["--pid", &server.child.id().to_string(), &server.address.to_string()])
         .output()
         .map_err(|error| format!("cannot start the generator: {error}"))?;
     serde_json::from_slice(&output.stdout).map_err(|_| {
@@ -282,7 +273,11 @@ fn table(outcome: &Outcome, contenders: &[Against], workloads: &[&Workload]) -> 
         format!("|---|{}", "---:|".repeat(names.len() + 2)),
     ];
     for workload in workloads {
-        lines.extend(workload.figures.iter().map(|figure| row(outcome, workload, figure, &names)));
+        for (index, figure) in workload.figures.iter().enumerate() {
+            let title = if index == 0 { workload.title } else { "the same" };
+            let cells = cells(outcome, workload, figure, &names);
+            lines.push(format!("| {title}: {} | {cells} |", figure.title));
+        }
     }
     lines.push(format!("\nMedians of {} runs. {}", outcome.runs, outcome.machine));
     let (disturbed, all) = outcome.disturbed();
@@ -300,20 +295,21 @@ fn table(outcome: &Outcome, contenders: &[Against], workloads: &[&Workload]) -> 
     lines.join("\n") + "\n"
 }
 
-fn row(outcome: &Outcome, workload: &Workload, figure: &Figure, names: &[&str]) -> String {
-    let Figure { title, unit, decimals, .. } = figure;
+/// What stands behind the title in the row of `figure`.
+fn cells(outcome: &Outcome, workload: &Workload, figure: &Figure, names: &[&str]) -> String {
+    let Figure { unit, decimals, limit, .. } = figure;
     let amount = |value: f64| format!("{value:.decimals$} {unit}");
+    let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "–".into());
     let median = |name: &str| outcome.median(workload, name, figure);
-    let cell = |name: &&str| median(name).map_or_else(|| "–".into(), amount);
-    let cells: Vec<String> = names.iter().map(cell).collect();
+    let mut cells: Vec<String> = names.iter().map(|name| or_dash(median(name).map(amount))).collect();
     let ratio = median(ROOMD).zip(median(FLOOR)).map(|(roomd, floor)| roomd / floor);
-    let ratio = ratio.map_or_else(|| "–".into(), |ratio| format!("{ratio:.2}"));
-    let limit = match figure.limit {
-        Limit::TimesFloor(times) => format!("{times:.2} × floor"),
-        Limit::Amount(most) => amount(most),
-        Limit::None => "–".into(),
-    };
-    format!("| {title} | {} | {ratio} | {limit} |", cells.join(" | "))
+    cells.push(or_dash(ratio.map(|ratio| format!("{ratio:.2}"))));
+    cells.push(or_dash(match limit {
+        TimesFloor(times) => Some(format!("{times:.2} × floor")),
+        Amount(most) => Some(amount(*most)),
+        Unlimited => None,
+    }));
+    cells.join(" | ")
 }
 
 /// What the figures were taken on.
@@ -325,11 +321,9 @@ fn machine(is_pinned: bool) -> String {
         .map_or("unknown processor", |(_, model)| model);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let pinning = match is_pinned {
-        true => "server and generator on a processor each",
-        false => "server and generator not pinned, so that they may be in each other's way",
-    };
-    format!("{model}, {processors} processors, Linux {}; {pinning}.", kernel.trim_end())
+    let pinning =
+        if is_pinned { "on a processor each" } else { "not pinned, so that they may be in each other's way" };
+    format!("{model}, {processors} processors, Linux {}; server and generator {pinning}.", kernel.trim_end())
 }
 
 #[cfg(test)]

@@ -49,9 +49,7 @@ pub(super) fn read_response(bytes: &[u8]) -> Result<Option<usize>, String> {
     let length = match response.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => {
-            return Err(format!("answered the upgrade with no HTTP response: {error}"));
-        }
+        Err(error) => return Err(format!("answered the upgrade with no HTTP response: {error}")),
     };
     if response.code != Some(101) {
         let code = response.code.unwrap_or_default();

@@ -75,10 +75,7 @@ pub(super) fn parse(line: &str) -> Result<Option<Command>, String> {
 }
 
 fn split_word(text: &str) -> (&str, &str) {
-    match text.split_once(char::is_whitespace) {
-        Some((word, rest)) => (word, rest.trim_start()),
-        None => (text, ""),
-    }
+    text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim_start()))
 }
 
 fn given(command: &str, argument: &str) -> Result<String, String> {

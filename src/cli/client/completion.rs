@@ -26,10 +26,7 @@ pub(super) fn complete(line: &str, names: &BTreeSet<String>) -> Completion {
         let commands = COMMANDS.iter().map(|(name, ..)| (*name).to_owned());
         return choose(word, "", commands.filter(|name| name.starts_with(word)).collect(), " ");
     }
-    let (at, begun) = match word.strip_prefix('@') {
-        Some(begun) => ("@", begun),
-        None => ("", word),
-    };
+    let (at, begun) = word.strip_prefix('@').map_or(("", word), |begun| ("@", begun));
     let lower = begun.to_lowercase();
     let found = names.iter().filter(|name| name.to_lowercase().starts_with(&lower));
     let addressed = if start == 0 && at.is_empty() { ": " } else { " " };

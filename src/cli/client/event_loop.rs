@@ -1,7 +1,7 @@
 //! The loop around the session: waits for whatever comes first, feeds it in, does what comes out.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::address::Address;
@@ -46,7 +46,8 @@ pub(super) type Outcome = Result<bool, String>;
 pub(super) struct EventLoop {
     session: Session,
     address: Address,
-    inbox: Sender<Wakeup>,
+    /// Where whatever wakes the loop is put.
+    pub(super) inbox: Sender<Wakeup>,
     connection: Option<Connection>,
     /// The number of the connection that is listened to.
     number: u64,
@@ -55,9 +56,10 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    /// `inbox` is the other end of what [`run`](Self::run) reads.
-    pub(super) fn new(session: Session, address: Address, inbox: Sender<Wakeup>) -> EventLoop {
-        EventLoop { session, address, inbox, connection: None, number: 0, prompt: None }
+    /// The loop, and the end of its inbox that [`run`](Self::run) reads.
+    pub(super) fn new(session: Session, address: Address) -> (EventLoop, Receiver<Wakeup>) {
+        let (inbox, wakeups) = mpsc::channel();
+        (EventLoop { session, address, inbox, connection: None, number: 0, prompt: None }, wakeups)
     }
 
     /// Runs the session to its end.
@@ -74,7 +76,12 @@ impl EventLoop {
     /// Shows where things stand, waits, handles what has come.
     fn turn(&mut self, wakeups: &Receiver<Wakeup>, face: &mut impl Face) -> io::Result<Option<Outcome>> {
         face.settle(&self.session, self.prompt.take())?;
-        let Some(first) = self.wait(wakeups) else {
+        // None if the session's deadline comes first; disconnected cannot be, `inbox` is a sender.
+        let first = match self.session.deadline() {
+            None => wakeups.recv().ok(),
+            Some(at) => wakeups.recv_timeout(at.saturating_duration_since(Instant::now())).ok(),
+        };
+        let Some(first) = first else {
             return self.handle(Input::Tick, face);
         };
         for wakeup in std::iter::once(first).chain(wakeups.try_iter().take(BATCH)) {
@@ -92,15 +99,6 @@ impl EventLoop {
             }
         }
         Ok(None)
-    }
-
-    /// The next message; `None` if the session's deadline comes first.
-    fn wait(&self, wakeups: &Receiver<Wakeup>) -> Option<Wakeup> {
-        // Disconnected cannot be: `self.inbox` is a sender.
-        match self.session.deadline() {
-            None => wakeups.recv().ok(),
-            Some(at) => wakeups.recv_timeout(at.saturating_duration_since(Instant::now())).ok(),
-        }
     }
 
     fn handle(&mut self, input: Input, face: &mut impl Face) -> io::Result<Option<Outcome>> {

@@ -22,15 +22,15 @@ pub(super) fn run(
     session: Session,
     address: Address,
     (mode, json, painter): (Mode, bool, Painter),
-    (inbox, wakeups): (Sender<Wakeup>, &Receiver<Wakeup>),
 ) -> Outcome {
+    let (event_loop, wakeups) = EventLoop::new(session, address);
     let (credits, credit) = mpsc::channel();
     if mode == Mode::Sender {
-        let typed = inbox.clone();
+        let typed = event_loop.inbox.clone();
         thread::spawn(move || read_lines(&credit, &typed));
     }
     let mut face = Filter { mode, json, painter, credits, given: 0 };
-    EventLoop::new(session, address, inbox).run(wakeups, &mut face)
+    event_loop.run(&wakeups, &mut face)
 }
 
 /// Reads a line for each credit, so that a long input is not read into memory.
@@ -88,7 +88,7 @@ impl Face for Filter {
 
     fn settle(&mut self, session: &Session, _: Option<Prompt>) -> io::Result<()> {
         // Empty lines and local commands are answered by not being in the outbox.
-        let on_their_way = self.given.saturating_sub(session.typed_lines());
+        let on_their_way = self.given.saturating_sub(session.typed_lines);
         let free = READ_AHEAD.saturating_sub(session.unanswered() + on_their_way);
         for _ in 0..free {
             self.given += 1;

@@ -15,7 +15,6 @@
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
-use std::sync::mpsc;
 use std::time::Instant;
 
 use time::UtcOffset;
@@ -73,7 +72,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     }
     // The offset can be read while there is one thread only.
     let painter = painter(UtcOffset::current_local_offset());
-    let (inbox, wakeups) = mpsc::channel();
     let room = args.room.as_ref().map(|room| room.trim_start_matches('#').to_owned());
     let session = Session::new(
         mode,
@@ -83,10 +81,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
         fastrand::u64(..),
         Instant::now(),
     );
-    let (address, channel) = (args.address.clone(), (inbox, &wakeups));
+    let address = args.address.clone();
     let fine = match mode {
-        Mode::Person => terminal::run(session, address, painter, channel),
-        Mode::Sender | Mode::Receiver => filter::run(session, address, (mode, args.json, painter), channel),
+        Mode::Person => terminal::run(session, address, painter),
+        Mode::Sender | Mode::Receiver => filter::run(session, address, (mode, args.json, painter)),
     }?;
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

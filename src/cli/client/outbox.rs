@@ -53,10 +53,6 @@ impl Entry {
         matches!(self.request, Request::Nick { .. } | Request::Join { .. })
     }
 
-    fn is_private(&self) -> bool {
-        matches!(self.request, Request::Private { .. })
-    }
-
     /// True if `said` is what a room hears of this request. The server may trim a body.
     fn says(&self, said: &Request) -> bool {
         match (&self.request, said) {
@@ -157,7 +153,8 @@ impl Outbox {
                 verdict.arrived.extend(doubtful.drain(..=index));
             }
         }
-        let decidable = |entry: &Entry| !entry.is_private() && (complete || !entry.is_message());
+        let is_private = |entry: &Entry| matches!(entry.request, Request::Private { .. });
+        let decidable = |entry: &Entry| !is_private(entry) && (complete || !entry.is_message());
         let (again, unknown): (Vec<_>, Vec<_>) = doubtful.into_iter().partition(decidable);
         verdict.unknown = unknown;
         for entry in again.into_iter().rev() {
@@ -184,13 +181,10 @@ impl Outbox {
 
     /// What we were heard saying has arrived, and with it what was sent before; returns the latter.
     fn forget_heard(&mut self) -> Vec<Entry> {
-        if let Some(last) = (0..self.sent).rfind(|&index| self.entries[index].heard) {
-            self.sent -= last + 1;
-            let mut arrived: Vec<Entry> = self.entries.drain(..=last).collect();
-            arrived.retain(|entry| !entry.heard);
-            return arrived;
-        }
-        Vec::new()
+        let last = (0..self.sent).rfind(|&index| self.entries[index].heard);
+        let arrived = last.map_or(0, |last| last + 1);
+        self.sent -= arrived;
+        self.entries.drain(..arrived).filter(|entry| !entry.heard).collect()
     }
 
     fn send_all_again(&mut self) {

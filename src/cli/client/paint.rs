@@ -81,7 +81,9 @@ impl Painter {
         };
         let at = moment(if ts == 0 { now } else { ts }, self.offset);
         if !self.terminal {
-            return format!("{} {}\n", full_time(at), plain(line));
+            let Row { log, body, .. } = Row::new(line);
+            let (hour, minute, second) = at.to_hms();
+            return format!("{}T{hour:02}:{minute:02}:{second:02}Z {log}{body}\n", at.date());
         }
         let today = *self.day.get_or_insert(moment(now, self.offset).date());
         let mut text = String::new();
@@ -130,10 +132,12 @@ impl Painter {
     }
 }
 
-/// A line for a terminal, in its parts.
+/// A line in its parts.
 #[derive(Default)]
 struct Row<'a> {
-    /// What stands in the column of names.
+    /// What stands before the body in a log, as in the text dialect.
+    log: String,
+    /// What stands in the column of names on a terminal.
     who: Cow<'a, str>,
     who_style: String,
     /// Who does it, at the beginning of the text and in the style of `who`.
@@ -151,15 +155,16 @@ impl<'a> Row<'a> {
     fn new(line: &'a Line) -> Row<'a> {
         match line {
             Line::Said { message, action, own, mention, old } => {
-                let bold = if *own { BOLD } else { "" };
-                let (who, actor) = match action {
+                let from = message.from.as_str();
+                let (log, who, actor) = match action {
                     // Two, so that nobody can fake what the server says happened.
-                    true => ("**", format!("{} ", message.from)),
-                    false => (message.from.as_str(), String::new()),
+                    true => (format!("** {from} "), "**", format!("{from} ")),
+                    false => (format!("{from}: "), from, String::new()),
                 };
                 Row {
+                    log,
                     who: who.into(),
-                    who_style: format!("{bold}{}", name_style(&message.from)),
+                    who_style: format!("{}{}", if *own { BOLD } else { "" }, name_style(from)),
                     actor,
                     body: &message.body,
                     body_style: if *mention { HIGHLIGHT } else { "" },
@@ -169,34 +174,25 @@ impl<'a> Row<'a> {
                 }
             }
             Line::Private { from, to, body, own, .. } => {
-                let who = if *own { format!("you → {to}") } else { format!("{from} → you") };
-                let style = MAGENTA.to_owned();
-                let (who, bell) = (who.into(), !*own);
-                Row { who, who_style: style, body, body_style: MAGENTA, bell, ..Row::default() }
+                let (log, who) = match own {
+                    true => (format!("→{to}: "), format!("you → {to}")),
+                    false => (format!("@{from}: "), format!("{from} → you")),
+                };
+                let row = Row { log, who: who.into(), body, bell: !*own, ..Row::default() };
+                Row { who_style: MAGENTA.into(), body_style: MAGENTA, ..row }
             }
             Line::Happened { text, .. } | Line::Status(text) => {
-                Row { who: "*".into(), body: text, dim: true, ..Row::default() }
+                Row { dim: true, ..Row::note("*", "*", text) }
             }
-            Line::Answer(text) => Row { who: "·".into(), body: text, ..Row::default() },
+            Line::Answer(text) => Row::note("*", "·", text),
             Line::Trouble(text) => {
-                let style = RED.to_owned();
-                Row { who: "!".into(), who_style: style, body: text, body_style: RED, ..Row::default() }
+                Row { who_style: RED.into(), body_style: RED, ..Row::note("!", "!", text) }
             }
         }
     }
-}
 
-/// The line as the text dialect writes it.
-fn plain(line: &Line) -> String {
-    match line {
-        Line::Said { message, action: false, .. } => format!("{}: {}", message.from, message.body),
-        Line::Said { message, action: true, .. } => format!("** {} {}", message.from, message.body),
-        Line::Private { from, body, own: false, .. } => format!("@{from}: {body}"),
-        Line::Private { to, body, own: true, .. } => format!("→{to}: {body}"),
-        Line::Happened { text, .. } | Line::Answer(text) | Line::Status(text) => {
-            format!("* {text}")
-        }
-        Line::Trouble(text) => format!("! {text}"),
+    fn note(log: &str, who: &'a str, body: &'a str) -> Row<'a> {
+        Row { log: format!("{log} "), who: who.into(), body, ..Row::default() }
     }
 }
 
@@ -261,10 +257,6 @@ fn moment(ts: u64, offset: UtcOffset) -> OffsetDateTime {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
         .checked_to_offset(offset)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
-fn full_time(at: OffsetDateTime) -> String {
-    format!("{}T{:02}:{:02}:{:02}Z", at.date(), at.hour(), at.minute(), at.second())
 }
 
 #[cfg(test)]

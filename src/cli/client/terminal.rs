@@ -80,12 +80,8 @@ fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
 }
 
 /// Runs the session on the terminal.
-pub(super) fn run(
-    session: Session,
-    address: Address,
-    mut painter: Painter,
-    (inbox, wakeups): (Sender<Wakeup>, &Receiver<Wakeup>),
-) -> Outcome {
+pub(super) fn run(session: Session, address: Address, mut painter: Painter) -> Outcome {
+    let (event_loop, wakeups) = EventLoop::new(session, address);
     let mut screen = Screen::default();
     let times = painter.times();
     let hint = Line::Answer(format!("/help lists the commands, times are {times}"));
@@ -103,13 +99,13 @@ pub(super) fn run(
     let mut editor = editor(&shared).map_err(|error| error.to_string())?;
     let waker = editor.create_external_printer().map_err(|error| error.to_string())?;
     let (wakes, wake) = mpsc::channel();
-    let (ticks, waking) = (inbox.clone(), Arc::clone(&shared));
+    let (ticks, waking) = (event_loop.inbox.clone(), Arc::clone(&shared));
     thread::spawn(move || wake_editor(waker, &waking, &wake, &ticks));
     let (turns, turn) = mpsc::channel();
-    let (typed, editing) = (inbox.clone(), Arc::clone(&shared));
+    let (typed, editing) = (event_loop.inbox.clone(), Arc::clone(&shared));
     thread::spawn(move || edit(&mut editor, &editing, &turn, &typed));
     let mut face = Terminal { shared: Arc::clone(&shared), wakes, turns };
-    let outcome = EventLoop::new(session, address, inbox).run(wakeups, &mut face);
+    let outcome = event_loop.run(&wakeups, &mut face);
     let mut shared = lock(&shared);
     // If somebody is typing, what is left to say is said below that.
     let below = if shared.owner == Owner::Program { "" } else { PASTE_OFF };
@@ -155,8 +151,8 @@ impl Face for Terminal {
 
     fn settle(&mut self, session: &Session, prompt: Option<Prompt>) -> io::Result<()> {
         let mut shared = lock(&self.shared);
-        if shared.names != *session.names() {
-            shared.names.clone_from(session.names());
+        if shared.names != session.names {
+            shared.names.clone_from(&session.names);
         }
         let changed = shared.connected != session.is_here();
         shared.connected = session.is_here();

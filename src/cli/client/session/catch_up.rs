@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::phrases::{as_request, as_typed, message_of, messages};
+use super::phrases::{as_request, as_typed, counted, message_of};
 use super::{CatchUp, Lost, Mode, OLD_LINES, OWN_REF, PAGE, Phase, Session, Why};
 use crate::cli::client::protocol::{Event, Request};
 
@@ -28,20 +28,19 @@ impl Session {
 
     /// A page of what was asked for.
     pub(super) fn fetched(&mut self, now: Instant, events: Vec<Event>, more: bool) {
-        let Phase::CatchingUp(catch_up) = &mut self.phase else {
-            return;
+        let mut catch_up = match std::mem::replace(&mut self.phase, Phase::Here) {
+            Phase::CatchingUp(catch_up) => catch_up,
+            phase => return self.phase = phase,
         };
         catch_up.fetched.extend(events.into_iter().filter_map(message_of));
         let last = catch_up.fetched.last().map_or(0, |(message, _)| message.id);
         let missed = matches!(catch_up.why, Why::Missed { .. });
         if missed && more && last < catch_up.newest && last > 0 {
+            self.phase = Phase::CatchingUp(catch_up);
             self.send(&page_after(last), OWN_REF);
-            return;
+        } else {
+            self.caught_up(now, catch_up);
         }
-        let Phase::CatchingUp(catch_up) = std::mem::replace(&mut self.phase, Phase::Here) else {
-            unreachable!("checked above");
-        };
-        self.caught_up(now, catch_up);
     }
 
     /// Shows what was fetched, decides about what was in doubt, then goes on where we stopped.
@@ -79,14 +78,8 @@ impl Session {
         let room = self.room.as_deref().unwrap_or_default();
         let away = now.saturating_duration_since(lost.at).as_secs_f64();
         let anew = if anew { ", the room began anew" } else { "" };
-        let missed = match missed {
-            0 => "nothing".to_owned(),
-            missed => messages(missed),
-        };
-        let kept = match gone {
-            0 => String::new(),
-            gone => format!(" ({gone} more are no longer kept)"),
-        };
+        let missed = if missed == 0 { "nothing".into() } else { counted(missed, "message") };
+        let kept = if gone == 0 { String::new() } else { format!(" ({gone} more are no longer kept)") };
         format!("back as {name} in #{room} after {away:.1} s{anew}, missed {missed}{kept}")
     }
 

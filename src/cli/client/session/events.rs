@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::phrases::{as_request, as_typed, good_bye, here, message_of, messages, shortened};
+use super::phrases::{as_request, as_typed, counted, good_bye, here, message_of, shortened};
 use super::{Mode, OWN_REF, Phase, Session};
 use crate::cli::client::display::Line;
 use crate::cli::client::outbox::Entry;
@@ -166,7 +166,7 @@ impl Session {
     pub(super) fn older(&mut self, now: Instant, events: Vec<Event>, reference: Option<&str>) {
         self.answered(now, reference);
         let events: Vec<_> = events.into_iter().filter_map(message_of).collect();
-        self.answer(format!("the last {}:", messages(events.len())));
+        self.answer(format!("the last {}:", counted(events.len(), "message")));
         for (message, action) in events {
             self.show_said(message, action, true);
         }

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::phrases::here;
 use super::{Mode, NAME_ATTEMPTS, Output, Phase, Prompt, Seen, Session, Why};
-use crate::cli::client::display::Line;
 use crate::cli::client::protocol::Event;
 use crate::cli::client::sanitize::clean;
 
@@ -29,16 +28,14 @@ impl Session {
             return;
         }
         let address = &self.address;
+        let start: String = line.chars().take(60).collect();
         let sentence = match line.strip_prefix("! ") {
             Some(refusal) => format!("{address} does not let you in: {refusal}"),
-            None => {
-                let start: String = line.chars().take(60).collect();
-                format!("{address} is not a roomd: it answered “{start}”")
-            }
+            None => format!("{address} is not a roomd: it answered “{start}”"),
         };
         if self.welcomed {
             self.output(Output::Disconnect);
-            self.outputs.push_back(Output::Show(Line::Trouble(sentence)));
+            self.trouble(sentence);
             self.phase = Phase::Waiting(self.heard_at + self.backoff.next_wait());
         } else {
             self.leave(Err(sentence));
@@ -65,13 +62,14 @@ impl Session {
             self.leave(Err(format!("{address} does not let you in: {sentence}")));
         } else if self.mode != Mode::Person {
             self.leave(Err(sentence));
-        } else if self.welcomed {
-            self.phase = Phase::Nameless;
-            self.trouble(format!("{sentence}; /nick NAME takes another"));
         } else {
             self.phase = Phase::Nameless;
-            self.trouble(sentence);
-            self.output(Output::Prompt(Prompt::Name));
+            if self.welcomed {
+                self.trouble(format!("{sentence}; /nick NAME takes another"));
+            } else {
+                self.trouble(sentence);
+                self.output(Output::Prompt(Prompt::Name));
+            }
         }
     }
 

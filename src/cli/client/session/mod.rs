@@ -22,7 +22,7 @@ mod phrases;
 mod tests;
 mod typing;
 
-use phrases::{as_typed, lines, mentions};
+use phrases::{as_typed, counted, mentions};
 
 /// How long a server may take to answer the `hello`.
 pub(super) const GREETING_WAIT: Duration = Duration::from_secs(10);
@@ -164,7 +164,8 @@ pub(super) struct Session {
     phase: Phase,
     /// True once the server has let us in.
     welcomed: bool,
-    names: BTreeSet<String>,
+    /// Who is in the room, as far as known.
+    pub(super) names: BTreeSet<String>,
     seen: Seen,
     outbox: Outbox,
     backoff: Backoff,
@@ -185,7 +186,8 @@ pub(super) struct Session {
     ending_by: Option<Instant>,
     /// Something was refused or may be lost.
     failed: bool,
-    typed_lines: usize,
+    /// How many lines were typed so far.
+    pub(super) typed_lines: usize,
     outputs: VecDeque<Output>,
 }
 
@@ -250,11 +252,6 @@ impl Session {
         [phase, patience, self.ending_by].into_iter().flatten().min()
     }
 
-    /// Who is in the room, as far as known.
-    pub(super) fn names(&self) -> &BTreeSet<String> {
-        &self.names
-    }
-
     /// What was typed and is not confirmed, oldest first, as it was typed.
     pub(super) fn unconfirmed(&self) -> impl Iterator<Item = String> {
         let entries = self.outbox.iter().filter(|entry| !entry.heard);
@@ -264,11 +261,6 @@ impl Session {
     /// True while what is typed is sent at once.
     pub(super) fn is_here(&self) -> bool {
         matches!(self.phase, Phase::Here | Phase::CatchingUp(_) | Phase::Leaving(_) | Phase::Left)
-    }
-
-    /// How many lines were typed so far.
-    pub(super) fn typed_lines(&self) -> usize {
-        self.typed_lines
     }
 
     /// How many requests are unanswered; a filter reads no further while they are many.
@@ -299,14 +291,12 @@ impl Session {
     }
 
     fn connected(&mut self, now: Instant) {
-        let (Some(name), Phase::Connecting) = (self.name.clone(), &self.phase) else {
-            return;
-        };
-        self.heard_at = now;
-        self.pinged = false;
-        self.phase = Phase::Greeting(now + GREETING_WAIT);
-        let room = self.room.clone();
-        self.send(&Request::Hello { name, room }, OWN_REF);
+        if let (Some(name), Phase::Connecting) = (self.name.clone(), &self.phase) {
+            self.heard_at = now;
+            self.pinged = false;
+            self.phase = Phase::Greeting(now + GREETING_WAIT);
+            self.send(&Request::Hello { name, room: self.room.clone() }, OWN_REF);
+        }
     }
 
     fn lost(&mut self, now: Instant, why: &str) {
@@ -356,10 +346,8 @@ impl Session {
         }
         if self.patience_ends().is_some_and(|at| at <= now) {
             let (address, seconds) = (&self.address, FILTER_PATIENCE.as_secs());
-            let waited_for = match self.outbox.len() {
-                0 => "anything".to_owned(),
-                count => lines(count),
-            };
+            let count = self.outbox.len();
+            let waited_for = if count == 0 { "anything".into() } else { counted(count, "line") };
             self.leave(Err(format!("{address} has not confirmed {waited_for} within {seconds} s")));
         }
         if self.ending_by.is_some_and(|at| at <= now) {
@@ -399,10 +387,9 @@ impl Session {
     }
 
     fn send_waiting(&mut self, now: Instant) {
-        if !matches!(self.phase, Phase::Here) {
-            return;
-        }
-        while let Some(entry) = self.outbox.send_next(now) {
+        while matches!(self.phase, Phase::Here)
+            && let Some(entry) = self.outbox.send_next(now)
+        {
             let line = entry.request.to_line(Some(&entry.reference));
             self.outputs.push_back(Output::Send(line));
         }
@@ -423,15 +410,12 @@ impl Session {
     fn leave_with_status(&mut self) {
         if !self.outbox.is_empty() {
             self.failed = true;
-            let count = lines(self.outbox.len());
+            let count = counted(self.outbox.len(), "line");
             self.trouble(format!("{count} not confirmed"));
         }
         // What a person mistyped was said and is no failure of the program.
-        let fine = match self.mode {
-            Mode::Person => self.outbox.is_empty(),
-            Mode::Sender | Mode::Receiver => !self.failed,
-        };
-        self.leave(Ok(fine));
+        let failed = if self.mode == Mode::Person { !self.outbox.is_empty() } else { self.failed };
+        self.leave(Ok(!failed));
     }
 
     fn leave(&mut self, outcome: Result<bool, String>) {

@@ -57,12 +57,9 @@ pub(super) fn good_bye(why: &str) -> String {
     }
 }
 
-pub(super) fn lines(count: usize) -> String {
-    if count == 1 { "1 line".into() } else { format!("{count} lines") }
-}
-
-pub(super) fn messages(count: usize) -> String {
-    if count == 1 { "1 message".into() } else { format!("{count} messages") }
+/// So many lines or messages.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 pub(super) fn shortened(text: &str) -> String {

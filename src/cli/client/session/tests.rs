@@ -130,12 +130,12 @@ impl Script {
 
     /// What was shown as said, as `name: body`.
     fn heard(&self) -> Vec<String> {
-        let said = self.shown.iter().filter_map(|line| match line {
+        let said = |line: &Line| match line {
             Line::Said { message, .. } => Some(format!("{}: {}", message.from, message.body)),
             Line::Private { from, to, body, .. } => Some(format!("{from}>{to}: {body}")),
             _ => None,
-        });
-        said.collect()
+        };
+        self.shown.iter().filter_map(said).collect()
     }
 
     /// Everything else that was shown.
@@ -244,13 +244,10 @@ fn an_own_message_is_shown_once_whether_ack_or_event_comes_first() {
         assert_eq!(script.unconfirmed(), ["hi", "hi"]);
         let (first, second) = (script.sent(), script.sent());
         for (request, id) in [(first, 5), (second, 6)] {
-            if ack_first {
-                script.server(ack(&request["ref"], Some(id)));
-                script.said(id, "alice", "hi");
-            } else {
-                script.said(id, "alice", "hi");
-                script.server(ack(&request["ref"], Some(id)));
-            }
+            let (ack, said) = (ack(&request["ref"], Some(id)), message(id, "alice", "hi"));
+            let (one, two) = if ack_first { (ack, said) } else { (said, ack) };
+            script.server(one);
+            script.server(two);
             assert_eq!(script.unconfirmed().len() as u64, 6 - id);
         }
         assert_eq!(script.heard(), ["alice: hi", "alice: hi"]);
@@ -543,7 +540,7 @@ fn comings_and_goings_keep_the_names() {
     script.server(json!({"type": "leave", "ts": 1, "room": "lobby", "name": "carol", "total": 2,
         "why": "timeout"}));
     script.server(json!({"type": "nick", "ts": 1, "room": "lobby", "from": "alice", "name": "al"}));
-    let names: Vec<_> = script.session.names().iter().map(String::as_str).collect();
+    let names: Vec<_> = script.session.names.iter().map(String::as_str).collect();
     assert_eq!(names, ["al", "rob"]);
     let expected = "carol joined\nbob is now rob\ncarol left (timeout)\nyou are now al";
     assert_eq!(script.notes(), expected);

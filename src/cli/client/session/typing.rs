@@ -34,8 +34,7 @@ impl Session {
             Ok(Some(Command::Help)) => self.help(),
             Ok(Some(Command::Quit)) => self.end(now),
             Ok(Some(Command::Ask(Request::Nick { name }))) if matches!(self.phase, Phase::Nameless) => {
-                self.name = Some(name);
-                self.connect();
+                self.connect_as(name);
             }
             Ok(Some(Command::Ask(request))) => self.outbox.push(request),
             Err(sentence) => {
@@ -57,21 +56,21 @@ impl Session {
         match name.as_str() {
             "" => self.output(Output::Prompt(Prompt::Name)),
             "/quit" => self.leave(Ok(true)),
-            _ => {
-                self.name = Some(name);
-                self.connect();
-            }
+            _ => self.connect_as(name),
         }
+    }
+
+    fn connect_as(&mut self, name: String) {
+        self.name = Some(name);
+        self.connect();
     }
 
     pub(super) fn end(&mut self, now: Instant) {
         self.ending = true;
         match self.phase {
-            Phase::Nameless | Phase::Waiting(_) | Phase::Connecting if self.mode == Mode::Person => {
-                self.leave_with_status();
-            }
-            _ if self.mode == Mode::Person => self.ending_by = Some(now + LEAVE_WAIT),
-            _ => {}
+            _ if self.mode != Mode::Person => {}
+            Phase::Nameless | Phase::Waiting(_) | Phase::Connecting => self.leave_with_status(),
+            _ => self.ending_by = Some(now + LEAVE_WAIT),
         }
     }
 }
