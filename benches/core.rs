@@ -120,7 +120,7 @@ impl Platform for Nowhere {
         }
         self.arrived += 1;
         let name = format!("member-{}", self.arrived);
-        Ok((Sink { name, is_named: false }, Peer { ip: None, listener }))
+        Ok((Sink { name, is_named: false }, Peer { ip: None, listener: listener as u16 }))
     }
 
     fn close_listeners(&mut self) {}

@@ -418,21 +418,21 @@ impl Chat {
         if room.members.is_empty() && room.name != RoomName::lobby() {
             room.empty_since = Some(now.monotonic);
             self.empty_rooms.insert((now.monotonic, number));
-            if self.empty_rooms.len() > EMPTY_ROOMS_MAX {
-                self.forget_a_room();
-            }
         }
         number
     }
 
     /// Tells those who have stayed in a room.
     fn tell_left(&mut self, number: u32, name: Name, why: Option<Why>, now: Now) {
-        let Some(room) = self.rooms.get(number as usize) else { return };
-        let total = room.members.len();
+        let total = self.rooms[number as usize].members.len();
         if self.limits.quiet_above.is_some_and(|max| total >= max) {
             self.sum_up(number, now, |crowd| crowd.left += 1);
         } else if total > 0 {
             self.announce(number, Event::Left { name, total, why }, None);
+        }
+        // Only when all is done: the room may be the one that somebody goes to.
+        if self.empty_rooms.len() > EMPTY_ROOMS_MAX {
+            self.forget_a_room();
         }
     }
 

@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use super::Peer;
-use super::connection::Origin;
 use crate::clock::Millis;
 use crate::limits::Limits;
 
@@ -130,12 +129,12 @@ impl Acceptor {
         self.paused_until = None;
     }
 
-    /// Counts a connection in, if there is room; returns what it counts as.
-    pub(crate) fn admit(&mut self, peer: Peer, limits: &Limits) -> Result<Option<IpAddr>, TurnedAway> {
+    /// Counts a connection in, if there is room.
+    pub(crate) fn admit(&mut self, peer: Peer, limits: &Limits) -> Result<(), TurnedAway> {
         if limits.max_connections.is_some_and(|max| self.admitted >= max) {
             return Err(TurnedAway::Full);
         }
-        let counted_as = self.counted_as(peer, limits);
+        let counted_as = counted_as(peer, limits);
         if let (Some(ip), Some(max)) = (counted_as, limits.max_per_ip) {
             let count = self.per_ip.entry(ip).or_insert(0);
             if *count >= max {
@@ -144,22 +143,13 @@ impl Acceptor {
             *count += 1;
         }
         self.admitted += 1;
-        Ok(counted_as)
+        Ok(())
     }
 
-    /// The address under which a peer counts; none if it is exempt.
-    pub(crate) fn counted_as(&self, peer: Peer, limits: &Limits) -> Option<IpAddr> {
-        peer.ip.filter(|&ip| !limits.is_exempt(ip)).map(subscriber_address)
-    }
-
-    /// Counts a connection out.
-    pub(crate) fn release(&mut self, origin: Origin) {
-        let Origin::Admitted(counted_as) = origin else {
-            self.refused -= 1;
-            return;
-        };
+    /// Counts a connection out that was let in.
+    pub(crate) fn release(&mut self, peer: Peer, limits: &Limits) {
         self.admitted -= 1;
-        if let Some(ip) = counted_as
+        if let Some(ip) = counted_as(peer, limits)
             && let Some(count) = self.per_ip.get_mut(&ip)
         {
             *count -= 1;
@@ -168,6 +158,11 @@ impl Acceptor {
             }
         }
     }
+}
+
+/// The address under which a peer counts against `max_per_ip`; none if it is exempt.
+pub(crate) fn counted_as(peer: Peer, limits: &Limits) -> Option<IpAddr> {
+    peer.ip.filter(|&ip| !limits.is_exempt(ip)).map(subscriber_address)
 }
 
 /// The address that stands for one subscriber: an IPv4 address, or an IPv6 network of 64 bits, which

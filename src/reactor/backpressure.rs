@@ -25,8 +25,6 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Reader {
     /// It has taken enough until then, in nanoseconds of the loop's clock.
     paid_until_ns: u64,
-    /// Its channel waits for it.
-    pub(crate) is_waited_for: bool,
 }
 
 const GRACE_NS: u64 = GRACE.as_nanos() as u64;
@@ -56,9 +54,15 @@ impl Reader {
     }
 
     /// Whether its channel has to wait for it, now that it is `lag` bytes behind in a feed that keeps
-    /// `feed_bytes`.
-    pub(crate) fn must_be_waited_for(&self, lag: u64, feed_bytes: u64, now: Millis) -> bool {
-        let watermark = if self.is_waited_for { feed_bytes / 4 } else { feed_bytes / 2 };
+    /// `feed_bytes`; it may do so already.
+    pub(crate) fn must_be_waited_for(
+        &self,
+        is_waited_for: bool,
+        lag: u64,
+        feed_bytes: u64,
+        now: Millis,
+    ) -> bool {
+        let watermark = if is_waited_for { feed_bytes / 4 } else { feed_bytes / 2 };
         lag > watermark && self.is_protected(now)
     }
 }
@@ -121,12 +125,11 @@ mod tests {
 
     #[test]
     fn watermarks_are_a_half_and_a_quarter() {
-        let mut reader = Reader::default();
-        assert!(!reader.must_be_waited_for(50, 100, Millis(0)));
-        assert!(reader.must_be_waited_for(51, 100, Millis(0)));
-        reader.is_waited_for = true;
-        assert!(reader.must_be_waited_for(26, 100, Millis(0)));
-        assert!(!reader.must_be_waited_for(25, 100, Millis(0)));
-        assert!(!reader.must_be_waited_for(51, 100, Millis(1000)), "it took nothing");
+        let reader = Reader::default();
+        assert!(!reader.must_be_waited_for(false, 50, 100, Millis(0)));
+        assert!(reader.must_be_waited_for(false, 51, 100, Millis(0)));
+        assert!(reader.must_be_waited_for(true, 26, 100, Millis(0)));
+        assert!(!reader.must_be_waited_for(true, 25, 100, Millis(0)));
+        assert!(!reader.must_be_waited_for(true, 51, 100, Millis(1000)), "it took nothing");
     }
 }

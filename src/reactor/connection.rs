@@ -3,12 +3,11 @@
 //! There is no I/O here: [`Connection`] is plain book-keeping, so that nothing a handler calls can
 //! block, write or close anything. The sockets lie beside it, in [`Reactor`](super::Reactor).
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::backpressure::Reader;
 use super::outbound::Outbound;
-use super::{ConnectionId, Loss};
+use super::{ConnectionId, Loss, Peer};
 use crate::clock::Millis;
 use crate::limits::Limits;
 
@@ -89,19 +88,12 @@ pub(crate) enum Deferred {
     Throttled,
 }
 
-/// How a connection came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// It was let in, and counts against `--max-per-ip` under this address; none if it is exempt.
-    Admitted(Option<IpAddr>),
-    /// It was not, and is only open to be told why.
-    Refused,
-}
-
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
-    pub(crate) origin: Origin,
+    pub(crate) peer: Peer,
+    /// It was let in; otherwise it is only open to be told why not.
+    pub(crate) is_admitted: bool,
     pub(crate) life: Life,
     pub(crate) reading: Reading,
     pub(crate) writing: Writing,
@@ -117,6 +109,8 @@ pub(crate) struct Connection {
     pub(crate) outbound: Outbound,
     pub(crate) subscription: Option<Subscription>,
     pub(crate) reader: Reader,
+    /// The channel waits for it.
+    pub(crate) is_waited_for: bool,
     /// When the peer last accepted a byte, or began to have bytes to accept; NEVER if none wait.
     pub(crate) progress_at: Millis,
     /// When the handler wants to be woken.
@@ -137,10 +131,11 @@ pub(crate) struct Subscription {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, origin: Origin) -> Self {
+    pub(crate) fn new(id: ConnectionId, peer: Peer, is_admitted: bool) -> Self {
         Self {
             id,
-            origin,
+            peer,
+            is_admitted,
             life: Life::Open,
             reading: Reading::Drained,
             writing: Writing::Idle,
@@ -152,6 +147,7 @@ impl Connection {
             outbound: Outbound::default(),
             subscription: None,
             reader: Reader::default(),
+            is_waited_for: false,
             progress_at: Millis::NEVER,
             wake_at: Millis::NEVER,
         }
@@ -163,7 +159,7 @@ impl Connection {
             Life::Open => {
                 let pause =
                     if let Deferred::Paused { until } = self.deferred { until } else { Millis::NEVER };
-                let waited_for = self.reader.is_waited_for.then(|| self.reader.protected_until());
+                let waited_for = self.is_waited_for.then(|| self.reader.protected_until());
                 self.wake_at
                     .min(pause)
                     .min(waited_for.unwrap_or(Millis::NEVER))

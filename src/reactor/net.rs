@@ -11,13 +11,13 @@ use std::rc::Rc;
 use slab::Slab;
 
 use super::connection::{
-    Connection, Deferred, FLUSH_TIME_MAX, Life, Origin, Reading, Subscription, UNREAD_REPLIES_MAX, Writing,
+    Connection, Deferred, FLUSH_TIME_MAX, Life, Reading, Subscription, UNREAD_REPLIES_MAX, Writing,
 };
 use super::counters::Counters;
 use super::deadlines::Deadlines;
 use super::feed::{ChannelId, Feeds, Log};
 use super::outbound::{Cause, Outbound};
-use super::{ConnectionId, Loss};
+use super::{ConnectionId, Loss, Peer};
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 
@@ -269,6 +269,12 @@ impl Net {
         }
     }
 
+    /// Who is at the other end of a connection.
+    #[must_use]
+    pub fn peer(&self, id: ConnectionId) -> Option<Peer> {
+        self.connections.get(id.index as usize).filter(|c| c.id == id).map(|c| c.peer)
+    }
+
     /// Whether a connection can still be sent to.
     #[must_use]
     pub fn is_open(&self, id: ConnectionId) -> bool {
@@ -316,12 +322,12 @@ impl Net {
         find(&mut self.connections, id)
     }
 
-    pub(super) fn open(&mut self, origin: Origin) -> ConnectionId {
+    pub(super) fn open(&mut self, peer: Peer, is_admitted: bool) -> ConnectionId {
         // Generation 0 belongs to the tokens that are not connections.
         self.next_generation = self.next_generation.wrapping_add(1).max(1);
         let entry = self.connections.vacant_entry();
         let id = ConnectionId { index: entry.key() as u32, generation: self.next_generation };
-        entry.insert(Connection::new(id, origin));
+        entry.insert(Connection::new(id, peer, is_admitted));
         id
     }
 
@@ -560,14 +566,15 @@ impl Net {
         let (Some(feed_bytes), Some(_)) = (self.limits.feed_bytes, self.limits.slowest) else { return };
         let now = self.now.monotonic;
         if let Some(connection) = find(&mut self.connections, id) {
-            let is_waited_for = connection.reader.must_be_waited_for(lag, feed_bytes as u64, now);
+            let is_waited_for =
+                connection.reader.must_be_waited_for(connection.is_waited_for, lag, feed_bytes as u64, now);
             self.set_waited_for(id, is_waited_for);
         }
     }
 
     fn set_waited_for(&mut self, id: ConnectionId, is_waited_for: bool) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        let was_waited_for = std::mem::replace(&mut connection.reader.is_waited_for, is_waited_for);
+        let was_waited_for = std::mem::replace(&mut connection.is_waited_for, is_waited_for);
         let channel = connection.subscription.and_then(|s| self.feeds.feed(s.feed).channel);
         let Some(channel) = channel.and_then(|channel| self.feeds.channel(channel)) else { return };
         if was_waited_for == is_waited_for {
@@ -693,7 +700,7 @@ impl Net {
                 let feed = self.feeds.feed(s.feed);
                 let list = if s.is_leaving { &feed.leaving } else { &feed.subscribers };
                 assert_eq!(list[s.position as usize], slot as u32, "{connection:?}");
-                assert!(!s.is_leaving || !connection.reader.is_waited_for);
+                assert!(!s.is_leaving || !connection.is_waited_for);
             }
         }
         assert_eq!(self.memory, memory, "memory of connections");
@@ -712,7 +719,7 @@ impl Net {
                 "{feed:?}"
             );
             if let Some(channel) = feed.channel {
-                let count = readers.iter().filter(|c| c.reader.is_waited_for).count();
+                let count = readers.iter().filter(|c| c.is_waited_for).count();
                 *waited_for.entry(channel).or_insert(0) += count;
             }
         }

@@ -195,11 +195,11 @@ impl Platform for Os {
                 // The loop coalesces what belongs together; the kernel must not wait for more. A peer
                 // that has gone already may refuse this: reading will tell.
                 let _ = stream.set_nodelay(true);
-                Ok((Stream::Tcp(stream), Peer { ip: Some(addr.ip()), listener }))
+                Ok((Stream::Tcp(stream), Peer { ip: Some(addr.ip()), listener: listener as u16 }))
             }
             Listener::Unix(unix, _) => {
                 let (stream, _) = unix.accept()?;
-                Ok((Stream::Unix(stream), Peer { ip: None, listener }))
+                Ok((Stream::Unix(stream), Peer { ip: None, listener: listener as u16 }))
             }
         }
     }

@@ -20,6 +20,7 @@
 //!
 //! `tests/readiness` proves all this of epoll and of the scripted machine, with the same cases.
 
+use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -53,7 +54,17 @@ pub struct Peer {
     /// Its address; none for a Unix socket.
     pub ip: Option<IpAddr>,
     /// The listener it came by: its place in the list of listen addresses.
-    pub listener: usize,
+    pub listener: u16,
+}
+
+/// The address, for the log.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            Some(ip) => ip.fmt(f),
+            None => f.write_str("a local client"),
+        }
+    }
 }
 
 /// Something the loop has to take note of.

@@ -16,9 +16,9 @@ use std::io::{self, IoSlice, Read};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::acceptor::{ACCEPTS_PER_TURN_MAX, AcceptError, Acceptor, REFUSED_MAX};
+use super::acceptor::{ACCEPTS_PER_TURN_MAX, AcceptError, Acceptor, REFUSED_MAX, counted_as};
 use super::connection::{
-    Connection, Deferred, FLUSH_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life, Origin, Reading, Writing,
+    Connection, Deferred, FLUSH_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life, Reading, Writing,
 };
 use super::feed::Log;
 use super::outbound::{Cause, SLICES_MAX};
@@ -603,7 +603,11 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         if let Some(mut socket) = self.sockets[id.index as usize].take() {
             self.platform.deregister(&mut socket);
         }
-        self.acceptor.release(connection.origin);
+        if connection.is_admitted {
+            self.acceptor.release(connection.peer, &self.net.limits);
+        } else {
+            self.acceptor.refused -= 1;
+        }
     }
 
     // ---- 6. accept
@@ -634,8 +638,8 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             admitted = self.acceptor.admit(peer, &self.net.limits);
         }
         match admitted {
-            Ok(counted_as) => {
-                let id = self.net.open(Origin::Admitted(counted_as));
+            Ok(()) => {
+                let id = self.net.open(peer, true);
                 if self.install(socket, id) {
                     self.net.counters.accepted += 1;
                     self.handler.opened(&mut self.net, id, peer);
@@ -651,10 +655,11 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         if self.net.paused == 0 {
             return false;
         }
-        let address = self.acceptor.counted_as(peer, &self.net.limits);
+        let limits = &self.net.limits;
+        let address = counted_as(peer, limits);
         let candidates = self.net.connections.iter().map(|(_, c)| c).filter(|c| {
             let may_go = c.life == Life::Open && matches!(c.deferred, Deferred::Paused { .. });
-            may_go && (why == TurnedAway::Full || c.origin == Origin::Admitted(address))
+            may_go && (why == TurnedAway::Full || counted_as(c.peer, limits) == address)
         });
         let rank = |c: &Connection| (matches!(c.reading, Reading::PeerClosed { .. }), c.input.len());
         let Some(id) = candidates.max_by_key(|c| rank(c)).map(|c| c.id) else { return false };
@@ -679,7 +684,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             return;
         }
         self.acceptor.refused += 1;
-        let id = self.net.open(Origin::Refused);
+        let id = self.net.open(peer, false);
         if self.install(socket, id) {
             self.net.insert(id, &words, Cause::Own);
             self.net.close(id);

@@ -32,8 +32,8 @@ impl Browsers {
     }
 
     /// Whether a silent connection was opened when a browser at its address sent a request.
-    pub(super) fn opened_too(&self, session: &Session) -> bool {
-        let asked_at = session.peer_ip.and_then(|ip| self.0.get(&ip));
+    pub(super) fn opened_too(&self, session: &Session, ip: Option<IpAddr>) -> bool {
+        let asked_at = ip.and_then(|ip| self.0.get(&ip));
         asked_at.is_some_and(|&at| session.was_opened_within(SPARE_CONNECTION_WINDOW, at))
     }
 }
@@ -41,15 +41,12 @@ impl Browsers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reactor::{ConnectionId, Peer};
+    use crate::reactor::ConnectionId;
 
     #[test]
     fn a_connection_beside_a_request_of_the_same_address_is_a_spare_one() {
         let mut browsers = Browsers::default();
-        let session = |ip: [u8; 4], at| {
-            let id = ConnectionId { index: 0, generation: 1 };
-            Session::new(id, Peer { ip: Some(ip.into()), listener: 0 }, true, Millis(at))
-        };
+        let session = |at| Session::new(ConnectionId { index: 0, generation: 1 }, true, Millis(at));
         browsers.note([10, 0, 0, 1].into(), Millis(5000));
         for (ip, at, expected) in [
             ([10, 0, 0, 1], 5006, true),
@@ -58,7 +55,7 @@ mod tests {
             ([10, 0, 0, 1], 3999, false),
             ([10, 0, 0, 2], 5006, false),
         ] {
-            assert_eq!(browsers.opened_too(&session(ip, at)), expected, "{ip:?} at {at}");
+            assert_eq!(browsers.opened_too(&session(at), Some(IpAddr::from(ip))), expected, "{ip:?} at {at}");
         }
     }
 

@@ -137,8 +137,8 @@ impl Server {
             Action::Send(bytes) => net.send(id, &bytes),
             Action::Answer(request, is_head) => return self.answer(net, id, request, is_head),
             Action::Close(last_words, why) => {
-                if let Some(session) = self.session(id).filter(|_| !why.is_empty()) {
-                    log::info!("close {session}: {why}");
+                if let Some(peer) = net.peer(id).filter(|_| !why.is_empty()) {
+                    log::info!("close {peer}: {why}");
                 }
                 self.close(net, id, &last_words, None);
             }
@@ -235,9 +235,9 @@ impl Server {
     ) -> Result<MemberId, Refusal> {
         let (shown_name, shown_room) = (name.clone(), room.clone());
         let member = self.chat.enter(id.to_bits(), name, room, reference, net.now())?;
-        if let Some(session) = self.session(id) {
+        if let (Some(session), Some(peer)) = (self.session(id), net.peer(id)) {
             session.member = Some(member);
-            log::info!("join {shown_name} {shown_room} from {session}");
+            log::info!("join {shown_name} {shown_room} from {peer}");
         }
         self.carry_out(net);
         self.rearm(net, id);
@@ -376,7 +376,7 @@ impl Handler for Server {
 
     fn opened(&mut self, net: &mut Net, id: ConnectionId, peer: Peer) {
         let is_exempt = peer.ip.is_none_or(|ip| net.limits().is_exempt(ip));
-        let session = Session::new(id, peer, is_exempt, net.now().monotonic);
+        let session = Session::new(id, is_exempt, net.now().monotonic);
         let slot = id.index as usize;
         if self.sessions.len() <= slot {
             self.sessions.resize_with(slot + 1, || None);
@@ -413,7 +413,9 @@ impl Handler for Server {
             }
             Rest::Unheard(rest) => {
                 let count = session.count_unheard(rest, &limits);
-                log::info!("close {session}: {count} lines came too fast and were dropped");
+                if let Some(peer) = net.peer(id) {
+                    log::info!("close {peer}: {count} lines came too fast and were dropped");
+                }
                 let lines = if count == 1 { "1 line was" } else { &format!("{count} lines were") };
                 let text = format!("{lines} not said: they came faster than they may");
                 self.refuse(net, id, Refusal::new(ErrorCode::Dropped, text), &None);
@@ -430,7 +432,7 @@ impl Handler for Server {
         match session.due(&config.limits, has_input, now) {
             Due::Nothing => {}
             Due::Greeting => {
-                let is_spare = browsers.opened_too(session);
+                let is_spare = browsers.opened_too(session, net.peer(id).and_then(|peer| peer.ip));
                 if let Stage::Undecided { greeting } = &mut session.stage {
                     *greeting = match (*greeting, is_spare) {
                         (Greeting::Due, true) => Greeting::Spare,
@@ -473,10 +475,7 @@ impl Handler for Server {
             TurnedAway::Full => "the server has as many connections as it takes; try again later",
             TurnedAway::PerIp => "there are too many connections from your address",
         };
-        match peer.ip {
-            Some(ip) => log::info!("refuse {ip}: {text}"),
-            None => log::info!("refuse a local client: {text}"),
-        }
+        log::info!("refuse {peer}: {text}");
         format!("{}\n", text::refused(&Refusal::new(ErrorCode::Full, text))).into_bytes()
     }
 

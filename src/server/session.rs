@@ -4,15 +4,13 @@
 //! the rooms, and how bytes travel, is the business of the [`Server`](super::Server), which does what the session
 //! wants done.
 
-use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::allowance::Allowance;
 use crate::chat::{Bye, ErrorCode, MemberId, Name, Reference, Refusal};
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
-use crate::reactor::{ConnectionId, Peer};
+use crate::reactor::ConnectionId;
 use crate::wire::line::{Found, Lines};
 use crate::wire::websocket::{self, Decoder, Received, Violation};
 use crate::wire::{self, Ask, Content, Encoding, Framing, Notice, Request, Sniffed, http, json, text};
@@ -65,14 +63,12 @@ pub(super) struct Session {
     pub(super) member: Option<MemberId>,
     /// The channel of the member's room.
     pub(super) channel: u32,
-    pub(super) peer_ip: Option<IpAddr>,
-    pub(super) listener: u16,
     /// Spared by the limits on addresses and rates.
     is_exempt: bool,
     opened_at: Millis,
     heard_at: Millis,
-    /// When a ping was sent that nothing was heard after.
-    pinged_at: Option<Millis>,
+    /// When a ping was sent that nothing was heard after; NEVER if none was.
+    pinged_at: Millis,
     allowance: Allowance,
     /// What it asked for, while the room that it wants to enter is throttled.
     pub(super) waiting: Option<Box<Request>>,
@@ -117,18 +113,16 @@ pub(super) enum Due {
 }
 
 impl Session {
-    pub(super) fn new(id: ConnectionId, peer: Peer, is_exempt: bool, now: Millis) -> Self {
+    pub(super) fn new(id: ConnectionId, is_exempt: bool, now: Millis) -> Self {
         Self {
             id,
             stage: Stage::Undecided { greeting: Greeting::Due },
             member: None,
             channel: 0,
-            peer_ip: peer.ip,
-            listener: peer.listener as u16,
             is_exempt,
             opened_at: now,
             heard_at: now,
-            pinged_at: None,
+            pinged_at: Millis::NEVER,
             allowance: Allowance::default(),
             waiting: None,
         }
@@ -188,7 +182,7 @@ impl Session {
     pub(super) fn hear(&mut self, now: Millis) -> bool {
         self.heard_at = now;
         // The next ping is due earlier than the end that this one was waiting for.
-        self.pinged_at.take().is_some()
+        std::mem::replace(&mut self.pinged_at, Millis::NEVER) != Millis::NEVER
     }
 
     /// Takes the first thing from the front of `input`: how many bytes it has, and what is to be done.
@@ -392,7 +386,7 @@ impl Session {
             }
             Stage::WebSocket { .. } if self.dead_at(limits) <= now => Due::Bye(Bye::Timeout),
             Stage::WebSocket { .. } if self.pings_at(limits) <= now => {
-                self.pinged_at = Some(now);
+                self.pinged_at = now;
                 Due::Ping
             }
             _ => Due::Nothing,
@@ -412,15 +406,14 @@ impl Session {
     }
 
     fn pings_at(&self, limits: &Limits) -> Millis {
-        if self.pinged_at.is_some() { Millis::NEVER } else { after(self.heard_at, limits.ping_after) }
+        if self.pinged_at != Millis::NEVER { Millis::NEVER } else { after(self.heard_at, limits.ping_after) }
     }
 
     /// When it is given up: it always has the whole time between ping and end to answer.
     fn dead_at(&self, limits: &Limits) -> Millis {
-        match (self.pinged_at, limits.ping_after, limits.dead_after) {
-            (Some(at), Some(ping), Some(dead)) => at.after(dead.saturating_sub(ping)),
-            (None, Some(_), _) => Millis::NEVER,
-            (_, _, dead) => after(self.heard_at, dead),
+        match (limits.ping_after, limits.dead_after) {
+            (Some(ping), Some(dead)) => self.pinged_at.after(dead.saturating_sub(ping)),
+            (_, dead) => after(self.heard_at, dead),
         }
     }
 
@@ -442,14 +435,4 @@ fn take_json(document: &str) -> Action {
 
 fn after(at: Millis, wait: Option<Duration>) -> Millis {
     wait.map_or(Millis::NEVER, |wait| at.after(wait))
-}
-
-/// The address, for the log.
-impl fmt::Display for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.peer_ip {
-            Some(ip) => ip.fmt(f),
-            None => f.write_str("a local client"),
-        }
-    }
 }

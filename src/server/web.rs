@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 use super::session::{Stage, Subprotocol};
 use super::{Bye, Server, metrics};
 use crate::chat::{Name, RoomName};
-use crate::clock::Millis;
 use crate::reactor::{ChannelId, ConnectionId, Net};
 use crate::wire::http::{self, Refused, Request, Response, StatusCode};
 use crate::wire::{Ask, text, websocket};
@@ -68,7 +67,7 @@ impl Server {
         is_head: bool,
     ) -> Option<ChannelId> {
         let outcome = request.and_then(|request| {
-            self.check_source(net.now().monotonic, id, &request)?;
+            self.check_source(net, id, &request)?;
             match request.path.as_str() {
                 "/ws" => self.upgrade(net, id, &request),
                 _ => self.get(net, id, &request),
@@ -88,8 +87,8 @@ impl Server {
     fn refuse_http(&mut self, net: &mut Net, id: ConnectionId, refused: Refused, is_head: bool) {
         let mut out = Vec::new();
         refused.write(&mut out, is_head);
-        if let Some(session) = self.session(id) {
-            log::info!("refuse {session}: {}: {}", refused.status, refused.why);
+        if let Some(peer) = net.peer(id) {
+            log::info!("refuse {peer}: {}: {}", refused.status, refused.why);
         }
         self.close(net, id, &out, None);
     }
@@ -108,7 +107,7 @@ impl Server {
             "/" => (StatusCode::OK, PAGE, self.page.fields.as_str(), HTML),
             "/healthz" if self.is_stopping => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "", "stopping\n"),
             "/healthz" => (StatusCode::OK, PLAIN, "", "ok\n"),
-            "/metrics" if !self.may_read_metrics(id) => {
+            "/metrics" if !self.may_read_metrics(net, id) => {
                 return Err(Refused::new(StatusCode::FORBIDDEN, "see --metrics-from"));
             }
             "/metrics" => {
@@ -124,16 +123,16 @@ impl Server {
     }
 
     /// Refuses what a foreign web page makes its visitor's browser send.
-    fn check_source(&mut self, now: Millis, id: ConnectionId, request: &Request) -> Result<(), Refused> {
-        let Some(session) = self.session(id) else { return Ok(()) };
-        let (peer_ip, listener) = (session.peer_ip, usize::from(session.listener));
-        if let Some(ip) = peer_ip.filter(|_| request.is_from_browser) {
-            self.browsers.note(ip, now);
+    fn check_source(&mut self, net: &Net, id: ConnectionId, request: &Request) -> Result<(), Refused> {
+        let Some(peer) = net.peer(id) else { return Ok(()) };
+        if let Some(ip) = peer.ip.filter(|_| request.is_from_browser) {
+            self.browsers.note(ip, net.now().monotonic);
         }
         let allowed = &self.config.allowed_origins;
         // Whoever calls from this machine, or could only do so, has to mean this machine.
-        let is_local = self.config.loopback_listeners.get(listener).copied().unwrap_or(false)
-            || peer_ip.is_some_and(|ip| ip.to_canonical().is_loopback());
+        let is_local =
+            self.config.loopback_listeners.get(usize::from(peer.listener)).copied().unwrap_or(false)
+                || peer.ip.is_some_and(|ip| ip.to_canonical().is_loopback());
         let host = request.host.as_deref().unwrap_or_default();
         let is_allowed_host = allowed.iter().any(|origin| host_of(origin).eq_ignore_ascii_case(host));
         if is_local && request.host.is_some() && !is_loopback_host(host) && !is_allowed_host {
@@ -149,8 +148,8 @@ impl Server {
         Err(Refused::new(StatusCode::FORBIDDEN, why))
     }
 
-    fn may_read_metrics(&mut self, id: ConnectionId) -> bool {
-        let Some(ip) = self.session(id).map(|s| s.peer_ip) else { return false };
+    fn may_read_metrics(&self, net: &Net, id: ConnectionId) -> bool {
+        let Some(ip) = net.peer(id).map(|peer| peer.ip) else { return false };
         let from = &self.config.metrics_from;
         // A Unix socket has its own permissions, unless nobody may.
         ip.map_or(!from.is_empty(), |ip| from.iter().any(|net| net.contains(&ip.to_canonical())))
