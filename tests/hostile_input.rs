@@ -8,10 +8,9 @@
 
 mod sim;
 
-use roomd::room::{Command, Refusal, Reply};
-use roomd::wire::http::{self, Request};
-use roomd::wire::json::{self, Ask};
-use roomd::wire::websocket::{BAD_UTF8, Decoder, Limits, PROTOCOL_ERROR, Received, TOO_BIG, Violation};
+use roomd::chat::{Command, Refusal};
+use roomd::wire::websocket::{BAD_UTF8, Decoder, PROTOCOL_ERROR, Received, TOO_BIG, Violation};
+use roomd::wire::{Ask, Notice, Request, http, json};
 use sim::Rng;
 
 // ---- where the bytes come from
@@ -133,7 +132,7 @@ fn http_input(rng: &mut Rng) -> Vec<u8> {
 }
 
 /// Parses what has arrived after each piece, as the server does: the first verdict, and how much it has seen.
-fn verdict(pieces: &[&[u8]]) -> Option<(Result<Request, http::Refused>, usize)> {
+fn verdict(pieces: &[&[u8]]) -> Option<(Result<http::Request, http::Refused>, usize)> {
     let mut arrived = Vec::new();
     for piece in pieces {
         arrived.extend_from_slice(piece);
@@ -149,7 +148,7 @@ fn verdict(pieces: &[&[u8]]) -> Option<(Result<Request, http::Refused>, usize)> 
     None
 }
 
-fn check_request(request: &Request, arrived: &[u8]) {
+fn check_request(request: &http::Request, arrived: &[u8]) {
     assert!(request.bytes <= arrived.len() && request.bytes <= HEAD_BYTES_MAX);
     let head = &arrived[..request.bytes];
     assert!(head.ends_with(b"\r\n\r\n"));
@@ -199,14 +198,17 @@ fn any_split_of_any_request_is_taken_or_refused_alike() {
 
 // ---- WebSocket
 
-const LIMITS: Limits = Limits { message_bytes_max: 300, fragments_max: 5 };
+const MESSAGE_BYTES_MAX: usize = 300;
+/// A message may come in so many frames.
+const FRAGMENTS_MAX: usize = 64 + MESSAGE_BYTES_MAX / 64;
 /// Two bytes, a length of eight and a mask of four.
 const HEADER_BYTES_MAX: usize = 14;
 
-const WEBSOCKET_TOKENS: [&[u8]; 12] = [
+const WEBSOCKET_TOKENS: [&[u8]; 13] = [
     &[0x81],
     &[0x01, 0x80, 0, 0, 0, 0],
     &[0x80, 0x80, 0, 0, 0, 0],
+    &[0, 0x80, 0, 0, 0, 0],
     &[0x89, 0x80, 1, 2, 3, 4],
     &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8],
     &[0x88, 0x81],
@@ -258,7 +260,9 @@ fn websocket_messages(rng: &mut Rng) -> (Vec<u8>, Vec<Received>) {
                 let opcode = if kind == 2 { 2 } else { 1 };
                 // Cut anywhere, within letters too; control frames may come in between.
                 let (mut parts, mut rest) = (Vec::new(), text.as_bytes());
-                for _ in 0..rng.below(LIMITS.fragments_max as usize) {
+                // Few, or as many as may be.
+                let cuts = if rng.chance(5) { FRAGMENTS_MAX - 1 } else { rng.below(5) };
+                for _ in 0..cuts {
                     let (part, tail) = rest.split_at(rng.below(rest.len() + 1));
                     parts.push(part);
                     rest = tail;
@@ -293,7 +297,7 @@ fn decode(pieces: &[&[u8]]) -> (Vec<Received>, Option<Violation>) {
     for piece in pieces {
         kept.extend_from_slice(piece);
         loop {
-            match decoder.next(&kept, LIMITS) {
+            match decoder.next(&kept, MESSAGE_BYTES_MAX) {
                 Ok(None) => break,
                 Ok(Some((used, received))) => {
                     assert!((2..=kept.len()).contains(&used), "{used} of {} bytes", kept.len());
@@ -303,15 +307,21 @@ fn decode(pieces: &[&[u8]]) -> (Vec<Received>, Option<Violation>) {
                 Err(violation) => return (out, Some(violation)),
             }
         }
-        assert!(kept.len() < HEADER_BYTES_MAX + LIMITS.message_bytes_max, "{} bytes are kept", kept.len());
+        assert!(kept.len() < HEADER_BYTES_MAX + MESSAGE_BYTES_MAX, "{} bytes are kept", kept.len());
+        check_memory(&decoder, MESSAGE_BYTES_MAX);
     }
     (out, None)
 }
 
+fn check_memory(decoder: &Decoder, message_bytes_max: usize) {
+    let memory = decoder.memory();
+    assert!(memory <= 2 * message_bytes_max + 200, "{memory} bytes for a message of {message_bytes_max}");
+}
+
 fn check_received(received: &Received) {
     match received {
-        Received::Text(text) => assert!(text.len() <= LIMITS.message_bytes_max),
-        Received::Binary(bytes) => assert!(bytes.len() <= LIMITS.message_bytes_max),
+        Received::Text(text) => assert!(text.len() <= MESSAGE_BYTES_MAX),
+        Received::Binary(bytes) => assert!(bytes.len() <= MESSAGE_BYTES_MAX),
         Received::Ping(payload) => assert!(payload.len() <= 125),
         Received::Pong => {}
         Received::Close(code) => assert!(code.is_none_or(|code| (1000..5000).contains(&code))),
@@ -352,6 +362,74 @@ fn sound_frames_say_what_was_said_however_they_are_cut() {
         let (bytes, said) = websocket_messages(rng);
         assert_eq!(decode(&pieces(rng, &bytes)), (said, None));
     });
+}
+
+#[test]
+fn a_message_comes_in_so_many_fragments_and_no_more() {
+    let message = |fragments: usize| {
+        let (first, more, last) = ([0x01, 0x80, 0, 0, 0, 0], [0, 0x80, 0, 0, 0, 0], [0x80, 0x80, 0, 0, 0, 0]);
+        [&first[..], &more.repeat(fragments - 2), &last].concat()
+    };
+    // The count begins anew with each message.
+    let sound = message(FRAGMENTS_MAX).repeat(2);
+    assert_eq!(decode(&[&sound]), (vec![Received::Text(String::new()), Received::Text(String::new())], None));
+    let (received, violation) = decode(&[&message(FRAGMENTS_MAX + 1)]);
+    assert_eq!((received, violation.map(|violation| violation.code)), (vec![], Some(TOO_BIG)));
+}
+
+/// However a message is cut into frames, and however long they claim it to be.
+#[test]
+fn a_message_in_fragments_holds_little_more_memory_than_it_may_have() {
+    let (mut whole, mut too_big) = (0, 0);
+    for_inputs(2000, |rng| {
+        let max = [16, 300, 4096, 64 * 1024][rng.below(4)];
+        let (mut decoder, mut sent) = (Decoder::default(), 0);
+        let opcode = 1 + rng.below(2) as u8;
+        // All of one size, at most, so that some messages have few fragments and some have many.
+        let size_max = 1 + rng.below(max);
+        for fragment in 0.. {
+            // Some end where the message is full.
+            let size = rng.below(size_max + 1);
+            let size = if rng.chance(80) { size.min(max - sent) } else { size };
+            let first = if fragment == 0 { opcode } else { 0 } | if rng.chance(2) { 0x80 } else { 0 };
+            let frame = frame(rng, first, &vec![b'x'; size]);
+            // What has not arrived whole is held by nobody here.
+            let cut = rng.below(frame.len());
+            let before = decoder.memory();
+            if !matches!(decoder.next(&frame[..cut], max), Ok(None)) {
+                assert!(sent + size > max || fragment >= 64 + max / 64);
+            }
+            assert_eq!(decoder.memory(), before);
+            match decoder.next(&frame, max) {
+                Ok(Some((used, None))) => {
+                    sent += size;
+                    assert_eq!(used, frame.len());
+                    assert!(decoder.memory() >= sent && sent <= max, "{} for {sent}", decoder.memory());
+                    check_memory(&decoder, max);
+                }
+                Ok(Some((_, Some(received)))) => {
+                    whole += 1;
+                    let length = match received {
+                        Received::Text(text) => text.len(),
+                        Received::Binary(bytes) => bytes.len(),
+                        other => panic!("{other:?}"),
+                    };
+                    assert_eq!((length, decoder.memory()), (sent + size, 0));
+                    break;
+                }
+                Ok(None) => panic!("the frame is there"),
+                Err(violation) => {
+                    too_big += 1;
+                    assert_eq!(violation.code, TOO_BIG);
+                    assert!(sent + size > max || fragment >= 64 + max / 64);
+                    check_memory(&decoder, max);
+                    break;
+                }
+            }
+        }
+    });
+    println!("{whole} whole, {too_big} too big");
+    assert!(number("ROOMD_STEPS").is_some() || whole.min(too_big) > 100);
 }
 
 // ---- JSON
@@ -435,10 +513,11 @@ fn any_document_is_a_request_or_a_refusal_that_fits_into_one_line() {
         // The server makes text of a line first.
         let document = String::from_utf8_lossy(&input[..input.len().min(DOCUMENT_BYTES_MAX)]);
         match json::parse(&document) {
-            Ok(request) => {
+            Ok(Request { from, reference, ask }) => {
                 taken += 1;
-                check_ask(&request.ask, &document);
-                check_reference(request.reference.as_deref(), &document);
+                check_ask(&ask, &document);
+                check_reference(reference.as_deref(), &document);
+                assert!(from.is_none_or(|name| name.len() <= document.len()));
             }
             Err((refusal, reference)) => {
                 refused += 1;
@@ -464,12 +543,13 @@ fn check_ask(ask: &Ask, document: &str) {
             assert!(to.len() <= document.len());
             body.as_str()
         }
-        Ask::Command(Command::Join { room, .. }) => room.as_str(),
+        Ask::Command(Command::Join(room)) => room.as_str(),
         Ask::Command(Command::History(query)) => {
             assert!((1..=1000).contains(&query.limit));
             return;
         }
-        Ask::Command(_) => return,
+        Ask::Command(Command::Who | Command::Rooms) | Ask::Ping | Ask::Help | Ask::Quit => return,
+        Ask::Command(Command::Hello { .. }) => panic!("a hello is an ask of its own"),
     };
     assert!(!text.is_empty() && text.len() <= document.len(), "{document:?}");
     assert!(!text.chars().any(|c| c.is_control() && c != '\t'), "{document:?}");
@@ -477,7 +557,7 @@ fn check_ask(ask: &Ask, document: &str) {
 
 /// The answer may quote what was wrong, but little of it.
 fn check_refusal(refusal: Refusal) {
-    let answer = json::reply(0, &Reply::Refused(refusal), &None).unwrap();
+    let answer = json::notice(0, &Notice::Refused(refusal), &None).unwrap();
     assert!(!answer.contains('\n'), "{answer:?}");
     assert!(serde_json::from_str::<serde_json::Value>(&answer).is_ok(), "{answer:?}");
     assert!(answer.len() <= ANSWER_BYTES_MAX, "{answer:?}");
