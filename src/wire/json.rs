@@ -463,7 +463,7 @@ pub fn reply(ts: u64, reply: &Reply, reference: &Reference, chat: &Chat) -> Stri
         }
         Reply::Rooms => {
             let mut rooms: Vec<_> = chat.rooms().collect();
-            rooms.sort_by_key(|room| room.name());
+            rooms.sort_by_key(RoomView::name);
             let documents =
                 rooms.into_iter().map(|r| RoomDocument { name: r.name().as_str(), members: r.total() });
             EventDocument::Rooms { rooms: documents.collect(), reference }

@@ -133,7 +133,7 @@ pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut impl FnMut(&str))
         Reply::Users { room } => put(&format!("* {}", here(chat.room(*room), None, WHO_NAMES_MAX))),
         Reply::Rooms => {
             let mut rooms: Vec<_> = chat.rooms().collect();
-            rooms.sort_by_key(|room| room.name());
+            rooms.sort_by_key(RoomView::name);
             let list: Vec<String> =
                 rooms.iter().map(|room| format!("{} ({})", room.name(), room.total())).collect();
             let noun = if list.len() == 1 { "room" } else { "rooms" };
