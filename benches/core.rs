@@ -62,20 +62,23 @@ fn name_checking(bencher: Bencher<'_, '_>, text: &str) {
 struct Nowhere {
     arrived: usize,
     arrivals: usize,
+    /// All but the first two go to a room of their own.
+    has_rooms: bool,
     events: Vec<Event>,
 }
 
 struct Sink {
-    name: String,
-    is_named: bool,
+    /// What it says first.
+    introduction: String,
+    is_introduced: bool,
 }
 
 const LINE: &str = "a message of the usual length, which is about sixty-four bytes.";
 
 impl Read for Sink {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let line = if self.is_named { LINE } else { &self.name };
-        self.is_named = true;
+        let line = if self.is_introduced { LINE } else { &self.introduction };
+        self.is_introduced = true;
         buffer[..line.len()].copy_from_slice(line.as_bytes());
         buffer[line.len()] = b'\n';
         Ok(line.len() + 1)
@@ -119,8 +122,11 @@ impl Platform for Nowhere {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.arrived += 1;
-        let name = format!("member-{}", self.arrived);
-        Ok((Sink { name, is_named: false }, Peer { ip: None, listener: listener as u16 }))
+        let mut introduction = format!("member-{}", self.arrived);
+        if self.has_rooms && self.arrived > 2 {
+            introduction += &format!("\n/join room-{}", self.arrived);
+        }
+        Ok((Sink { introduction, is_introduced: false }, Peer { ip: None, listener: listener as u16 }))
     }
 
     fn close_listeners(&mut self) {}
@@ -205,4 +211,25 @@ fn whole_turn(bencher: Bencher<'_, '_>, members: usize) {
     assert_eq!(reactor.handler().chat().members(), members);
     reactor.platform().events = vec![readable(0)];
     bencher.counter(ItemsCount::new(members)).bench_local(|| reactor.turn());
+}
+
+/// The same with two members, while so many other rooms have somebody in them who says nothing. Per turn.
+#[divan::bench(args = [1, 100, 10_000])]
+fn whole_turn_beside_idle_rooms(bencher: Bencher<'_, '_>, rooms: usize) {
+    let limits = std::rc::Rc::new(Limits { max_rooms: None, max_connections: None, ..Limits::default() });
+    let config = Config { limits: std::rc::Rc::clone(&limits), ..Config::default() };
+    let events = vec![Event::Listener(0)];
+    let platform = Nowhere { arrivals: rooms + 1, has_rooms: true, events, ..Nowhere::default() };
+    let mut reactor = Reactor::new(platform, Server::new(config, Now::default()), limits);
+    while reactor.net().connections() < rooms + 1 {
+        reactor.turn().expect("nothing can break");
+    }
+    reactor.platform().events = (0..=rooms as u32).map(readable).collect();
+    while reactor.handler().chat().rooms().len() < rooms {
+        reactor.turn().expect("nothing can break");
+        // Once is enough: from here on they are served as the turns allow.
+        reactor.platform().events.clear();
+    }
+    reactor.platform().events = vec![readable(0)];
+    bencher.bench_local(|| reactor.turn());
 }

@@ -10,6 +10,7 @@
 //! | 27, http that fails to parse | also `tests/real_clients/http.rs`: `http_never_becomes_lines` |
 //! | 28, control characters | also `room::body::tests` |
 //! | 29, telnet split across reads | also `wire::line::tests::any_split_of_the_input_gives_the_same_lines` |
+//! | 36, totals computed in each turn | `benches/core.rs`: `whole_turn_beside_idle_rooms`; `Net::check_invariants` |
 //! | all others | `row_NN_…` here |
 
 mod common;
@@ -917,4 +918,201 @@ fn row_33_a_thousand_messages_of_one_turn_cost_each_peer_one_write() {
 #[test]
 fn millis_never_overflow() {
     assert_eq!(Millis::NEVER.after(Duration::from_secs(1)), Millis::NEVER);
+}
+
+// ---- later rows
+
+/// A handler whose peers are slowed down: each line is heard a second after the last one.
+#[derive(Default)]
+struct Patient {
+    lines: usize,
+    unheard: Vec<usize>,
+    next: Millis,
+}
+
+impl Handler for Patient {
+    fn received(&mut self, net: &mut Net, _id: ConnectionId, input: &[u8]) -> Consumed {
+        let now = net.now().monotonic;
+        match input.iter().position(|&byte| byte == b'\n') {
+            None => Consumed { bytes: 0, then: Then::Read },
+            Some(_) if now < self.next => Consumed { bytes: 0, then: Then::Pause(self.next) },
+            Some(end) => {
+                self.lines += 1;
+                self.next = now.after(Duration::from_secs(1));
+                Consumed { bytes: end + 1, then: Then::Yield }
+            }
+        }
+    }
+
+    fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>) {
+        if let Rest::Unheard(rest) = rest {
+            self.unheard.push(rest.iter().filter(|&&byte| byte == b'\n').count());
+            net.send(id, b"some were not heard\n");
+        }
+    }
+
+    fn lost(&mut self, _net: &mut Net, _id: ConnectionId, _loss: Loss) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn stopping(&mut self, _net: &mut Net) {}
+}
+
+/// Without: names, descriptors and places are held for hours by peers that are gone.
+#[test]
+fn row_34_whoever_ends_while_deferred_is_heard_for_5_s_then_told_and_gone() {
+    let mut house = House::new(Patient::default(), Limits::default());
+    let ghost = house.connect();
+    house.machine.send(ghost, "x\n".repeat(100_000).as_bytes());
+    house.machine.end(ghost);
+    house.settle();
+    house.after(Duration::from_millis(4_900));
+    assert_eq!(house.reactor.net().connections(), 1, "a script that pipes its lines is honest");
+    house.after(Duration::from_millis(200));
+    let Patient { lines, unheard, .. } = house.reactor.handler();
+    assert_eq!(*lines + unheard[0], 100_000, "every line was heard or is counted");
+    assert_eq!(*lines, 5, "one at once, and one a second");
+    assert_eq!(house.heard(ghost), "some were not heard\n");
+    assert_eq!(house.reactor.net().connections(), 0);
+    assert_eq!(house.reactor.net().buffered_bytes(), 0);
+}
+
+/// The same for a peer that has broken the connection off: nobody is there to be told anything.
+#[test]
+fn row_34_whoever_is_reset_while_deferred_is_gone_at_once() {
+    let mut house = House::new(Patient::default(), Limits::default());
+    let ghost = house.connect();
+    house.says(ghost, &"x\n".repeat(100_000));
+    house.machine.reset(ghost);
+    house.settle();
+    assert_eq!(house.reactor.net().connections(), 0);
+    assert_eq!(house.reactor.net().counters().lost_broken, 1);
+}
+
+/// Without: a few slowed-down peers fill the server, and everybody else hears `full`.
+#[test]
+fn row_34_whoever_is_gone_or_slowed_down_is_the_first_to_make_place() {
+    for limits in [
+        Limits { max_connections: Some(3), ..Limits::default() },
+        Limits { max_per_ip: Some(3), exempt: Vec::new(), ..Limits::default() },
+    ] {
+        let mut house = House::new(Patient::default(), limits);
+        let (flood, ghost, quiet) = (house.connect(), house.connect(), house.connect());
+        house.says(flood, &"x\n".repeat(5000));
+        house.says(ghost, &"x\n".repeat(500));
+        house.machine.end(ghost);
+        house.settle();
+        house.connect();
+        assert!(house.is_closed(ghost), "who is gone goes first");
+        assert_eq!(house.heard(ghost), "some were not heard\n");
+        house.connect();
+        assert!(house.is_closed(flood) && !house.is_closed(quiet), "then who says far more than it may");
+        house.connect();
+        assert!(!house.is_closed(quiet), "and nobody who does nothing wrong");
+        assert_eq!(house.reactor.net().counters().accepted, 5);
+    }
+}
+
+/// Without: closing one laggard frees nothing, and each turn closes another one.
+#[test]
+fn row_40_closing_a_laggard_frees_at_once_what_only_it_held() {
+    let limits =
+        Limits { feed_bytes: None, slowest: None, max_buffered_bytes: Some(60_000), ..Limits::default() };
+    let mut house = Relay::house(limits);
+    let alice = house.connect();
+    let (stuck, behind) = (house.connect_with_room_for(10), house.connect_with_room_for(80_000));
+    for _ in 0..90 {
+        house.says(alice, &format!("{}\n", "x".repeat(999)));
+    }
+    assert_eq!(house.reactor.handler().log, [(house.id(stuck), "slow")], "one was enough");
+    assert!(!house.is_closed(behind));
+    assert!(house.reactor.net().buffered_bytes() <= 60_000);
+}
+
+/// Without: everybody is closed for a silence in which nobody could be heard.
+#[test]
+fn time_in_which_the_process_was_stopped_is_nobodys_silence() {
+    let mut house = Relay::house(Limits::default());
+    let (alice, slow) = (house.connect(), house.connect_with_room_for(10));
+    house.says(alice, "0123456789 and more than twice as much\n");
+    house.script.borrow_mut().wait = Duration::from_secs(3600);
+    house.turn();
+    house.settle();
+    assert_eq!(house.reactor.handler().log, [], "an hour has passed, but nobody could be heard in it");
+    assert_eq!(house.heard(slow), "0123456789");
+    house.settle();
+    house.after(Duration::from_secs(5));
+    assert_eq!(house.reactor.handler().log, [], "who answers then was never silent");
+    house.after(Duration::from_secs(6));
+    assert_eq!(house.reactor.handler().log, [(house.id(slow), "slow")], "but time goes on");
+}
+
+/// Without: the kernel is asked once more after every newcomer, for nothing.
+#[test]
+fn nothing_is_left_to_do_after_accepting_and_closing() {
+    let mut house = Relay::house(Limits::default());
+    house.machine.connect(usize::MAX);
+    house.turn();
+    assert_eq!(house.reactor.net().connections(), 1);
+    house.turn();
+    assert_eq!(house.script.borrow().asked, None, "the turn after an arrival waits");
+    house.machine.end(0);
+    house.turn();
+    house.turn();
+    assert!(house.is_closed(0));
+    house.turn();
+    assert_eq!(house.script.borrow().asked, None, "the turn after a departure waits");
+}
+
+/// Without: what others send somebody closes it, or keeps it from being heard.
+#[test]
+fn a_private_message_to_a_full_queue_is_refused_to_its_sender() {
+    let mut house = Relay::house(Limits { feed_bytes: Some(1000), ..Limits::default() });
+    let (alice, slow) = (house.connect(), house.connect_with_room_for(1));
+    for _ in 0..20 {
+        house.says(alice, "/to 1 100\n");
+    }
+    let refused = (house.id(alice), "refused");
+    assert_eq!(
+        house.reactor.handler().log,
+        [refused; 9],
+        "as much as a feed keeps, and the one that exceeds it"
+    );
+    house.says(slow, "I can still speak\n");
+    assert_eq!(house.heard(alice), "I can still speak\n");
+    let mut heard = String::new();
+    while heard.len() < 1100 {
+        heard += &house.heard(slow);
+        house.settle();
+    }
+    assert_eq!(heard, format!("{}\n", "x".repeat(99)).repeat(11), "nothing else is lost");
+    house.says(alice, "/to 1 100\n");
+    assert_eq!(house.reactor.handler().count("refused"), 9, "and there is place again");
+}
+
+/// Without: a shutdown with a crowd that lags copies what each of them has still to be sent.
+#[test]
+fn closing_a_crowd_that_lags_copies_nothing() {
+    let mut house = Relay::house(Limits::default());
+    let alice = house.connect();
+    let crowd: Vec<usize> = (0..50).map(|_| house.connect_with_room_for(100)).collect();
+    house.says(alice, &format!("{}\n", "x".repeat(60_000)));
+    let before = house.reactor.net().buffered_bytes();
+    for &member in &crowd {
+        house.machine.send(member, b"/quit\n");
+    }
+    house.turn();
+    house.turn();
+    let after = house.reactor.net().buffered_bytes();
+    assert!(after < before + crowd.len() * 400, "{before} bytes became {after}");
+    let whole = format!("{}\nbye\n", "x".repeat(60_000));
+    for member in crowd {
+        let mut heard = String::new();
+        while !house.machine.is_at_end(member) {
+            heard += &house.heard(member);
+            house.settle();
+        }
+        assert_eq!(heard, whole);
+    }
+    assert_eq!(house.reactor.net().buffered_bytes(), 0);
 }

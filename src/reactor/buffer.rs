@@ -22,20 +22,26 @@ impl Buffer {
         let needed = self.bytes.len() + more.len();
         if self.bytes.capacity() < needed {
             // Twice as much, so that appending costs a constant time per byte.
-            let mut larger = BytesMut::with_capacity((2 * self.bytes.len()).max(needed).max(ALLOCATION_MIN));
-            larger.extend_from_slice(&self.bytes);
-            self.allocated = larger.capacity();
-            self.bytes = larger;
+            self.move_to((2 * self.bytes.len()).max(needed).max(ALLOCATION_MIN));
         }
         self.bytes.extend_from_slice(more);
     }
 
-    /// Takes `count` bytes from the front. An empty buffer holds no memory.
+    /// Takes `count` bytes from the front. An empty buffer holds no memory, and no buffer much more than it needs.
     pub(crate) fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         if self.bytes.is_empty() {
             *self = Self::default();
+        } else if self.allocated > ALLOCATION_MIN.max(4 * self.bytes.len()) {
+            self.move_to(self.bytes.len());
         }
+    }
+
+    fn move_to(&mut self, capacity: usize) {
+        let mut bytes = BytesMut::with_capacity(capacity);
+        bytes.extend_from_slice(&self.bytes);
+        self.allocated = bytes.capacity();
+        self.bytes = bytes;
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
