@@ -10,15 +10,18 @@
 //! as one of them could.
 //!
 //! The kernel takes bytes in lumps (a third of `SO_SNDBUF` at a time, or what the peer's window opens by),
-//! so a lump counts in full when it comes, and a reader may be [`GRACE`] late.
+//! so a lump counts in full when it comes, a reader may be [`AHEAD_MAX`] ahead with what it takes, and [`LATE_MAX`]
+//! late.
 
 use std::time::Duration;
 
 use super::ConnectionId;
 use crate::clock::Millis;
 
-/// How late a reader may be with what it takes, and how much it may be ahead.
-pub(crate) const GRACE: Duration = Duration::from_secs(1);
+/// How far a reader may be ahead with what it takes, before the last lump.
+const AHEAD_MAX: Duration = Duration::from_secs(1);
+/// How late it may be.
+const LATE_MAX: Duration = Duration::from_millis(500);
 
 /// What a reader has bought by taking bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +30,8 @@ pub(crate) struct Reader {
     paid_until_ns: u64,
 }
 
-const GRACE_NS: u64 = GRACE.as_nanos() as u64;
+const AHEAD_MAX_NS: u64 = AHEAD_MAX.as_nanos() as u64;
+const LATE_MAX_NS: u64 = LATE_MAX.as_nanos() as u64;
 
 impl Reader {
     /// Something begins to wait for it, after nothing did.
@@ -39,14 +43,14 @@ impl Reader {
     pub(crate) fn took(&mut self, bytes: usize, slowest: usize, now: Millis) {
         let now = ns(now);
         let bought = bytes as u64 * 1_000_000_000 / slowest as u64;
-        // What it owes is remembered for longer than the grace, or a trickle would never use that up.
-        self.paid_until_ns =
-            self.paid_until_ns.clamp(now.saturating_sub(2 * GRACE_NS), now + GRACE_NS) + bought;
+        // What it owes is remembered for longer than it may be late, or a trickle would never be late.
+        let owed = now.saturating_sub(2 * LATE_MAX_NS);
+        self.paid_until_ns = self.paid_until_ns.clamp(owed, now + AHEAD_MAX_NS) + bought;
     }
 
     /// Until when it is protected if it takes nothing more.
     pub(crate) fn protected_until(&self) -> Millis {
-        Millis(self.paid_until_ns.saturating_add(GRACE_NS).div_ceil(1_000_000))
+        Millis(self.paid_until_ns.saturating_add(LATE_MAX_NS).div_ceil(1_000_000))
     }
 
     pub(crate) fn is_protected(&self, now: Millis) -> bool {
@@ -107,7 +111,7 @@ mod tests {
                 assert_eq!(unprotected_after(rate, lump), None, "{lump} at {rate}");
             }
             let late = unprotected_after(SLOWEST * 9 / 10, lump).expect("too slow");
-            assert!(late < Millis(50_000), "{lump}: {late:?}");
+            assert!(late < Millis(40_000), "{lump}: {late:?}");
         }
     }
 
@@ -115,12 +119,12 @@ mod tests {
     fn whoever_takes_nothing_loses_its_protection_and_what_it_took_before_does_not_save_it() {
         let mut reader = Reader::default();
         reader.begin(Millis(0));
-        assert!(reader.is_protected(Millis(999)) && !reader.is_protected(Millis(1000)));
+        assert!(reader.is_protected(Millis(499)) && !reader.is_protected(Millis(500)));
         for now in 0..10_000 {
             reader.took(1 << 20, SLOWEST, Millis(now));
         }
-        // The last lump, what it was ahead, and the grace.
-        assert_eq!(reader.protected_until(), Millis(9_999 + 16_000 + 1_000 + 1_000));
+        // The last lump, what it was ahead, and what it may be late.
+        assert_eq!(reader.protected_until(), Millis(9_999 + 16_000 + 1_000 + 500));
     }
 
     #[test]
