@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use roomd::limits::Limits;
-use roomd::reactor::os::{ListenAddr, Os};
+use roomd::reactor::epoll::{Epoll, ListenAddr};
 use roomd::reactor::{ConnectionId, Consumed, Handler, Loss, Net, Reactor, Rest};
 use roomd::wire::line::{Found, Lines};
 use roomd::wire::websocket::{self, Decoder, Received};
@@ -91,7 +91,7 @@ impl Handler for Echo {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".into());
-    let mut os = Os::new()?;
+    let mut os = Epoll::new()?;
     let limits = Limits { max_buffered_bytes: None, ..Limits::default() };
     println!("echo on {}", os.listen(&ListenAddr::Tcp(addr.parse()?), &limits)?);
     Ok(Reactor::new(os, Echo::default(), limits).run()?)

@@ -9,27 +9,29 @@
 //!
 //! | layer | knows | does not know |
 //! |---|---|---|
-//! | [`cli`] | arguments, logging, terminals | |
+//! | `cli` | arguments, logging, terminals | |
 //! | [`server`] puts the dialects and the rooms on the loop | the four below | sockets |
-//! | [`wire`] the dialects: bytes to commands, events to bytes | framing, HTTP, WebSocket, JSON, text | sockets, who is in the room |
-//! | [`room`] the chat itself: a pure state machine | names, rooms, members, history | bytes, sockets, clocks |
-//! | [`reactor`] the loop | readiness, deadlines, feeds, queues | what a chat is |
-//! | [`clock`] time as a parameter | | |
+//! | [`wire`] the dialects: bytes to requests, events to bytes | framing, HTTP, WebSocket, JSON, text | sockets, who is connected |
+//! | [`chat`] the chat itself: a pure state machine | names, rooms, members, history | bytes, sockets, clocks |
+//! | [`reactor`] the loop | readiness, backpressure, deadlines, feeds | what a chat is |
+//! | [`limits`] every limit, once; [`clock`] time as a parameter | | |
 //!
+//! Data goes one way: socket → framing → request → session → chat → event → encoding → feed → cursor → socket.
 //! The loop is generic over a [`Platform`](reactor::Platform) (epoll, or the scripted machine of the tests)
 //! and a [`Handler`](reactor::Handler) (the chat server, or the echo server in `examples/echo.rs`). So the
-//! whole server, epoll aside, runs in a deterministic simulation.
+//! whole server, epoll aside, runs in a deterministic simulation; and one suite proves that epoll and the
+//! scripted machine keep the same contract (`tests/readiness`).
 //!
 //! # One turn of the loop
 //!
 //! 1. **wait** for readiness, or until the nearest deadline.
 //! 2. **note** what is ready. No I/O yet: nothing can invalidate an event that has not been looked at.
-//! 3. **serve** each ready connection: one read into the one buffer, then it is the next one's turn.
-//! 4. **deliver** what came of it: encode it once per dialect, append it to a feed.
-//! 5. **flush**: one write to each member that has something to be sent.
-//! 6. **reap** what is closed.
-//! 7. **accept** new connections.
-//! 8. **expire** the deadlines that are due.
+//! 3. **serve** each ready connection: one read into the one buffer, then it is the next one's turn. What it says
+//!    is delivered on the spot: encoded once per encoding that somebody reads, and appended to a feed.
+//! 4. **flush**: one write to each member that has something to be sent.
+//! 5. **reap** what is doomed or gone.
+//! 6. **accept** new connections.
+//! 7. **expire** the deadlines that are due.
 //!
 //! # Where do I find …
 //!
@@ -37,23 +39,27 @@
 //! |---|---|
 //! | the loop, phase by phase | [`reactor::turn`] |
 //! | why a slow reader does not slow the others | [`reactor::feed`] |
+//! | for whom a room waits, and for how long | `reactor::backpressure` |
 //! | how a private message gets into a stream that is shared | `reactor::outbound::Outbound` |
-//! | why a reader that is behind may hold the producers, and for how long | `reactor::connection::Pace` |
-//! | what happens between "closed" and gone | `reactor::connection::Phase` |
+//! | what is known of a connection, and what happens between "closed" and gone | `reactor::connection` |
+//! | what happens to the input of a peer that is gone | [`reactor::Rest`] |
 //! | how a freed slot cannot receive an old event | [`reactor::ConnectionId`] |
 //! | what happens when descriptors run out | [`reactor::acceptor`] |
+//! | why a process that was stopped closes nobody | `reactor::turn::Reactor::read_clock` |
 //! | how the daemon shuts down | [`reactor::Handler::stopping`] |
+//! | how HTTP, JSON, TLS and text are told apart | [`wire::sniff()`] |
 //! | how lines are cut out of a byte stream | [`wire::line::Lines`] |
-//! | how HTTP, JSON, TLS and text are told apart | [`wire::sniff`] |
 //! | every line of the text dialect | [`wire::text`] |
-//! | every event of the JSON dialect | [`wire::json`] |
+//! | every request and event of the JSON dialect | [`wire::json`] |
 //! | what a WebSocket peer may not do | [`wire::websocket::Decoder`] |
-//! | which names are the same | [`room::Name`] |
-//! | what is removed from messages, and why | [`room::Body`] |
-//! | what every command does | [`room::Chat`] |
+//! | how many encodings there are | [`wire::encoding`] |
+//! | how one connection speaks, and what is due for it | `server::session::Session` |
+//! | how much a client may say | `server::allowance` |
 //! | who may come in from a browser | `server::web` |
-//! | rate limiting | `server::session::Session::may_speak` |
-//! | every limit, its flag and its default | [`cli::serve::Args`] |
+//! | which names are the same | [`chat::Name`] |
+//! | what is removed from messages, and why | [`chat::Body`] |
+//! | what every command does | [`chat::Chat`] |
+//! | every limit, its flag and its default | [`limits::TABLE`] |
 
 pub mod chat;
 #[cfg(feature = "daemon")]

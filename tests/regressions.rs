@@ -25,7 +25,7 @@ use std::time::Duration;
 use common::{Daemon, output_of};
 use roomd::clock::{Millis, Now};
 use roomd::limits::Limits;
-use roomd::reactor::os::{ListenAddr, Os, Stream};
+use roomd::reactor::epoll::{Epoll, ListenAddr, Stream};
 use roomd::reactor::{
     ChannelId, ConnectionId, Consumed, Event, Handler, Loss, Net, Peer, Platform, Reactor, Rest, Socket, Then,
 };
@@ -873,7 +873,7 @@ fn row_30_a_private_message_that_cannot_be_delivered_is_refused() {
 
 /// An accepted connection of the real platform.
 fn accepted() -> (Stream, TcpStream) {
-    let mut os = Os::new().expect("a selector");
+    let mut os = Epoll::new().expect("a selector");
     let addr = ListenAddr::Tcp("127.0.0.1:0".parse().expect("an address"));
     let Ok(ListenAddr::Tcp(addr)) = os.listen(&addr, &Limits::default()) else { panic!("no listener") };
     let client = TcpStream::connect(addr).expect("the listener");

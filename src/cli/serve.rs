@@ -11,7 +11,7 @@ use super::config::LimitArgs;
 use super::values::{Listen, Networks};
 use crate::limits::Limits;
 use crate::reactor::acceptor::DESCRIPTORS_RESERVED;
-use crate::reactor::os::{ListenAddr, Os};
+use crate::reactor::epoll::{Epoll, ListenAddr};
 use crate::reactor::{Platform, Reactor};
 use crate::server::{Config, Server};
 
@@ -121,7 +121,7 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
         .init()
         .map_err(|error| format!("logging: {error}"))?;
 
-    let mut os = Os::new().map_err(|error| format!("the loop cannot start: {error}"))?;
+    let mut os = Epoll::new().map_err(|error| format!("the loop cannot start: {error}"))?;
     let mut listeners = Vec::new();
     for addr in args.listen.iter().flat_map(|listen| &listen.0) {
         let bound = os.listen(addr, &limits).map_err(|error| cannot_listen(addr, &error))?;

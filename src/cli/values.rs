@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use ipnet::IpNet;
 
-use crate::reactor::os::ListenAddr;
+use crate::reactor::epoll::ListenAddr;
 
 /// Something a flag can say how much of.
 pub(super) trait Quantity: Sized {

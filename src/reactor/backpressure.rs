@@ -15,7 +15,9 @@
 
 use std::time::Duration;
 
-use super::ConnectionId;
+use super::connection::{Deferred, UNREAD_REPLIES_MAX};
+use super::net::find;
+use super::{ChannelId, ConnectionId, Net};
 use crate::clock::Millis;
 
 /// How far a reader may be ahead with what it takes, before the last lump.
@@ -82,6 +84,81 @@ pub(crate) struct Throttle {
     pub(crate) waited_for: u32,
     /// Producers that were ready meanwhile, to be served when nobody is waited for any more.
     pub(crate) deferred: Vec<ConnectionId>,
+}
+
+impl Net {
+    /// Whether a channel waits for a reader that is behind. Its subscribers are not read meanwhile; for others
+    /// who want to publish there is [`Then::Wait`](super::Then::Wait).
+    pub fn is_throttled(&mut self, channel: ChannelId) -> bool {
+        self.feeds.channel(channel).is_some_and(|channel| channel.throttle.waited_for > 0)
+    }
+
+    /// Brings up to date whether the channel of a reader, `lag` bytes behind, has to wait for it.
+    pub(super) fn update_throttle(&mut self, id: ConnectionId, lag: u64) {
+        let (Some(feed_bytes), Some(_)) = (self.limits.feed_bytes, self.limits.slowest) else { return };
+        let now = self.now.monotonic;
+        if let Some(connection) = find(&mut self.connections, id) {
+            let is_waited_for =
+                connection.reader.must_be_waited_for(connection.is_waited_for, lag, feed_bytes as u64, now);
+            self.set_waited_for(id, is_waited_for);
+        }
+    }
+
+    /// Changes whether the channel of a reader waits for it. When it waits for nobody any more, the producers go on.
+    pub(super) fn set_waited_for(&mut self, id: ConnectionId, is_waited_for: bool) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let was_waited_for = std::mem::replace(&mut connection.is_waited_for, is_waited_for);
+        let channel = connection.subscription.and_then(|s| self.feeds.feed(s.feed).channel);
+        let Some(channel) = channel.and_then(|channel| self.feeds.channel(channel)) else { return };
+        if was_waited_for == is_waited_for {
+            return;
+        }
+        let throttle = &mut channel.throttle;
+        if is_waited_for {
+            self.counters.throttles += u64::from(throttle.waited_for == 0);
+            throttle.waited_for += 1;
+            return;
+        }
+        throttle.waited_for -= 1;
+        if throttle.waited_for == 0 {
+            for id in std::mem::take(&mut throttle.deferred) {
+                self.resume(id);
+            }
+        }
+    }
+
+    /// Whether a connection has to be left unread for now, for the sake of its readers or its own. It is queued
+    /// again when that is over.
+    pub(super) fn must_wait(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = find(&mut self.connections, id) else { return true };
+        if connection.outbound.own() > UNREAD_REPLIES_MAX {
+            // Its own replies wait: flushing them queues it again.
+            return true;
+        }
+        let channel = connection.subscription.and_then(|s| self.feeds.feed(s.feed).channel);
+        channel.is_some_and(|channel| self.defer_if_throttled(id, channel))
+    }
+
+    /// Defers a connection's input until `channel` is no longer throttled; false if it is not.
+    pub(super) fn defer_if_throttled(&mut self, id: ConnectionId, channel: ChannelId) -> bool {
+        let Some(channel) = self.feeds.channel(channel).filter(|c| c.throttle.waited_for > 0) else {
+            return false;
+        };
+        if find(&mut self.connections, id).is_some_and(|c| c.deferred != Deferred::Throttled) {
+            channel.throttle.deferred.push(id);
+            self.set_deferred(id, Deferred::Throttled);
+        }
+        true
+    }
+
+    /// Goes on with a connection whose input was deferred.
+    pub(super) fn resume(&mut self, id: ConnectionId) {
+        if find(&mut self.connections, id).is_some_and(|c| c.deferred != Deferred::No) {
+            self.set_deferred(id, Deferred::Yielded);
+            self.note_ready(id);
+            self.arm(id);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 //! | the life of a connection | [`connection`] |
 //! | who is let in | [`acceptor`] |
 //! | time-outs | [`deadlines`] |
-//! | epoll, sockets, signals | [`os`], behind [`platform`] |
+//! | epoll, sockets, signals | [`epoll`], behind [`platform`] |
 
 pub mod acceptor;
 pub(crate) mod backpressure;
@@ -21,9 +21,9 @@ mod buffer;
 pub(crate) mod connection;
 mod counters;
 pub(crate) mod deadlines;
+pub mod epoll;
 pub mod feed;
 pub(crate) mod net;
-pub mod os;
 pub(crate) mod outbound;
 pub mod platform;
 pub mod turn;

@@ -129,12 +129,6 @@ impl Net {
         }
     }
 
-    /// Whether a channel waits for a reader that is behind. Its subscribers are not read meanwhile; for others
-    /// who want to publish there is [`Then::Wait`](super::Then::Wait).
-    pub fn is_throttled(&mut self, channel: ChannelId) -> bool {
-        self.feeds.channel(channel).is_some_and(|channel| channel.throttle.waited_for > 0)
-    }
-
     /// Publishes one event to all subscribers of a channel but `except`. `encode` appends it, as one or more
     /// whole frames, in the encoding that it is asked for; it is asked for each that somebody reads, once.
     pub fn publish(
@@ -170,13 +164,11 @@ impl Net {
             self.dirty.push(key);
         }
         if let Some(except) = except
-            && let Some(connection) = find(&mut self.connections, except)
-            && connection.subscription.is_some_and(|s| s.feed == key && !s.is_leaving)
+            && find(&mut self.connections, except)
+                .is_some_and(|c| c.subscription.is_some_and(|s| s.feed == key && !s.is_leaving))
         {
             self.counters.deliveries -= 1;
-            self.memory -= connection.outbound.memory();
-            connection.outbound.skip_last(&feed.log, frame.len());
-            self.memory += connection.outbound.memory();
+            self.change_outbound(except, |outbound, log| outbound.skip_last(log, frame.len()));
         }
     }
 
@@ -184,7 +176,6 @@ impl Net {
     /// it is no longer open. It is not read while it leaves more than 64 KiB of its answers unread.
     pub fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
         if self.is_open(id) {
-            self.spent += bytes.len();
             self.insert(id, bytes, Cause::Own);
         }
     }
@@ -192,13 +183,12 @@ impl Net {
     /// Sends `bytes`, one or more whole frames, to one connection because somebody else wants it.
     ///
     /// # Errors
-    /// It has not read the last ones: more than `feed_bytes` of them are waiting.
+    /// It has not read the last ones: at least `feed_bytes` of them are waiting.
     pub fn try_send(&mut self, id: ConnectionId, bytes: &[u8]) -> Result<(), QueueFull> {
         if self.is_queue_full(id) {
             return Err(QueueFull);
         }
         if self.is_open(id) {
-            self.spent += bytes.len();
             self.insert(id, bytes, Cause::Others);
         }
         Ok(())
@@ -207,29 +197,26 @@ impl Net {
     /// Whether [`Net::try_send`] would refuse.
     #[must_use]
     pub fn is_queue_full(&self, id: ConnectionId) -> bool {
-        let connection = self.connections.get(id.index as usize).filter(|c| c.id == id);
-        connection.is_some_and(|c| self.limits.feed_bytes.is_some_and(|max| c.outbound.of_others() >= max))
+        let waiting = self.peek(id).map_or(0, |c| c.outbound.of_others());
+        self.limits.feed_bytes.is_some_and(|max| waiting >= max)
     }
 
+    /// Queues `bytes`, also behind the last words of a connection that is closing.
     pub(super) fn insert(&mut self, id: ConnectionId, bytes: &[u8], cause: Cause) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        if connection.writing == Writing::Broken
-            || !matches!(connection.life, Life::Open | Life::Closing { .. })
-        {
-            return;
-        }
-        let empty;
-        let log = match connection.subscription {
-            Some(s) => &self.feeds.feed(s.feed).log,
-            None => {
-                empty = Log::default();
-                &empty
-            }
-        };
-        self.memory -= connection.outbound.memory();
-        connection.outbound.insert(log, bytes, cause);
-        self.memory += connection.outbound.memory();
+        self.spent += bytes.len();
+        self.change_outbound(id, |outbound, log| outbound.insert(log, bytes, cause));
         self.note_unsent(id);
+    }
+
+    /// Changes what a connection is still to be sent, given the log of its feed.
+    fn change_outbound(&mut self, id: ConnectionId, change: impl FnOnce(&mut Outbound, &Log)) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        self.memory -= connection.outbound.memory();
+        match connection.subscription {
+            Some(s) => change(&mut connection.outbound, &self.feeds.feed(s.feed).log),
+            None => change(&mut connection.outbound, &Log::default()),
+        }
+        self.memory += connection.outbound.memory();
     }
 
     /// Says how many bytes of a connection's input the handler keeps itself, so that they are counted.
@@ -272,19 +259,19 @@ impl Net {
     /// Who is at the other end of a connection.
     #[must_use]
     pub fn peer(&self, id: ConnectionId) -> Option<Peer> {
-        self.connections.get(id.index as usize).filter(|c| c.id == id).map(|c| c.peer)
+        self.peek(id).map(|c| c.peer)
     }
 
     /// Whether a connection can still be sent to.
     #[must_use]
     pub fn is_open(&self, id: ConnectionId) -> bool {
-        self.connections.get(id.index as usize).is_some_and(|c| c.id == id && c.is_open())
+        self.peek(id).is_some_and(Connection::is_open)
     }
 
     /// Whether a connection has said something that the handler was not given so far.
     #[must_use]
     pub fn has_input(&self, id: ConnectionId) -> bool {
-        self.connections.get(id.index as usize).is_some_and(|c| c.id == id && c.has_input())
+        self.peek(id).is_some_and(Connection::has_input)
     }
 
     /// Closes a connection when all that is queued for it has been written. The handler hears nothing
@@ -317,6 +304,10 @@ impl Net {
     }
 
     // What follows is for the loop itself.
+
+    fn peek(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(id.index as usize).filter(|c| c.id == id)
+    }
 
     pub(super) fn get(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         find(&mut self.connections, id)
@@ -447,33 +438,29 @@ impl Net {
 
     /// Throws away what is queued for a connection.
     pub(super) fn discard_output(&mut self, id: ConnectionId) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        self.memory -= connection.outbound.memory();
-        match connection.subscription {
-            Some(s) => connection.outbound.skip_all(&self.feeds.feed(s.feed).log),
-            None => connection.outbound = Outbound::default(),
-        }
-        self.memory += connection.outbound.memory();
+        self.change_outbound(id, Outbound::skip_all);
         self.update_lag(id.index);
     }
 
     /// The peer has taken the next `count` bytes.
-    pub(super) fn sent(&mut self, slot: u32, count: usize) {
+    pub(super) fn sent(&mut self, id: ConnectionId, count: usize) {
         let now = self.now.monotonic;
-        let connection = &mut self.connections[slot as usize];
-        let was_choked = connection.outbound.own() > UNREAD_REPLIES_MAX;
-        self.memory -= connection.outbound.memory();
-        connection.outbound.advance(count);
-        self.memory += connection.outbound.memory();
-        connection.progress_at = now;
-        if let Some(slowest) = self.limits.slowest {
-            connection.reader.took(count, slowest, now);
+        let mut is_readable_again = false;
+        self.change_outbound(id, |outbound, _| {
+            let was_choked = outbound.own() > UNREAD_REPLIES_MAX;
+            outbound.advance(count);
+            is_readable_again = was_choked && outbound.own() <= UNREAD_REPLIES_MAX;
+        });
+        if let Some(connection) = find(&mut self.connections, id) {
+            connection.progress_at = now;
+            if let Some(slowest) = self.limits.slowest {
+                connection.reader.took(count, slowest, now);
+            }
         }
         self.counters.writes += 1;
         self.counters.bytes_out += count as u64;
-        if was_choked && connection.outbound.own() <= UNREAD_REPLIES_MAX {
+        if is_readable_again {
             // It was not read while its own replies waited.
-            let id = connection.id;
             self.note_ready(id);
         }
     }
@@ -514,39 +501,6 @@ impl Net {
         self.set_deferred(id, Deferred::No);
     }
 
-    /// Whether a connection has to be left unread for now, for the sake of its readers or its own. It is queued
-    /// again when that is over.
-    pub(super) fn must_wait(&mut self, id: ConnectionId) -> bool {
-        let Some(connection) = find(&mut self.connections, id) else { return true };
-        if connection.outbound.own() > UNREAD_REPLIES_MAX {
-            // Its own replies wait: flushing them queues it again.
-            return true;
-        }
-        let channel = connection.subscription.and_then(|s| self.feeds.feed(s.feed).channel);
-        channel.is_some_and(|channel| self.defer_if_throttled(id, channel))
-    }
-
-    /// Defers a connection's input until `channel` is no longer throttled; false if it is not.
-    pub(super) fn defer_if_throttled(&mut self, id: ConnectionId, channel: ChannelId) -> bool {
-        let Some(channel) = self.feeds.channel(channel).filter(|c| c.throttle.waited_for > 0) else {
-            return false;
-        };
-        if find(&mut self.connections, id).is_some_and(|c| c.deferred != Deferred::Throttled) {
-            channel.throttle.deferred.push(id);
-            self.set_deferred(id, Deferred::Throttled);
-        }
-        true
-    }
-
-    /// Goes on with a connection whose input was deferred.
-    pub(super) fn resume(&mut self, id: ConnectionId) {
-        if find(&mut self.connections, id).is_some_and(|c| c.deferred != Deferred::No) {
-            self.set_deferred(id, Deferred::Yielded);
-            self.note_ready(id);
-            self.arm(id);
-        }
-    }
-
     /// How many bytes a connection is behind in its feed; the feed counts those who are.
     pub(super) fn update_lag(&mut self, slot: u32) -> u64 {
         let connection = &mut self.connections[slot as usize];
@@ -559,39 +513,6 @@ impl Net {
         }
         subscription.is_behind = lag > 0;
         lag
-    }
-
-    /// Brings up to date whether the channel of a reader, `lag` bytes behind, has to wait for it.
-    pub(super) fn update_throttle(&mut self, id: ConnectionId, lag: u64) {
-        let (Some(feed_bytes), Some(_)) = (self.limits.feed_bytes, self.limits.slowest) else { return };
-        let now = self.now.monotonic;
-        if let Some(connection) = find(&mut self.connections, id) {
-            let is_waited_for =
-                connection.reader.must_be_waited_for(connection.is_waited_for, lag, feed_bytes as u64, now);
-            self.set_waited_for(id, is_waited_for);
-        }
-    }
-
-    fn set_waited_for(&mut self, id: ConnectionId, is_waited_for: bool) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        let was_waited_for = std::mem::replace(&mut connection.is_waited_for, is_waited_for);
-        let channel = connection.subscription.and_then(|s| self.feeds.feed(s.feed).channel);
-        let Some(channel) = channel.and_then(|channel| self.feeds.channel(channel)) else { return };
-        if was_waited_for == is_waited_for {
-            return;
-        }
-        let throttle = &mut channel.throttle;
-        if is_waited_for {
-            self.counters.throttles += u64::from(throttle.waited_for == 0);
-            throttle.waited_for += 1;
-            return;
-        }
-        throttle.waited_for -= 1;
-        if throttle.waited_for == 0 {
-            for id in std::mem::take(&mut throttle.deferred) {
-                self.resume(id);
-            }
-        }
     }
 
     /// What is published from now on is not for this connection any more.
@@ -618,26 +539,15 @@ impl Net {
     /// Takes a connection off its feed, if it has one; `part` decides what becomes of the queued bytes.
     fn leave_feed(&mut self, id: ConnectionId, part: impl FnOnce(&mut Outbound, &Log)) {
         self.set_waited_for(id, false);
-        let left = self.leave_list(id);
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        self.memory -= connection.outbound.memory();
-        match left {
-            None => part(&mut connection.outbound, &Log::default()),
-            Some(subscription) => {
-                part(&mut connection.outbound, &self.feeds.feed(subscription.feed).log);
-                let feed = self.feeds.feed_mut(subscription.feed);
-                if subscription.is_behind {
-                    feed.behind -= 1;
-                    if !std::mem::replace(&mut feed.wants_trim, true) {
-                        self.to_trim.push(subscription.feed);
-                    }
-                }
-            }
+        self.change_outbound(id, part);
+        let Some(subscription) = self.leave_list(id) else { return };
+        let feed = self.feeds.feed_mut(subscription.feed);
+        if subscription.is_behind {
+            feed.behind -= 1;
+            self.to_trim
+                .extend((!std::mem::replace(&mut feed.wants_trim, true)).then_some(subscription.feed));
         }
-        self.memory += connection.outbound.memory();
-        if let Some(subscription) = left {
-            self.feeds.close_if_unread(subscription.feed);
-        }
+        self.feeds.close_if_unread(subscription.feed);
     }
 
     /// Takes a connection off the list of its feed that it is on.
@@ -734,6 +644,6 @@ impl Net {
     }
 }
 
-fn find(connections: &mut Slab<Connection>, id: ConnectionId) -> Option<&mut Connection> {
+pub(super) fn find(connections: &mut Slab<Connection>, id: ConnectionId) -> Option<&mut Connection> {
     connections.get_mut(id.index as usize).filter(|c| c.id.generation == id.generation)
 }

@@ -1,6 +1,6 @@
 //! The operating system as the loop sees it.
 //!
-//! Two things implement [`Platform`]: [`Os`](super::os::Os), which is `mio` and real sockets, and the
+//! Two things implement [`Platform`]: [`Epoll`](super::epoll::Epoll), which is `mio` and real sockets, and the
 //! scripted machine of the simulation tests. Everything else in the reactor is the same code in both.
 //!
 //! # The contract of readiness

@@ -458,7 +458,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             Writing::Idle | Writing::Ready if connection.outbound.is_empty(log) => {}
             Writing::Idle | Writing::Ready => match write(socket, connection, log) {
                 Ok(0) => return net.break_output(id),
-                Ok(sent) => net.sent(slot, sent),
+                Ok(sent) => net.sent(id, sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     is_full = true;
                     net.counters.blocked_writes += 1;

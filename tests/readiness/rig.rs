@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use roomd::limits::Limits;
-use roomd::reactor::os::{ListenAddr, Os};
+use roomd::reactor::epoll::{Epoll, ListenAddr};
 use roomd::reactor::{ConnectionId, Event, Platform};
 
 use crate::sim::{Machine, SimPlatform};
@@ -312,8 +312,8 @@ fn receive(client: &mut impl Stream, max: usize, waits: bool) -> io::Result<Vec<
     Ok(buffer)
 }
 
-fn listen(addr: &ListenAddr) -> (Os, ListenAddr) {
-    let mut os = Os::new().unwrap();
+fn listen(addr: &ListenAddr) -> (Epoll, ListenAddr) {
+    let mut os = Epoll::new().unwrap();
     let limits = Limits { send_buffer_bytes: Some(SEND_BUFFER_BYTES), ..Limits::default() };
     let bound = os.listen(addr, &limits).unwrap();
     (os, bound)
@@ -321,12 +321,12 @@ fn listen(addr: &ListenAddr) -> (Os, ListenAddr) {
 
 /// epoll and TCP.
 pub(crate) struct Tcp {
-    os: Os,
+    os: Epoll,
     addr: std::net::SocketAddr,
 }
 
 impl Rig for Tcp {
-    type Platform = Os;
+    type Platform = Epoll;
     type Client = TcpStream;
 
     fn open() -> Self {
@@ -336,7 +336,7 @@ impl Rig for Tcp {
         }
     }
 
-    fn platform(&mut self) -> &mut Os {
+    fn platform(&mut self) -> &mut Epoll {
         &mut self.os
     }
 
@@ -370,12 +370,12 @@ impl Rig for Tcp {
 
 /// epoll and a Unix socket.
 pub(crate) struct Unix {
-    os: Os,
+    os: Epoll,
     path: PathBuf,
 }
 
 impl Rig for Unix {
-    type Platform = Os;
+    type Platform = Epoll;
     type Client = UnixStream;
 
     fn open() -> Self {
@@ -387,7 +387,7 @@ impl Rig for Unix {
         Self { os, path }
     }
 
-    fn platform(&mut self) -> &mut Os {
+    fn platform(&mut self) -> &mut Epoll {
         &mut self.os
     }
 

@@ -43,7 +43,7 @@ impl std::fmt::Display for ListenAddr {
 }
 
 /// See the [module documentation](self).
-pub struct Os {
+pub struct Epoll {
     poll: Poll,
     batch: Events,
     signals: Signals,
@@ -68,7 +68,7 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-impl Os {
+impl Epoll {
     /// A platform without listeners, which turns SIGTERM and SIGINT into [`Event::Stop`].
     ///
     /// # Errors
@@ -145,7 +145,7 @@ fn prepare(socket: &socket2::Socket, addr: &SockAddr, limits: &Limits) -> io::Re
     socket.listen(i32::try_from(limits.backlog).unwrap_or(i32::MAX))
 }
 
-impl Platform for Os {
+impl Platform for Epoll {
     type Socket = Stream;
 
     fn now(&mut self) -> Now {
