@@ -235,11 +235,11 @@ impl Chat {
         }
     }
 
-    /// The member with a name, written in whatever way: what the caller calls it.
+    /// The member with a name, written in whatever way: its tag, and the name as its owner writes it.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<u64> {
+    pub fn find(&self, name: &str) -> Option<(u64, &Name)> {
         let key = self.names.find(name, |key| &self.members[key as usize].called)?;
-        Some(self.members[key as usize].tag)
+        Some((self.members[key as usize].tag, self.name_of(key)))
     }
 
     /// A room that is there.

@@ -104,7 +104,6 @@ impl Server {
         }
         let before = metrics::place(&session.stage);
         let (count, action) = session.take(input, &limits, net.now());
-        net.keeps(id, session.memory());
         let after = metrics::place(&session.stage);
         if before != after {
             self.metrics.move_connection(before, after);
@@ -200,10 +199,10 @@ impl Server {
             }
         };
         if let Command::Tell { to, .. } = &command
-            && let Some(receiver) = self.chat.find(to).map(ConnectionId::from_bits)
-            && net.is_queue_full(receiver)
+            && let Some((tag, name)) = self.chat.find(to)
+            && net.is_queue_full(ConnectionId::from_bits(tag))
         {
-            return Err(Refusal::new(ErrorCode::Busy, format!("{to} has not read the last ones")));
+            return Err(Refusal::new(ErrorCode::Busy, format!("{name} has not read the last ones")));
         }
         let outcome = self.chat.command(member, command, &reference, net.now());
         self.carry_out(net);
@@ -390,17 +389,17 @@ impl Handler for Server {
         if self.session(id).is_some_and(|session| session.hear(net.now().monotonic)) {
             self.rearm(net, id);
         }
-        let mut bytes = 0;
-        loop {
-            if net.is_turn_full() {
-                return Consumed { bytes, then: Then::Yield };
-            }
-            let (count, then) = self.take(net, id, &input[bytes..]);
-            bytes += count;
+        let mut consumed = Consumed { bytes: 0, then: Then::Yield };
+        while !net.is_turn_full() {
+            let (count, then) = self.take(net, id, &input[consumed.bytes..]);
+            consumed.bytes += count;
             if let Some(then) = then {
-                return Consumed { bytes, then };
+                consumed.then = then;
+                break;
             }
         }
+        net.keeps(id, self.session(id).map_or(0, |session| session.memory()));
+        consumed
     }
 
     fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>) {

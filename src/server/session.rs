@@ -264,9 +264,10 @@ impl Session {
 
     /// Memory that it keeps of what the client has said, in bytes.
     pub(super) fn memory(&self) -> usize {
+        let waiting = self.waiting.as_ref().map_or(0, |request| size_of::<Request>() + request.text_bytes());
         match &self.stage {
-            Stage::WebSocket { decoder, .. } => decoder.memory(),
-            _ => 0,
+            Stage::WebSocket { decoder, .. } => waiting + decoder.memory(),
+            _ => waiting,
         }
     }
 

@@ -56,6 +56,20 @@ pub enum Ask {
     Quit,
 }
 
+impl Request {
+    /// How many bytes of text it holds besides names.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let body = match &self.ask {
+            Ask::Command(Command::Say(body) | Command::Act(body) | Command::Tell { body, .. }) => {
+                body.as_str().len()
+            }
+            _ => 0,
+        };
+        body + self.from.as_ref().map_or(0, |from| from.len())
+    }
+}
+
 impl From<Ask> for Request {
     fn from(ask: Ask) -> Self {
         Self { from: None, reference: None, ask }
