@@ -55,6 +55,9 @@
 //! | rate limiting | `server::session::Session::may_speak` |
 //! | every limit, its flag and its default | [`cli::serve::Args`] |
 
+#[cfg(test)]
+extern crate self as roomd; // the simulated machine of tests/ calls us so
+
 pub mod chat;
 #[cfg(feature = "daemon")]
 pub mod cli;
