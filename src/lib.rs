@@ -61,6 +61,9 @@
 //! | what every command does | [`chat::Chat`] |
 //! | every limit, its flag and its default | [`limits::TABLE`] |
 
+#[cfg(test)]
+extern crate self as roomd; // the simulated machine of tests/ calls us so
+
 pub mod chat;
 #[cfg(feature = "daemon")]
 pub mod cli;

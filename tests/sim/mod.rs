@@ -125,6 +125,8 @@ pub struct World {
     /// How often a system call is interrupted or cut short, in percent.
     pub fault_percent: usize,
     pub stop_requests: usize,
+    /// How far a wait without events moves the clock at most.
+    pub wait_max_ms: u64,
     /// How often the loop was told to wait for ever and had no event.
     pub idle_waits: usize,
     pub is_listening: bool,
@@ -147,6 +149,7 @@ impl Machine {
             backlog_has_edge: false,
             fault_percent: 0,
             stop_requests: 0,
+            wait_max_ms: u64::MAX,
             idle_waits: 0,
             is_listening: true,
             peer_ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
@@ -412,7 +415,7 @@ impl Platform for SimPlatform {
         events.extend((0..std::mem::take(&mut world.stop_requests)).map(|_| Event::Stop));
         if events.is_empty() && !is_late {
             match timeout {
-                Some(wait) => world.now_ms += wait.as_millis() as u64,
+                Some(wait) => world.now_ms += world.wait_max_ms.min(wait.as_millis() as u64),
                 None => world.idle_waits += 1,
             }
         }

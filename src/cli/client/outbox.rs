@@ -10,13 +10,14 @@
 //! Had the server read it? After reconnecting, the client fetches what the room heard since the
 //! last id it knows; once the name is ours again the server is done with the old connection.
 //!
-//! * A message that is in there under our name arrived, and so did every request before it.
-//! * A message that is not in there did not arrive, and is sent again. If the room
-//!   began anew (a restart), its new record is what counts: a message that is not in it is sent again.
-//! * A private message leaves no record. Unless something sent after it arrived, nobody can tell:
-//!   it is *not* sent again, and the user is told.
+//! * A message that is in there under our name arrived.
+//! * A message that is not in there was not read, or was refused and the answer lost: it is sent again. If the
+//!   room began anew (a restart), its new record is what counts: a message that is not in it is sent again.
+//! * A private message leaves no record, and what was sent after it says only that it was read, not that there
+//!   was somebody to tell: it is *not* sent again, and the user is told.
 //! * If the room has dropped part of what was missed, the same is true for messages.
-//! * After an orderly `bye` there is no doubt: all answers came before it, the rest was not read.
+//! * After an orderly `bye` there is no doubt: all answers came before it, the rest was not read. Only to those
+//!   who are too slow the answers that waited are not sent.
 //! * Questions (`/who` …), `/nick` and `/join` are simply asked again.
 
 use std::collections::VecDeque;
@@ -64,15 +65,6 @@ impl Entry {
             _ => false,
         }
     }
-}
-
-/// What became of the requests that were in doubt.
-#[derive(Debug)]
-pub(super) struct Verdict {
-    /// These arrived, though nobody had said so. What the room heard of them is in its record.
-    pub(super) arrived: Vec<Entry>,
-    /// Of these nobody can tell; they are not sent again.
-    pub(super) unknown: Vec<Entry>,
 }
 
 /// The unanswered requests, oldest first: the sent ones, then the waiting ones.
@@ -137,31 +129,27 @@ impl Outbox {
 
     /// The connection is gone after an orderly `bye`: what has no answer was not read.
     pub(super) fn ended(&mut self) {
-        self.forget_heard();
         self.send_all_again();
     }
 
     /// Decides about the sent requests of a connection that broke. `said` is everything the room heard
-    /// from us since, in order; `complete` is false if the room has dropped some of it.
-    pub(super) fn decide(&mut self, said: &[Request], complete: bool) -> Verdict {
-        let arrived = self.forget_heard();
-        let mut doubtful: VecDeque<Entry> = self.entries.drain(..self.sent).collect();
-        self.sent = 0;
-        let mut verdict = Verdict { arrived, unknown: Vec::new() };
+    /// from us since, in order; `complete` is false if the room has dropped some of it. Returns those of
+    /// which nobody can tell; they are not sent again.
+    pub(super) fn decide(&mut self, said: &[Request], complete: bool) -> Vec<Entry> {
+        let mut doubtful: Vec<Entry> = self.entries.drain(..self.sent).filter(|e| !e.heard).collect();
         for message in said {
             if let Some(index) = doubtful.iter().position(|entry| entry.says(message)) {
-                verdict.arrived.extend(doubtful.drain(..=index));
+                doubtful.remove(index);
             }
         }
         let is_private = |entry: &Entry| matches!(entry.request, Request::Private { .. });
         let decidable = |entry: &Entry| !is_private(entry) && (complete || !entry.is_message());
         let (again, unknown): (Vec<_>, Vec<_>) = doubtful.into_iter().partition(decidable);
-        verdict.unknown = unknown;
         for entry in again.into_iter().rev() {
             self.entries.push_front(entry);
         }
         self.send_all_again();
-        verdict
+        unknown
     }
 
     /// Unanswered requests, oldest first.
@@ -179,19 +167,12 @@ impl Outbox {
         self.entries.is_empty()
     }
 
-    /// What we were heard saying has arrived, and with it what was sent before; returns the latter.
-    fn forget_heard(&mut self) -> Vec<Entry> {
-        let last = (0..self.sent).rfind(|&index| self.entries[index].heard);
-        let arrived = last.map_or(0, |last| last + 1);
-        self.sent -= arrived;
-        self.entries.drain(..arrived).filter(|entry| !entry.heard).collect()
-    }
-
+    /// Nothing counts as sent any more. What we were heard saying has arrived.
     fn send_all_again(&mut self) {
         self.sent = 0;
+        self.entries.retain(|entry| !entry.heard);
         for entry in &mut self.entries {
             entry.sent_at = None;
-            entry.heard = false;
         }
     }
 }
@@ -229,8 +210,7 @@ mod tests {
     #[test]
     fn what_the_room_heard_is_not_sent_again() {
         let mut outbox = outbox(&[say("1"), say("2"), say("3")], &[say("4")]);
-        let verdict = outbox.decide(&[say("1"), say("2")], true);
-        assert_eq!(requests(&verdict.arrived), [say("1"), say("2")]);
+        assert_eq!(requests(&outbox.decide(&[say("1"), say("2")], true)), []);
         assert_eq!(requests(outbox.iter()), [say("3"), say("4")]);
         assert_eq!(outbox.sent, 0);
     }
@@ -238,25 +218,30 @@ mod tests {
     #[test]
     fn the_same_words_twice_are_two_messages() {
         let mut outbox = outbox(&[say("hi"), say("hi")], &[]);
-        let verdict = outbox.decide(&[say("hi")], true);
-        assert_eq!(verdict.arrived.len(), 1);
+        outbox.decide(&[say("hi")], true);
         assert_eq!(requests(outbox.iter()), [say("hi")]);
     }
 
+    /// Nobody of that name may have been there, and the refusal was lost with the connection.
     #[test]
-    fn a_private_message_is_known_by_what_came_after_it() {
+    fn what_came_after_a_private_message_does_not_prove_that_somebody_was_told() {
         let mut outbox = outbox(&[tell("a"), say("1"), tell("b")], &[]);
-        let verdict = outbox.decide(&[say("1")], true);
-        assert_eq!(requests(&verdict.arrived), [tell("a"), say("1")]);
-        assert_eq!(requests(&verdict.unknown), [tell("b")]);
+        assert_eq!(requests(&outbox.decide(&[say("1")], true)), [tell("a"), tell("b")]);
         assert!(outbox.is_empty());
+    }
+
+    /// It was too long, for example. It used to count as said, silently.
+    #[test]
+    fn a_message_that_the_room_did_not_hear_is_sent_again_whatever_came_after_it() {
+        let mut outbox = outbox(&[say("refused"), Request::Users, say("1")], &[]);
+        assert_eq!(requests(&outbox.decide(&[say("1")], true)), []);
+        assert_eq!(requests(outbox.iter()), [say("refused"), Request::Users]);
     }
 
     #[test]
     fn without_a_complete_record_nothing_is_said_twice() {
         let mut outbox = outbox(&[say("1"), Request::Users], &[say("2")]);
-        let verdict = outbox.decide(&[], false);
-        assert_eq!(requests(&verdict.unknown), [say("1")]);
+        assert_eq!(requests(&outbox.decide(&[], false)), [say("1")]);
         assert_eq!(requests(outbox.iter()), [Request::Users, say("2")]);
     }
 

@@ -53,15 +53,16 @@ impl Session {
                     self.show_said(message, action, true);
                 }
             }
-            Why::Missed { lost, after, anew } => {
-                let kept = fetched.iter().filter(|(message, _)| message.id <= newest).count();
-                let gone = newest.saturating_sub(after).saturating_sub(kept as u64);
+            Why::Missed { lost, after } => {
+                // What is newer was heard live as well, and has its place there.
+                fetched.retain(|(message, _)| message.id <= newest);
+                let gone = newest.saturating_sub(after).saturating_sub(fetched.len() as u64);
                 fetched.retain(|(message, _)| self.seen.note(message.id));
                 let (ours, others): (Vec<_>, Vec<_>) =
                     fetched.iter().partition(|(message, _)| message.from == lost.name);
                 let said: Vec<_> =
                     ours.iter().map(|(message, action)| as_request(message, *action)).collect();
-                self.status(self.back(now, &lost, anew, others.len(), gone));
+                self.status(self.back(now, &lost, others.len(), gone));
                 for (message, action) in fetched {
                     self.show_said(message, action, true);
                 }
@@ -73,11 +74,11 @@ impl Session {
     }
 
     /// That we are back, and what we missed, in words.
-    fn back(&self, now: Instant, lost: &Lost, anew: bool, missed: usize, gone: u64) -> String {
+    fn back(&self, now: Instant, lost: &Lost, missed: usize, gone: u64) -> String {
         let name = self.name.as_deref().unwrap_or_default();
         let room = self.room.as_deref().unwrap_or_default();
         let away = now.saturating_duration_since(lost.at).as_secs_f64();
-        let anew = if anew { ", the room began anew" } else { "" };
+        let anew = if lost.anew { ", the room began anew" } else { "" };
         let missed = if missed == 0 { "nothing".into() } else { counted(missed, "message") };
         let kept = if gone == 0 { String::new() } else { format!(" ({gone} more are no longer kept)") };
         format!("back as {name} in #{room} after {away:.1} s{anew}, missed {missed}{kept}")
@@ -85,13 +86,7 @@ impl Session {
 
     /// Decides about what was sent and not answered when the connection broke, see [`super::super::outbox::Outbox`].
     pub(super) fn judge(&mut self, said: &[Request], complete: bool) {
-        let verdict = self.outbox.decide(said, complete);
-        for entry in verdict.arrived {
-            if let Request::Private { to, body } = entry.request {
-                self.answer(format!("{to} was told: {body}"));
-            }
-        }
-        for entry in verdict.unknown {
+        for entry in self.outbox.decide(said, complete) {
             self.failed = true;
             let typed = as_typed(&entry.request);
             self.trouble(format!("the connection broke, this may not have arrived: {typed}"));

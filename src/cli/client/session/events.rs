@@ -179,7 +179,8 @@ impl Session {
             self.status(good_bye(why));
             self.leave_with_status();
         } else {
-            if matches!(self.phase, Phase::Here) {
+            // What waited for somebody too slow was thrown away, answers too: that is like a break.
+            if matches!(self.phase, Phase::Here) && why != "slow" {
                 self.outbox.ended();
             }
             self.wait(now, &good_bye(why));

@@ -85,11 +85,12 @@ impl Session {
         // By a restart of the server, or because an empty room was forgotten and made again.
         let anew = self.epoch != epoch || id < self.seen.last();
         let why = match self.lost.take() {
-            Some(lost) if same_room => {
+            Some(mut lost) if same_room => {
                 if anew {
                     self.seen = Seen::default();
+                    lost.anew = true;
                 }
-                Why::Missed { lost, after: self.seen.last(), anew }
+                Why::Missed { lost, after: self.seen.last() }
             }
             lost => {
                 if lost.is_some() {

@@ -14,6 +14,8 @@ use super::outbox::Outbox;
 use super::protocol::{self, Event, Message, Request};
 use super::seen::Seen;
 
+#[cfg(test)]
+mod against_server;
 mod catch_up;
 mod events;
 mod greeting;
@@ -140,8 +142,8 @@ struct CatchUp {
 enum Why {
     /// We entered a room: a few older lines.
     Entered,
-    /// We were away; ids after this one were missed. `anew`: they count from 1 again.
-    Missed { lost: Lost, after: u64, anew: bool },
+    /// We were away; ids after this one were missed.
+    Missed { lost: Lost, after: u64 },
 }
 
 /// A connection that broke.
@@ -150,6 +152,8 @@ struct Lost {
     at: Instant,
     /// Who we were on it.
     name: String,
+    /// The room's ids count from 1 again since.
+    anew: bool,
 }
 
 /// The client's state. See the module for its use.
@@ -317,14 +321,18 @@ impl Session {
         let phase = std::mem::replace(&mut self.phase, next);
         self.output(Output::Disconnect);
         self.echoes.clear();
-        if let Phase::CatchingUp(CatchUp { mut held, .. }) = phase {
+        if let Phase::CatchingUp(CatchUp { why, mut held, .. }) = phase {
+            // We have not come back yet.
+            if let Why::Missed { lost, .. } = why {
+                self.lost = Some(lost);
+            }
             // A later history will bring the messages again.
             held.retain(|event| !matches!(event, Event::Public(_) | Event::Action(_)));
             held.into_iter().for_each(|event| self.happening(event));
         }
         if self.lost.is_none() {
             let name = self.name.clone().unwrap_or_default();
-            self.lost = Some(Lost { at: now, name });
+            self.lost = Some(Lost { at: now, name, anew: false });
             self.progress_at = now;
             self.status(format!("connection lost ({why}), reconnecting …"));
         }

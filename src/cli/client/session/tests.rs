@@ -281,7 +281,32 @@ fn what_was_missed_is_fetched_by_id_and_counted() {
     assert_eq!(script.sent()["after"], 7);
     script.server(page(&[message(8, "bob", "eight"), message(9, "bob", "live")], false));
     assert_eq!(script.heard(), ["bob: before", "bob: six", "bob: seven", "bob: eight", "bob: live"]);
-    assert!(script.notes().contains("missed 4 messages"), "{}", script.notes());
+    assert!(script.notes().contains("missed 3 messages"), "{}", script.notes());
+}
+
+/// The history then begins behind what arrived live meanwhile, which used to come after it.
+#[test]
+fn what_is_newer_than_our_return_is_shown_in_its_place() {
+    let mut script = Script::alice(Mode::Person, 4);
+    script.reconnect(6, 1);
+    for id in 7..=9 {
+        script.said(id, "bob", &id.to_string());
+    }
+    script.server(page(&[message(8, "bob", "8"), message(9, "bob", "9")], false));
+    assert_eq!(script.heard(), ["bob: 7", "bob: 8", "bob: 9"]);
+    assert!(script.notes().contains("missed nothing (2 more are no longer kept)"));
+}
+
+#[test]
+fn that_the_room_began_anew_is_told_when_we_are_back_however_many_breaks_that_takes() {
+    let mut script = Script::alice(Mode::Person, 40);
+    script.reconnect(2, 2);
+    script.sent();
+    script.reconnect(2, 2);
+    script.sent();
+    script.server(page(&[message(1, "bob", "anew"), message(2, "bob", "x")], false));
+    assert!(script.notes().contains("the room began anew, missed 2 messages"), "{}", script.notes());
+    assert_eq!(script.notes().matches("connection lost").count(), 1);
 }
 
 #[test]
@@ -379,6 +404,19 @@ fn after_a_bye_the_unread_is_sent_again() {
     script.server(json!({"type": "bye", "why": "shutdown"}));
     script.reconnect(0, 2);
     assert_eq!(script.sent()["body"], "psst");
+}
+
+/// The server throws away what waited for somebody too slow; what it had said was said again.
+#[test]
+fn who_was_too_slow_may_have_missed_answers() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("arrived");
+    script.sent();
+    script.server(json!({"type": "bye", "why": "slow"}));
+    script.reconnect(1, 1);
+    script.sent();
+    script.server(page(&[message(1, "alice", "arrived")], false));
+    assert!(script.sent.is_empty() && script.unconfirmed().is_empty());
 }
 
 #[test]
