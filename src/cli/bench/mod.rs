@@ -13,7 +13,7 @@
 //! | `ledger.rs` | lost, doubled, reordered: who must have got what |
 //! | `client.rs`, `driver.rs` | sockets and the loop |
 //! | `phases.rs` | connect, settle, load, drain; when messages are due |
-//! | `session.rs` | one run, and what is measured around its phases |
+//! | `measure.rs` | one run, and what is measured around its phases |
 //! | `process.rs` | CPU time and memory of the server |
 //! | `report.rs` | the result |
 //! | `suite.rs`, `contender.rs` | the workloads of the README, and the servers compared in them |
@@ -25,13 +25,13 @@ mod contender;
 mod dialect;
 mod driver;
 mod ledger;
+mod measure;
 mod payload;
 mod phases;
 mod plan;
 mod process;
 mod progress;
 mod report;
-mod session;
 mod suite;
 mod websocket;
 
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     if args.suite {
         return suite::run(args);
     }
-    let report = session::run(plan::Plan::new(args)?)?;
+    let report = measure::run(plan::Plan::new(args)?)?;
     if args.json {
         println!("{}", to_json(&report)?);
     } else {
