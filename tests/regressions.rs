@@ -1095,7 +1095,7 @@ fn a_private_message_to_a_full_queue_is_refused_to_its_sender() {
 fn closing_a_crowd_that_lags_copies_nothing() {
     let mut house = Relay::house(Limits::default());
     let alice = house.connect();
-    let crowd: Vec<usize> = (0..50).map(|_| house.connect_with_room_for(100)).collect();
+    let crowd: Vec<usize> = (0..50).map(|_| house.connect_with_room_for(5000)).collect();
     house.says(alice, &format!("{}\n", "x".repeat(60_000)));
     let before = house.reactor.net().buffered_bytes();
     for &member in &crowd {
