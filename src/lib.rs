@@ -55,7 +55,7 @@
 //! | rate limiting | `server::session::Session::may_speak` |
 //! | every limit, its flag and its default | [`cli::serve::Args`] |
 
-#[cfg(test)]
+#[cfg(all(test, feature = "chat"))]
 extern crate self as roomd; // the simulated machine of tests/ calls us so
 
 pub mod chat;
