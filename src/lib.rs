@@ -61,7 +61,7 @@
 //! | what every command does | [`chat::Chat`] |
 //! | every limit, its flag and its default | [`limits::TABLE`] |
 
-#[cfg(test)]
+#[cfg(all(test, feature = "chat"))]
 extern crate self as roomd; // the simulated machine of tests/ calls us so
 
 pub mod chat;

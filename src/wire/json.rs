@@ -8,7 +8,7 @@
 //!
 //! Every request may carry `"ref"`, a string of at most 64 bytes. The answer to that request
 //! carries the same `ref`: its `ack`, its reply, or its `error`. Answers keep the order of the
-//! requests, and those that are due are sent before a `bye`.
+//! requests, and those that are due are sent before a `bye`, unless that is `slow`.
 //!
 //! | `type` | fields (optional ones in brackets) | answered by |
 //! |---|---|---|

@@ -15,7 +15,8 @@
 //!   room began anew (a restart), its new record is what counts: a message that is not in it is sent again.
 //! * A private message leaves no record, and what was sent after it says only that it was read, not that there
 //!   was somebody to tell: it is *not* sent again, and the user is told.
-//! * If the room has dropped part of what was missed, the same is true for messages.
+//! * If the room has dropped part of what was missed, or we are back under another name (the server may not be done
+//!   with the old connection), the same is true for messages.
 //! * After an orderly `bye` there is no doubt: all answers came before it, the rest was not read. Only to those
 //!   who are too slow the answers that waited are not sent.
 //! * Questions (`/who` …), `/nick` and `/join` are simply asked again.
@@ -129,6 +130,7 @@ impl Outbox {
 
     /// The connection is gone after an orderly `bye`: what has no answer was not read.
     pub(super) fn ended(&mut self) {
+        self.entries.retain(|entry| !entry.heard);
         self.send_all_again();
     }
 
@@ -167,10 +169,8 @@ impl Outbox {
         self.entries.is_empty()
     }
 
-    /// Nothing counts as sent any more. What we were heard saying has arrived.
     fn send_all_again(&mut self) {
         self.sent = 0;
-        self.entries.retain(|entry| !entry.heard);
         for entry in &mut self.entries {
             entry.sent_at = None;
         }

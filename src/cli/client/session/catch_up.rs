@@ -66,7 +66,9 @@ impl Session {
                 for (message, action) in fetched {
                     self.show_said(message, action, true);
                 }
-                self.judge(&said, gone == 0);
+                // Under another name we are here while the old connection may still have something to say.
+                let is_over = Some(&lost.name) == self.name.as_ref();
+                self.judge(&said, is_over && gone == 0);
             }
         }
         self.seen.skip_to(newest);

@@ -396,6 +396,25 @@ fn a_private_message_in_doubt_is_told_and_not_repeated() {
     assert!(script.notes().contains("this may not have arrived: /msg bob psst"));
 }
 
+/// The connection that holds the old name may still have it on its way.
+#[test]
+fn who_comes_back_under_another_name_cannot_know_what_arrived() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("hi");
+    script.sent();
+    script.breaks();
+    for _ in 0..=NAME_ATTEMPTS {
+        script.attempt();
+        script.connected();
+        script.refuses("name-taken", "");
+    }
+    script.typed("/nick carol");
+    script.connected();
+    script.server(json!({"type": "hello", "name": "carol", "room": "lobby", "id": 0, "epoch": 1}));
+    assert!(script.sent.is_empty());
+    assert!(script.notes().contains("this may not have arrived: hi"));
+}
+
 #[test]
 fn after_a_bye_the_unread_is_sent_again() {
     let mut script = Script::alice(Mode::Person, 0);

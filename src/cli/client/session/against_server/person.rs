@@ -1,0 +1,252 @@
+//! Somebody with `roomd chat`. Whatever its session shows is checked as it is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::link::{End, Link};
+use crate::cli::client::display::Line;
+use crate::cli::client::protocol::{self, Event, Message};
+use crate::cli::client::session::{Input, Mode, Output, Phase, Session};
+
+/// What everybody in a room heard, once, by room and epoch; the place of a message is its id less one.
+#[derive(Default)]
+pub(super) struct Record(pub(super) BTreeMap<(String, u64), Vec<Said>>);
+
+pub(super) struct Said {
+    /// Its place among all that was said.
+    pub(super) order: usize,
+    pub(super) message: Message,
+    pub(super) action: bool,
+}
+
+impl Record {
+    pub(super) fn add(&mut self, at: &(String, u64), message: Message, action: bool) {
+        let order = self.0.values().map(Vec::len).sum();
+        let room = self.0.entry(at.clone()).or_default();
+        assert_eq!(message.id, room.len() as u64 + 1, "the observer missed something");
+        room.push(Said { order, message, action });
+    }
+
+    pub(super) fn newest(&self, at: &(String, u64)) -> u64 {
+        self.0.get(at).map_or(0, |said| said.len() as u64)
+    }
+}
+
+/// A line that was typed and has a word of its own: `2.17` is the 17th of person 2.
+pub(super) struct Typed {
+    pub(super) word: String,
+    /// Whom it was told, and how often that one's connection was in danger before; `None` while it is.
+    pub(super) private: Option<(usize, Option<usize>)>,
+    /// The session said that it may not have arrived.
+    pub(super) unknown: bool,
+    /// The session said that it was not done.
+    pub(super) refused: bool,
+}
+
+/// Where somebody is, and which message comes next. Ids that are skipped have to be accounted for.
+#[derive(Default)]
+pub(super) struct Stay {
+    pub(super) at: (String, u64),
+    /// `None` before the first one: it may be an older one, but not newer than this.
+    pub(super) next: Option<u64>,
+    newest_on_entering: u64,
+    /// So many ids were said to be kept no longer.
+    pub(super) gone: u64,
+}
+
+impl Stay {
+    pub(super) fn next(&self) -> u64 {
+        self.next.unwrap_or(self.newest_on_entering + 1)
+    }
+}
+
+/// Somebody with `roomd chat`.
+pub(super) struct Person {
+    pub(super) number: usize,
+    pub(super) session: Session,
+    pub(super) connecting: bool,
+    pub(super) link: Option<Link>,
+    /// What it dropped, and what is still on its way there.
+    pub(super) dropped: Vec<Link>,
+    /// How often its connection was cut, or dropped.
+    pub(super) dangers: usize,
+    pub(super) typed: Vec<Typed>,
+    pub(super) stay: Stay,
+    /// Id of the newest message, by the last `hello`.
+    hello_id: u64,
+    /// So many of the next lines were asked for.
+    asked_for: usize,
+    /// What reached it of private messages, its own too.
+    pub(super) told: Vec<String>,
+    /// Those that were shown.
+    pub(super) privates: BTreeSet<String>,
+    /// Own lines that were shown, by any ack, event or history.
+    own_shown: BTreeSet<String>,
+    /// The last status: how it came back.
+    back: String,
+    /// Who it was when the connection broke.
+    lost_name: Option<String>,
+    pub(super) outcome: Option<Result<bool, String>>,
+}
+
+impl Person {
+    pub(super) fn new(number: usize, seed: u64, now: Instant) -> Person {
+        let name = Some(format!("p{number}"));
+        let session = Session::new(Mode::Person, "host:1".into(), name, None, seed, now);
+        Person {
+            number,
+            session,
+            connecting: false,
+            link: None,
+            dropped: Vec::new(),
+            dangers: 0,
+            typed: Vec::new(),
+            stay: Stay::default(),
+            hello_id: 0,
+            asked_for: 0,
+            told: Vec::new(),
+            privates: BTreeSet::new(),
+            own_shown: BTreeSet::new(),
+            back: String::new(),
+            lost_name: None,
+            outcome: None,
+        }
+    }
+
+    pub(super) fn is_nameless(&self) -> bool {
+        matches!(self.session.phase, Phase::Nameless)
+    }
+
+    /// The room it is in, and since when that counts.
+    fn at(&self) -> (String, u64) {
+        (self.session.room.clone().expect("a room"), self.session.epoch)
+    }
+
+    fn drop_link(&mut self) {
+        self.connecting = false;
+        if let Some(mut link) = self.link.take() {
+            link.up_end.get_or_insert(End::Close);
+            self.dropped.push(link);
+            self.dangers += 1;
+        }
+    }
+
+    pub(super) fn input(&mut self, now: Instant, input: Input, record: &Record, history: u64) {
+        if let Input::Received(line) = &input {
+            match protocol::read(line) {
+                Some(Event::Hello { id, .. }) => self.hello_id = id,
+                Some(Event::Private { body, .. }) => self.told.push(word_of(&body).to_owned()),
+                _ => {}
+            }
+        }
+        self.session.handle(now, input);
+        while let Some(output) = self.session.next_output() {
+            match output {
+                Output::Connect => {
+                    self.drop_link();
+                    self.connecting = true;
+                }
+                Output::Disconnect => self.drop_link(),
+                Output::Send(line) => {
+                    if let Some(link) = &mut self.link {
+                        link.send(line.as_bytes());
+                    }
+                }
+                Output::Show(line) => self.shown(line, record, history),
+                Output::Prompt(_) => {}
+                Output::Leave(outcome) => {
+                    self.drop_link();
+                    self.outcome = Some(outcome);
+                }
+            }
+        }
+    }
+
+    fn shown(&mut self, line: Line, record: &Record, history: u64) {
+        match line {
+            Line::Said { message, action, old, .. } => self.said(&message, action, old, record, history),
+            Line::Private { from, body, own, .. } => {
+                let word = word_of(&body);
+                let is_own = word.starts_with(&format!("{}.", self.number));
+                assert_eq!(own, is_own, "{from} told {body}");
+                assert!(self.privates.insert(word.to_owned()), "{word} was shown twice");
+            }
+            Line::Answer(text) => self.answered(&text),
+            Line::Status(text) if text.starts_with("back as ") => self.came_back(text),
+            Line::Status(_) => self.lost_name.clone_from(&self.session.name),
+            Line::Happened { .. } => {}
+            Line::Trouble(text) => self.told_trouble(&text),
+        }
+    }
+
+    fn said(&mut self, message: &Message, action: bool, old: bool, record: &Record, history: u64) {
+        let at = self.at();
+        let said = record.0.get(&at).and_then(|said| said.get(message.id as usize - 1));
+        let said = said.unwrap_or_else(|| panic!("{at:?} never heard {message:?}"));
+        assert_eq!((&message.from, &message.body), (&said.message.from, &said.message.body));
+        assert_eq!((&message.room, action), (&at.0, said.action));
+        if self.asked_for > 0 {
+            self.asked_for -= 1;
+            return;
+        }
+        assert_eq!(at, self.stay.at, "it did not say that it was somewhere else");
+        let next = match self.stay.next {
+            None if old && message.id <= self.stay.newest_on_entering => message.id,
+            _ => self.stay.next(),
+        };
+        let skipped =
+            message.id.checked_sub(next).unwrap_or_else(|| panic!("{message:?} comes after {next}"));
+        assert!(skipped <= self.stay.gone, "{message:?} was shown, and {next} never");
+        assert!(skipped == 0 || message.id - 1 + history <= record.newest(&at), "{next} was still kept");
+        self.stay.gone -= skipped;
+        self.stay.next = Some(message.id + 1);
+        let word = word_of(&message.body);
+        if word.starts_with(&format!("{}.", self.number))
+            && self.stay.next() > self.stay.newest_on_entering + 1
+        {
+            assert!(self.own_shown.insert(word.to_owned()), "{word} was confirmed, and said again");
+        }
+    }
+
+    fn answered(&mut self, text: &str) {
+        if text.starts_with("you are ") {
+            assert_eq!(self.stay.gone, 0);
+            let at = self.at();
+            self.stay = Stay { at, next: None, newest_on_entering: self.hello_id, gone: 0 };
+        } else if let Some(count) = text.strip_prefix("the last ") {
+            self.asked_for = number_in(count);
+        }
+    }
+
+    fn came_back(&mut self, text: String) {
+        assert_eq!(self.stay.gone, 0, "{} are missing still", self.stay.gone);
+        if text.contains("began anew") {
+            let at = self.at();
+            self.stay = Stay { at, ..Stay::default() };
+        }
+        self.stay.next = Some(self.stay.next());
+        self.stay.gone = text.split_once(" (").map_or(0, |(_, gone)| number_in(gone) as u64);
+        self.back = text;
+    }
+
+    fn told_trouble(&mut self, text: &str) {
+        let typed = self.typed.iter_mut().find(|typed| text.split(' ').any(|word| word == typed.word));
+        let Some(typed) = typed else { return };
+        if text.contains("this may not have arrived") {
+            let is_known = self.session.name == self.lost_name && !self.back.contains("no longer kept");
+            assert!(typed.private.is_some() || !is_known, "{text}: {} tells whether it has", self.back);
+            typed.unknown = true;
+        } else {
+            assert!(text.contains("not done"), "{text}");
+            typed.refused = true;
+        }
+    }
+}
+
+pub(super) fn word_of(body: &str) -> &str {
+    body.split(' ').next().unwrap_or_default()
+}
+
+fn number_in(text: &str) -> usize {
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+}
