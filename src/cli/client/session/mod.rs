@@ -15,6 +15,7 @@ use super::protocol::{self, Event, Message, Request};
 use super::seen::Seen;
 
 #[cfg(test)]
+#[path = "../../../../tests/against_server/mod.rs"]
 mod against_server;
 mod catch_up;
 mod events;

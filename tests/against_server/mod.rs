@@ -12,7 +12,7 @@
 
 mod link;
 mod person;
-#[path = "../../../../../tests/sim/mod.rs"]
+#[path = "../sim/mod.rs"]
 mod sim;
 
 use std::collections::BTreeMap;
