@@ -144,7 +144,7 @@ impl Net {
         let Some(channel) = self.feeds.channel(channel).filter(|c| c.throttle.waited_for > 0) else {
             return false;
         };
-        if find(&mut self.connections, id).is_some_and(|c| c.deferred != Deferred::Throttled) {
+        if find(&mut self.connections, id).is_some_and(|c| c.deferred() != Deferred::Throttled) {
             channel.throttle.deferred.push(id);
             self.set_deferred(id, Deferred::Throttled);
         }
@@ -153,7 +153,7 @@ impl Net {
 
     /// Goes on with a connection whose input was deferred.
     pub(super) fn resume(&mut self, id: ConnectionId) {
-        if find(&mut self.connections, id).is_some_and(|c| c.deferred != Deferred::No) {
+        if find(&mut self.connections, id).is_some_and(|c| c.deferred() != Deferred::No) {
             self.set_deferred(id, Deferred::Yielded);
             self.note_ready(id);
             self.arm(id);

@@ -25,8 +25,8 @@ pub(crate) const UNREAD_REPLIES_MAX: usize = 64 * 1024;
 /// Where a connection is in its life. It only moves downwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
-    /// The handler hears what it says.
-    Open,
+    /// The handler hears what it says, unless that is deferred.
+    Open(Deferred),
     /// The loop has given it up. Nothing is queued for it until [`reap`](super::turn) has told the handler,
     /// which may say the last words then.
     Doomed(Loss),
@@ -97,7 +97,6 @@ pub(crate) struct Connection {
     pub(crate) life: Life,
     pub(crate) reading: Reading,
     pub(crate) writing: Writing,
-    pub(crate) deferred: Deferred,
     /// It is on the list of connections to serve.
     pub(crate) is_listed_ready: bool,
     /// It is on the list of connections to flush.
@@ -136,10 +135,9 @@ impl Connection {
             id,
             peer,
             is_admitted,
-            life: Life::Open,
+            life: Life::Open(Deferred::No),
             reading: Reading::Drained,
             writing: Writing::Idle,
-            deferred: Deferred::No,
             is_listed_ready: false,
             is_listed_unsent: false,
             input: Vec::new(),
@@ -156,9 +154,8 @@ impl Connection {
     /// The next moment at which something is due if nothing happens.
     pub(crate) fn deadline(&self, limits: &Limits) -> Millis {
         match self.life {
-            Life::Open => {
-                let pause =
-                    if let Deferred::Paused { until } = self.deferred { until } else { Millis::NEVER };
+            Life::Open(deferred) => {
+                let pause = if let Deferred::Paused { until } = deferred { until } else { Millis::NEVER };
                 let waited_for = self.is_waited_for.then(|| self.reader.protected_until());
                 self.wake_at
                     .min(pause)
@@ -171,6 +168,16 @@ impl Connection {
         }
     }
 
+    /// Whether it is neither given up nor closing.
+    pub(crate) fn is_alive(&self) -> bool {
+        matches!(self.life, Life::Open(_))
+    }
+
+    /// Why its input is deferred.
+    pub(crate) fn deferred(&self) -> Deferred {
+        if let Life::Open(deferred) = self.life { deferred } else { Deferred::No }
+    }
+
     /// When the peer has accepted nothing for the stall time.
     pub(crate) fn stalls_at(&self, limits: &Limits) -> Millis {
         limits.stall.map_or(Millis::NEVER, |wait| self.progress_at.after(wait))
@@ -178,7 +185,7 @@ impl Connection {
 
     /// When what is left of the input of a peer that has closed its side is dropped.
     pub(crate) fn unheard_at(&self) -> Millis {
-        match (self.reading, self.deferred) {
+        match (self.reading, self.deferred()) {
             (Reading::PeerClosed { at }, Deferred::Paused { .. } | Deferred::Throttled) => {
                 at.after(LAST_INPUT_TIME_MAX)
             }
@@ -188,12 +195,12 @@ impl Connection {
 
     /// Whether there is something to read or to hand over.
     pub(crate) fn has_input(&self) -> bool {
-        self.deferred != Deferred::No || !matches!(self.reading, Reading::Drained | Reading::Ended)
+        self.deferred() != Deferred::No || !matches!(self.reading, Reading::Drained | Reading::Ended)
     }
 
     /// Whether the handler can still send to it.
     pub(crate) fn is_open(&self) -> bool {
-        self.life == Life::Open && self.writing != Writing::Broken
+        self.is_alive() && self.writing != Writing::Broken
     }
 
     /// Memory that is held for it alone, in bytes.

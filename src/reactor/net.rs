@@ -280,14 +280,14 @@ impl Net {
         let until = self.now.monotonic.after(FLUSH_TIME_MAX);
         let Some(connection) = find(&mut self.connections, id) else { return };
         match connection.life {
-            Life::Open if connection.writing != Writing::Broken => {
-                connection.life = Life::Closing { until };
+            Life::Open(_) if connection.writing != Writing::Broken => {
+                self.set_life(id, Life::Closing { until });
                 self.drop_input(id);
                 self.stop_at_end(id);
                 self.note_unsent(id);
                 self.arm(id);
             }
-            Life::Open | Life::Doomed(_) => self.remove(id),
+            Life::Open(_) | Life::Doomed(_) => self.remove(id),
             Life::Closing { .. } | Life::Lingering { .. } | Life::Gone => {}
         }
     }
@@ -352,14 +352,13 @@ impl Net {
     pub(super) fn doom(&mut self, id: ConnectionId, loss: Loss) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         match connection.life {
-            Life::Open => {
-                connection.life = Life::Doomed(loss);
+            Life::Open(_) => {
+                self.set_life(id, Life::Doomed(loss));
                 self.ending.push_back(id);
                 match loss {
                     Loss::Slow => self.counters.lost_slow += 1,
                     Loss::Broken => self.counters.lost_broken += 1,
                 }
-                self.set_deferred(id, Deferred::No);
                 self.set_waited_for(id, false);
                 self.arm(id);
             }
@@ -376,8 +375,7 @@ impl Net {
             if !matches!(connection.life, Life::Doomed(_)) {
                 self.ending.push_back(id);
             }
-            connection.life = Life::Gone;
-            self.set_deferred(id, Deferred::No);
+            self.set_life(id, Life::Gone);
             self.arm(id);
         }
     }
@@ -396,9 +394,7 @@ impl Net {
     /// behind `last_words`.
     pub(super) fn close_behind(&mut self, id: ConnectionId, last_words: &[u8]) {
         self.release(id);
-        if let Some(connection) = find(&mut self.connections, id) {
-            connection.life = Life::Closing { until: self.now.monotonic.after(FLUSH_TIME_MAX) };
-        }
+        self.set_life(id, Life::Closing { until: self.now.monotonic.after(FLUSH_TIME_MAX) });
         self.insert(id, last_words, Cause::Own);
         self.note_unsent(id);
         self.arm(id);
@@ -427,7 +423,7 @@ impl Net {
         let at = self.now.monotonic;
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.reading = Reading::Broken;
-        match connection.deferred {
+        match connection.deferred() {
             Deferred::Paused { .. } => self.doom(id, Loss::Broken),
             // It waits for others, not for itself: for as long as anybody who has closed its side.
             Deferred::Throttled => connection.reading = Reading::PeerClosed { at },
@@ -472,12 +468,18 @@ impl Net {
         self.drop_input(id);
     }
 
-    /// Changes why a connection's input is deferred.
+    /// Changes why the input of a connection that is open is deferred.
     pub(super) fn set_deferred(&mut self, id: ConnectionId, next: Deferred) {
+        if find(&mut self.connections, id).is_some_and(|c| c.is_alive()) {
+            self.set_life(id, Life::Open(next));
+        }
+    }
+
+    fn set_life(&mut self, id: ConnectionId, next: Life) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        let last = std::mem::replace(&mut connection.deferred, next);
-        let is_paused = |deferred| usize::from(matches!(deferred, Deferred::Paused { .. }));
-        self.paused = self.paused + is_paused(next) - is_paused(last);
+        let is_paused = |life| usize::from(matches!(life, Life::Open(Deferred::Paused { .. })));
+        self.paused = self.paused + is_paused(next) - is_paused(connection.life);
+        connection.life = next;
     }
 
     /// Keeps `input` until the handler takes it.
@@ -498,7 +500,6 @@ impl Net {
 
     fn drop_input(&mut self, id: ConnectionId) {
         self.take_input(id);
-        self.set_deferred(id, Deferred::No);
     }
 
     /// How many bytes a connection is behind in its feed; the feed counts those who are.
@@ -595,7 +596,7 @@ impl Net {
         for (slot, connection) in &self.connections {
             let id = connection.id;
             memory += connection.memory();
-            paused += usize::from(matches!(connection.deferred, Deferred::Paused { .. }));
+            paused += usize::from(matches!(connection.deferred(), Deferred::Paused { .. }));
             let listed = (connection.is_listed_ready, connection.is_listed_unsent);
             let found = (
                 self.ready.iter().filter(|&&i| i == id).count(),

@@ -256,11 +256,11 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let Some(connection) = self.net.get(id) else { return };
         connection.is_listed_ready = false;
         match connection.life {
-            Life::Open => {}
+            Life::Open(_) => {}
             Life::Lingering { .. } => return self.discard(id),
             Life::Doomed(_) | Life::Closing { .. } | Life::Gone => return,
         }
-        let is_paused = matches!(connection.deferred, Deferred::Paused { until } if now < until);
+        let is_paused = matches!(connection.deferred(), Deferred::Paused { until } if now < until);
         if is_paused || self.net.must_wait(id) {
             return;
         }
@@ -271,8 +271,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             self.read(id);
         }
         if let Some(connection) = self.net.get(id)
-            && connection.life == Life::Open
-            && connection.deferred == Deferred::No
+            && connection.life == Life::Open(Deferred::No)
             && connection.reading != Reading::Drained
         {
             self.net.note_ready(id);
@@ -281,13 +280,13 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
 
     /// Whether nothing of a connection's input is deferred.
     fn is_heard(&mut self, id: ConnectionId) -> bool {
-        self.net.get(id).is_some_and(|c| c.deferred == Deferred::No)
+        self.net.get(id).is_some_and(|c| c.deferred() == Deferred::No)
     }
 
     /// Reads once, and hands over what there is.
     fn read(&mut self, id: ConnectionId) {
         let Some(connection) = self.net.get(id) else { return };
-        if connection.life != Life::Open || connection.reading == Reading::Drained {
+        if !connection.is_alive() || connection.reading == Reading::Drained {
             return;
         }
         let Some(socket) = &mut self.sockets[id.index as usize] else { return };
@@ -333,7 +332,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             }
             consumed.then
         };
-        if !self.net.get(id).is_some_and(|c| c.life == Life::Open) {
+        if !self.net.get(id).is_some_and(|c| c.is_alive()) {
             return;
         }
         self.net.set_input(id, kept);
@@ -376,7 +375,6 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
                 rest.extend_from_slice(&self.scratch[..count]);
             }
         }
-        self.net.set_deferred(id, Deferred::No);
         self.handler.ended(&mut self.net, id, Rest::Unheard(&rest));
         self.net.close(id);
     }
@@ -438,7 +436,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let connection = &mut net.connections[slot as usize];
         let id = connection.id;
         let Some(socket) = &mut self.sockets[slot as usize] else { return };
-        if !matches!(connection.life, Life::Open | Life::Closing { .. }) {
+        if !matches!(connection.life, Life::Open(_) | Life::Closing { .. }) {
             // Until it is reaped it is a reader like any other, and the feed must not forget its cursor.
             net.update_lag(slot);
             return;
@@ -476,7 +474,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let now = self.net.now.monotonic;
         let connection = &mut self.net.connections[slot as usize];
         let (id, life) = (connection.id, connection.life);
-        if life != Life::Open && lag == 0 {
+        if !matches!(life, Life::Open(_)) && lag == 0 {
             self.net.leave_feed_at_end(id);
         }
         let connection = &mut self.net.connections[slot as usize];
@@ -509,7 +507,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         if connection.writing == Writing::Ready {
             self.net.note_unsent(id);
         }
-        if life != Life::Open {
+        if !matches!(life, Life::Open(_)) {
             return;
         }
         if !is_protected && self.net.limits.feed_bytes.is_some_and(|max| lag > max as u64) {
@@ -563,7 +561,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
                 .net
                 .connections
                 .iter()
-                .filter(|(_, c)| matches!(c.life, Life::Open | Life::Closing { .. }));
+                .filter(|(_, c)| matches!(c.life, Life::Open(_) | Life::Closing { .. }));
             let Some((_, id)) = live.map(|(_, c)| (self.net.held_for(c), c.id)).max() else { return };
             self.net.doom(id, Loss::Slow);
             self.net.release(id);
@@ -583,7 +581,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
                 Some(Life::Doomed(_)) if self.net.is_turn_full() => break,
                 Some(Life::Doomed(loss)) => self.tell_lost(id, loss),
                 Some(Life::Gone) => self.forget(id),
-                Some(Life::Open | Life::Closing { .. } | Life::Lingering { .. }) | None => {}
+                Some(Life::Open(_) | Life::Closing { .. } | Life::Lingering { .. }) | None => {}
             }
             self.net.ending.pop_front();
         }
@@ -658,7 +656,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let limits = &self.net.limits;
         let address = counted_as(peer, limits);
         let candidates = self.net.connections.iter().map(|(_, c)| c).filter(|c| {
-            let may_go = c.life == Life::Open && matches!(c.deferred, Deferred::Paused { .. });
+            let may_go = matches!(c.deferred(), Deferred::Paused { .. });
             may_go && (why == TurnedAway::Full || counted_as(c.peer, limits) == address)
         });
         let rank = |c: &Connection| (matches!(c.reading, Reading::PeerClosed { .. }), c.input.len());
@@ -727,10 +725,10 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     fn expire_one(&mut self, id: ConnectionId, now: Millis) {
         let limits = Rc::clone(&self.net.limits);
         let Some(connection) = self.net.get(id) else { return };
-        if connection.life != Life::Open {
+        if !connection.is_alive() {
             return self.net.remove(id);
         }
-        let is_pause_over = matches!(connection.deferred, Deferred::Paused { until } if until <= now);
+        let is_pause_over = matches!(connection.deferred(), Deferred::Paused { until } if until <= now);
         let wants_to_wake = connection.wake_at <= now;
         if wants_to_wake {
             connection.wake_at = Millis::NEVER;
