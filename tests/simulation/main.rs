@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(unreachable_pub, reason = "the files are parts of one test")]
 
+mod busy;
 mod conspirators;
 mod readers;
 mod scene;
