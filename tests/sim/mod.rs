@@ -50,6 +50,8 @@ pub struct Pipe {
     to_client: VecDeque<u8>,
     /// So many bytes fit into it.
     pub capacity: usize,
+    /// Where the client is; none for a Unix socket.
+    ip: Option<std::net::IpAddr>,
     client_has_ended: bool,
     pub server_has_ended: bool,
     /// The client is gone without a good-bye.
@@ -130,7 +132,12 @@ pub struct World {
     /// How often the loop was told to wait for ever and had no event.
     pub idle_waits: usize,
     pub is_listening: bool,
+    /// Where those who connect from now on are.
     pub peer_ip: Option<std::net::IpAddr>,
+    /// Waits take no time: only the test moves the clock.
+    pub waits_take_no_time: bool,
+    /// The process is stopped for so long at the end of its next wait.
+    pub pause_ms: u64,
     pub reregistrations: usize,
     pub writes: usize,
 }
@@ -153,6 +160,8 @@ impl Machine {
             idle_waits: 0,
             is_listening: true,
             peer_ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+            waits_take_no_time: false,
+            pause_ms: 0,
             reregistrations: 0,
             writes: 0,
         })))
@@ -169,8 +178,8 @@ impl Machine {
     /// A client connects; the server's socket will buffer `capacity` bytes for it.
     pub fn connect(&self, capacity: usize) -> usize {
         let mut world = self.0.borrow_mut();
-        let is_closed = !world.is_listening;
-        world.pipes.push(Pipe { capacity, is_closed, ..Pipe::default() });
+        let (is_closed, ip) = (!world.is_listening, world.peer_ip);
+        world.pipes.push(Pipe { capacity, ip, is_closed, ..Pipe::default() });
         let pipe = world.pipes.len() - 1;
         if !is_closed {
             world.backlog.push_back(Ok(pipe));
@@ -230,6 +239,16 @@ impl Machine {
             pipe.has_edge |= pipe.watches_writable;
         }
         taken
+    }
+
+    /// So many bytes the client has sent, and the server has not read.
+    pub fn unread(&self, pipe: usize) -> usize {
+        self.0.borrow().pipes[pipe].to_server.len()
+    }
+
+    /// So many bytes the server has sent, and the client has not taken.
+    pub fn untaken(&self, pipe: usize) -> usize {
+        self.0.borrow().pipes[pipe].to_client.len()
     }
 
     /// Whether the client would read the end now.
@@ -415,20 +434,22 @@ impl Platform for SimPlatform {
         events.extend((0..std::mem::take(&mut world.stop_requests)).map(|_| Event::Stop));
         if events.is_empty() && !is_late {
             match timeout {
+                Some(_) if world.waits_take_no_time => {}
                 Some(wait) => world.now_ms += world.wait_max_ms.min(wait.as_millis() as u64),
                 None => world.idle_waits += 1,
             }
         }
+        world.now_ms += std::mem::take(&mut world.pause_ms);
         Ok(())
     }
 
     fn accept(&mut self, _listener: usize) -> io::Result<(SimSocket, Peer)> {
         let mut world = self.0.world_mut();
-        let ip = world.peer_ip;
         match world.backlog.pop_front() {
             None => Err(io::ErrorKind::WouldBlock.into()),
             Some(Err(errno)) => Err(io::Error::from_raw_os_error(errno)),
             Some(Ok(pipe)) => {
+                let ip = world.pipes[pipe].ip;
                 let socket = SimSocket { machine: self.0.clone(), pipe };
                 Ok((socket, Peer { ip, listener: 0 }))
             }

@@ -3,8 +3,14 @@
 //! `ROOMD_SEED=7 cargo test --test simulation` runs one seed; `ROOMD_SEEDS` and `ROOMD_STEPS` change how
 //! many, and how long. A failure prints its seed.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(unreachable_pub, reason = "the files are parts of one test")]
 
+mod busy;
+mod conspirators;
+mod readers;
+mod scene;
+#[path = "../sim/mod.rs"]
 mod sim;
 
 use std::collections::BTreeMap;
