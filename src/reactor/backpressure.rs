@@ -45,9 +45,8 @@ impl Reader {
         let (now, slowest) = (ns(now), slowest as u64);
         let bought = bytes as u64 * SECOND_NS / slowest;
         let ahead_max = SECOND_NS.max(LUMP_BYTES_MAX * SECOND_NS / slowest);
-        // What it owes is remembered for longer than it may be late, or a trickle would never be late.
-        let owed = now.saturating_sub(2 * LATE_MAX_NS);
-        self.paid_until_ns = (self.paid_until_ns.max(owed) + bought).min(now + ahead_max);
+        // What it owes is owed until it has caught up, or many could buy a little time each, one after the other.
+        self.paid_until_ns = (self.paid_until_ns + bought).min(now + ahead_max);
     }
 
     /// Until when it is protected if it takes nothing more.

@@ -10,7 +10,8 @@
 //! 6. **accept** new ones, after reaping, so that a freed slot is never reused in the batch that freed it.
 //! 7. **expire** all deadlines that are due, in every turn, also under full load.
 //!
-//! Whatever publishes (serve, reap, expire) stops when the turn is full, and goes on in the next one.
+//! Whatever publishes (serve, reap, expire) stops when the turn is full, and goes on in the next one; but the last two
+//! see to a few in each.
 
 use std::io::{self, IoSlice, Read};
 use std::rc::Rc;
@@ -35,6 +36,8 @@ pub const WRITE_BYTES_PER_TURN: usize = 128 * 1024;
 const TURN_TIME_MAX: Duration = Duration::from_millis(10);
 /// How long peers may take to close their side once a stopping loop has closed its own.
 const STOP_LINGER_TIME_MAX: Duration = Duration::from_millis(200);
+/// So many ends and deadlines are seen to in each turn, however full it is.
+const CARRIED_OUT_MIN: usize = 16;
 /// How many peers one turn gives up at most to get below `max_buffered_bytes`.
 const VICTIMS_PER_TURN_MAX: usize = 64;
 /// What may still be held for one of them, so that it hears why, in bytes.
@@ -576,9 +579,10 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     // ---- 5. reap
 
     fn reap(&mut self) {
+        let mut told = 0..CARRIED_OUT_MIN;
         while let Some(&id) = self.net.ending.front() {
             match self.net.get(id).map(|c| c.life) {
-                Some(Life::Doomed(_)) if self.net.is_turn_full() => break,
+                Some(Life::Doomed(_)) if self.net.is_turn_full() && told.next().is_none() => break,
                 Some(Life::Doomed(loss)) => self.tell_lost(id, loss),
                 Some(Life::Gone) => self.forget(id),
                 Some(Life::Open(_) | Life::Closing { .. } | Life::Lingering { .. }) | None => {}
@@ -709,8 +713,9 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     fn expire(&mut self) {
         let now = self.net.now.monotonic;
         self.acceptor.expire(now);
-        while !self.net.is_turn_full()
-            && let Some(slot) = self.net.deadlines.due(now)
+        let mut expired = 0..CARRIED_OUT_MIN;
+        while let Some(slot) = self.net.deadlines.due(now)
+            && (!self.net.is_turn_full() || expired.next().is_some())
         {
             let id = self.net.connections[slot as usize].id;
             self.expire_one(id, now);

@@ -68,7 +68,6 @@ fn a_thousand_netcats_that_end_in_mid_line_keep_to_the_budget_and_cut_nobody() {
 /// Somebody pastes, and every turn is full. A reader that has stopped must be closed all the same, and what is
 /// kept for it given back; and whoever has just come has to be greeted.
 #[test]
-#[ignore = "a finding: nobody is reaped, and no deadline comes, while every turn is full"]
 fn full_turns_do_not_keep_laggards_nor_hold_up_deadlines() {
     let mut scene = Scene::new(1, Limits::default());
     scene.machine.world_mut().waits_take_no_time = true;

@@ -286,7 +286,6 @@ fn staggered_lags_do_not_slow_a_room_below_the_bound() {
 }
 
 #[test]
-#[ignore = "a finding: debts are forgiven after two seconds, so 40 in turns slow a room down to 0.15 slowest"]
 fn whoever_owes_most_cannot_hold_a_room_in_turns() {
     never_below_the_bound("debtors", || Box::new(Debtors::default()));
 }
