@@ -1116,3 +1116,32 @@ fn closing_a_crowd_that_lags_copies_nothing() {
     }
     assert_eq!(house.reactor.net().buffered_bytes(), 0);
 }
+
+/// Without: whoever comes in publishes in a room that waits for a reader, and pushes it off the tail.
+#[test]
+fn whoever_enters_a_throttled_room_waits_until_it_no_longer_is() {
+    let limits = Rc::new(Limits { feed_bytes: Some(8192), slowest: Some(1), ..Limits::default() });
+    let config = Config { limits: Rc::clone(&limits), ..Config::default() };
+    let mut house = House::new(Server::new(config, Now::default()), limits.as_ref().clone());
+    let (alice, slow) = (house.connect(), house.connect_with_room_for(100));
+    house.says(alice, "alice\n");
+    house.says(slow, "slow\n");
+    for _ in 0..5 {
+        house.says(alice, &format!("{}\n", "x".repeat(1000)));
+    }
+    assert_eq!(house.reactor.net().counters().throttles, 1);
+    house.heard(alice);
+    let upgrade = "GET /ws?name=web HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    for says in ["bob\n", "{\"type\":\"public\",\"body\":\"hi\",\"from\":\"bot\"}\n", upgrade] {
+        let newcomer = house.connect();
+        house.says(newcomer, says);
+    }
+    assert_eq!(house.heard(alice), "", "nobody is heard to come in");
+    assert_eq!(house.reactor.handler().chat().members(), 2);
+    for _ in 0..100 {
+        house.heard(slow);
+        house.settle();
+    }
+    assert_eq!(house.heard(alice), "* bob joined\n* bot joined\nbot: hi\n* web joined\n", "then they are");
+}
