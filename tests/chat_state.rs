@@ -5,7 +5,7 @@
 
 mod sim;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use roomd::chat::{
     Body, Chat, Command, Event, HistoryQuery, MemberId, Message, Name, Output, Reply, RoomName, RoomView, Why,
@@ -96,6 +96,8 @@ struct Shadow {
     limits: Limits,
     people: Vec<Person>,
     places: Vec<Place>,
+    /// How often one of them became empty.
+    emptied: u64,
     /// What everybody must hear in this step, in order.
     inbox: BTreeMap<u64, Vec<String>>,
     /// A room has to be made in this step, and one has to make place for it.
@@ -126,6 +128,7 @@ impl Shadow {
             limits,
             people: Vec::new(),
             places: Vec::new(),
+            emptied: 0,
             inbox: BTreeMap::new(),
             opens: None,
             closes: None,
@@ -144,7 +147,7 @@ impl Shadow {
             newest: 0,
             epoch: START_UNIX_MS + now,
             kept: Vec::new(),
-            empty_since: now,
+            empty_since: 0,
             joined: 0,
             left: 0,
             due: None,
@@ -180,10 +183,7 @@ impl Shadow {
         let others = self.people.iter().filter(|person| Some(person.tag) != except);
         let alike =
             |person: &Person| folded(&person.name) == folded(name) || looks(&person.name) == looks(name);
-        // One's own name found first is no obstacle, whatever else looks alike.
-        let own = self.people.iter().find(|person| Some(person.tag) == except);
-        let is_own = own.is_some_and(|person| folded(&person.name) == folded(name));
-        !is_own && { others }.any(alike)
+        { others }.any(alike)
     }
 
     /// Whether there is a room of this name, or can be.
@@ -194,7 +194,7 @@ impl Shadow {
         if self.limits.max_rooms.is_some_and(|max| self.places.len() >= max) {
             let is_free = |place: &&Place| place.name != "lobby" && self.members(&place.name) == 0;
             let free = self.places.iter().filter(is_free);
-            let Some(longest) = free.min_by_key(|place| (place.empty_since, place.number)) else {
+            let Some(longest) = free.min_by_key(|place| place.empty_since) else {
                 return false;
             };
             self.closes = longest.number;
@@ -222,7 +222,8 @@ impl Shadow {
         let (room, name) = (std::mem::take(&mut person.room), person.name.clone());
         let total = self.members(&room);
         if total == 0 {
-            self.place(&room).empty_since = now;
+            self.emptied += 1;
+            self.place(&room).empty_since = self.emptied;
         }
         if self.limits.quiet_above.is_some_and(|max| total >= max) {
             let place = self.place(&room);
@@ -788,7 +789,9 @@ struct Travel {
     /// How many are in the rooms there are, by number.
     members: BTreeMap<u32, usize>,
     /// Since when rooms but the lobby are empty.
-    empty: BTreeSet<(u64, u32)>,
+    /// By the order in which they became empty.
+    empty: BTreeMap<usize, u32>,
+    moves: usize,
     /// When the sums of rooms are due.
     due: BTreeMap<u32, u64>,
 }
@@ -808,7 +811,7 @@ impl Travel {
         let lobby = chat.room_number(&RoomName::lobby()).expect("the lobby");
         let members = BTreeMap::from([(lobby, travellers.len())]);
         let due = if travellers.len() > 1 { BTreeMap::from([(lobby, 1 + SUM_MS)]) } else { BTreeMap::new() };
-        Self { chat, travellers, members, empty: BTreeSet::new(), due }
+        Self { chat, travellers, members, empty: BTreeMap::new(), moves: 0, due }
     }
 
     fn go(&mut self, traveller: usize, from: &RoomName, to: &RoomName, now: u64) {
@@ -841,7 +844,8 @@ impl Travel {
         if let Some(room) = opened {
             assert_eq!((room, self.members.insert(room, 0)), (here, None), "a room that is not there yet");
         }
-        self.empty.retain(|(_, room)| *room != here);
+        self.moves += 1;
+        self.empty.retain(|_, room| *room != here);
         *self.members.get_mut(&here).expect("a room that is there") += 1;
         if self.members[&here] > 1 {
             self.due.entry(here).or_insert(now + SUM_MS);
@@ -850,7 +854,7 @@ impl Travel {
         let lobby = self.chat.room_number(&RoomName::lobby()).expect("the lobby");
         match self.members[&from] {
             0 if from == lobby => {}
-            0 => drop(self.empty.insert((now, from))),
+            0 => drop(self.empty.insert(self.moves, from)),
             _ => drop(self.due.entry(from).or_insert(now + SUM_MS)),
         }
         let forgotten = if self.empty.len() > EMPTY_ROOMS_MAX { self.empty.pop_first() } else { None };
@@ -953,4 +957,27 @@ fn one_can_go_back_to_the_room_that_has_been_empty_for_longest() {
     travel(1, None, EMPTY_ROOMS_MAX + 1, |_| 1);
     travel(1, None, EMPTY_ROOMS_MAX + 1, |_| 0);
     travel(2, None, EMPTY_ROOMS_MAX + 1, |_| 1);
+}
+
+/// A room that is left and renamed in by its last member was told so when it was no more, and the daemon died of it.
+#[test]
+fn nothing_is_told_to_a_room_that_is_forgotten() {
+    let limits = Limits { max_rooms: None, ..Limits::default() };
+    let mut chat = Chat::new(limits, at(1));
+    let name = |name: &str| Name::parse(name).expect("a good name");
+    let room = |number: usize| RoomName::parse(&format!("r{number}")).expect("a good name");
+    let bob = chat.enter(1, name("bob"), room(9999), &None, at(1)).expect("there is room");
+    let alice = chat.enter(2, name("alice"), room(0), &None, at(1)).expect("there is room");
+    for number in 1..=EMPTY_ROOMS_MAX {
+        chat.command(alice, Command::Join(room(number)), &None, at(1)).expect("there is room");
+        while chat.poll_output().is_some() {}
+    }
+    let hello = Command::Hello { name: name("rob"), room: Some(RoomName::lobby()) };
+    chat.command(bob, hello, &None, at(1)).expect("there is room");
+    while let Some(output) = chat.poll_output() {
+        if let Output::ToRoom { room, .. } = output {
+            assert!(chat.room(room).total() < 3, "a room that is there");
+        }
+    }
+    chat.check_invariants();
 }

@@ -1145,3 +1145,110 @@ fn whoever_enters_a_throttled_room_waits_until_it_no_longer_is() {
     }
     assert_eq!(house.heard(alice), "* bob joined\n* bot joined\nbot: hi\n* web joined\n", "then they are");
 }
+
+/// Without: whoever says nothing and leaves upsets the metrics.
+#[test]
+fn a_connection_without_a_word_is_counted_out_as_what_it_was() {
+    let mut house = text_server();
+    let silent = house.connect();
+    house.machine.end(silent);
+    house.settle();
+    assert!(house.is_closed(silent));
+}
+
+/// Without: a guest who begins with a brace hears the room in text and its answers in JSON.
+#[test]
+fn a_guest_who_begins_with_a_brace_is_not_a_program() {
+    let daemon = Daemon::start();
+    let mut alice = daemon.enter("alice");
+    let mut guest = daemon.guest("?name=guest");
+    assert_eq!(guest.text(), "* welcome guest - #lobby, 2 here: alice, guest");
+    guest.say("{smile}");
+    alice.hears(&["* guest joined", "guest: {smile}"]);
+    assert_eq!(guest.text(), "guest: {smile}");
+    guest.say("/ping");
+    assert_eq!(guest.text(), "* pong");
+    // And one who is a program hears everything in JSON, what it did wrong first.
+    let mut program = daemon.guest("?name=program");
+    assert!(program.text().starts_with("* welcome program"));
+    program.say(r#"{"type":"dance"}"#);
+    for expected in ["hello", "error", "public"] {
+        // What was said before it came was shown to it as to a person.
+        let text =
+            std::iter::repeat_with(|| program.text()).find(|text| !text.starts_with('~')).expect("an event");
+        let event: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(event["type"], expected, "{event}");
+        if expected == "error" {
+            alice.say("still in JSON?");
+        }
+    }
+}
+
+/// Without: a room stands still for a reader that is gone.
+#[test]
+fn a_reader_that_is_waited_for_and_reset_is_gone_at_once() {
+    let mut house = Relay::house(Limits { feed_bytes: Some(8192), slowest: Some(1), ..Limits::default() });
+    let (alice, slow, bob) = (house.connect(), house.connect_with_room_for(100), house.connect());
+    house.says(alice, &format!("{}\n", "x".repeat(5000)));
+    house.heard(bob);
+    house.says(alice, "wait\n");
+    assert_eq!(house.heard(bob), "", "the channel is throttled");
+    house.machine.reset(slow);
+    house.settle();
+    assert!(house.is_closed(slow));
+    assert_eq!(house.heard(bob), "wait\n");
+}
+
+/// Without: an honest peer is closed for one who is refused all the same.
+#[test]
+fn place_is_made_only_for_whom_it_helps() {
+    let limits =
+        Limits { max_connections: Some(3), max_per_ip: Some(2), exempt: Vec::new(), ..Limits::default() };
+    let mut house = House::new(Patient::default(), limits);
+    let address = |last| Some(std::net::Ipv4Addr::new(10, 0, 0, last).into());
+    house.machine.world_mut().peer_ip = address(1);
+    let honest = house.connect();
+    house.says(honest, "x\nx\nx\n");
+    house.machine.world_mut().peer_ip = address(2);
+    for _ in 0..3 {
+        house.connect();
+    }
+    assert!(!house.is_closed(honest));
+    assert_eq!(house.reactor.net().counters().refused_per_ip, 1);
+}
+
+/// Without: the last line of a script vanishes, if its room is waiting just then.
+#[test]
+fn a_last_line_into_a_throttled_room_is_said() {
+    let limits = Rc::new(Limits { feed_bytes: Some(8192), slowest: Some(1), ..Limits::default() });
+    let config = Config { limits: Rc::clone(&limits), ..Config::default() };
+    let mut house = House::new(Server::new(config, Now::default()), limits.as_ref().clone());
+    let (alice, slow) = (house.connect(), house.connect_with_room_for(100));
+    house.says(alice, "alice\n");
+    house.says(slow, "slow\n");
+    house.says(alice, &format!("{}\n{}\n", "x".repeat(3000), "x".repeat(3000)));
+    house.heard(alice);
+    let bot = house.connect();
+    house.machine.send(bot, br#"{"type":"public","body":"important","from":"bot"}"#);
+    house.machine.end(bot);
+    house.settle();
+    assert_eq!(house.heard(alice), "* bot joined\nbot: important\n* bot left\n");
+}
+
+/// Without: one who sends more than the system buffers, and goes, keeps its name for hours: its end is behind all that.
+#[test]
+fn whoever_is_over_its_rate_for_a_minute_with_more_behind_is_dropped() {
+    let limits = Rc::new(Limits { exempt: Vec::new(), ..Limits::default() });
+    let config = Config { limits: Rc::clone(&limits), ..Config::default() };
+    let mut house = House::new(Server::new(config, Now::default()), limits.as_ref().clone());
+    let (ghost, paster) = (house.connect(), house.connect());
+    house.says(ghost, &format!("ghost\n{}", "\n".repeat(1 << 20)));
+    house.says(paster, &format!("paster\n{}", "a line of a long paste\n".repeat(600)));
+    house.after(Duration::from_secs(55));
+    assert!(!house.is_closed(ghost));
+    house.after(Duration::from_secs(10));
+    assert!(house.machine.is_at_end(ghost));
+    assert!(house.heard(ghost).contains("! dropped: "));
+    house.after(Duration::from_secs(60));
+    assert!(!house.machine.is_at_end(paster), "what one read takes is heard to its end");
+}

@@ -10,7 +10,7 @@ mod event;
 mod name;
 mod room;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
@@ -64,7 +64,9 @@ pub struct Chat {
     rooms: Slab<Room>,
     room_numbers: HashMap<RoomName, u32>,
     /// The rooms with nobody in them, but for the lobby, in the order in which they make place for others.
-    empty_rooms: BTreeSet<(Millis, u32)>,
+    empty_rooms: BTreeMap<u64, u32>,
+    /// How often a room has become empty.
+    emptied: u64,
     /// The rooms that will tell a sum of joins and leaves, in the order in which they do.
     crowded_rooms: VecDeque<u32>,
     members: Slab<Member>,
@@ -120,7 +122,8 @@ impl Chat {
             limits: limits.into(),
             rooms: Slab::new(),
             room_numbers: HashMap::new(),
-            empty_rooms: BTreeSet::new(),
+            empty_rooms: BTreeMap::new(),
+            emptied: 0,
             crowded_rooms: VecDeque::new(),
             members: Slab::new(),
             names: Names::default(),
@@ -159,17 +162,25 @@ impl Chat {
         loop {
             self.guests += 1;
             if let Ok(name) = Name::parse(&format!("guest-{}", self.guests))
-                && self.refuse_taken(&name, &Forms::of(&name), None).is_ok()
+                && self.check_free(&name).is_ok()
             {
                 return name;
             }
         }
     }
 
+    /// Whether nobody has this name, or one that looks the same.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NameTaken`], with whose name it is.
+    pub fn check_free(&self, name: &Name) -> Result<(), Refusal> {
+        self.refuse_taken(name, &Forms::of(name), None)
+    }
+
     /// Takes somebody out.
     pub fn leave(&mut self, id: MemberId, why: Option<Why>, now: Now) {
         let key = id.key();
-        let room = self.depart(key, now);
+        let room = self.depart(key);
         let member = self.members.remove(key as usize);
         self.names.remove(key, &member.called);
         self.tell_left(room, member.called.name, why, now);
@@ -320,7 +331,7 @@ impl Chat {
         let number = self.find_or_make_room(room.clone(), now)?;
         let is_elsewhere = self.members[key as usize].room != number;
         if is_elsewhere {
-            let left = self.depart(key, now);
+            let left = self.depart(key);
             self.arrive(key, number, now);
             // Only now: whoever goes does not hear it.
             self.tell_left(left, self.name_of(key).clone(), Some(Why::Moved(room)), now);
@@ -346,9 +357,9 @@ impl Chat {
     }
 
     fn refuse_taken(&self, name: &Name, forms: &Forms, except: Option<u32>) -> Result<(), Refusal> {
-        let holder = self.names.find_alike(forms, |key| &self.members[key as usize].called);
+        let holder = self.names.find_alike(forms, except, |key| &self.members[key as usize].called);
         match holder {
-            Some(key) if Some(key) != except => {
+            Some(key) => {
                 let holder = self.name_of(key);
                 let text = if holder == name {
                     format!("{name} is in use")
@@ -357,7 +368,7 @@ impl Chat {
                 };
                 Err(Refusal::new(ErrorCode::NameTaken, text))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -395,8 +406,8 @@ impl Chat {
         member.room = number;
         member.position = room.members.len() as u32;
         room.members.push(key);
-        if let Some(since) = room.empty_since.take() {
-            self.empty_rooms.remove(&(since, number));
+        if let Some(place) = room.empty_place.take() {
+            self.empty_rooms.remove(&place);
         }
         let (tag, name, total) = (member.tag, member.called.name.clone(), room.members.len());
         if self.limits.quiet_above.is_some_and(|max| total > max) {
@@ -408,7 +419,7 @@ impl Chat {
     }
 
     /// Takes a member out of its room; returns which one.
-    fn depart(&mut self, key: u32, now: Now) -> u32 {
+    fn depart(&mut self, key: u32) -> u32 {
         let Member { room: number, position, .. } = self.members[key as usize];
         let room = &mut self.rooms[number as usize];
         room.members.swap_remove(position as usize);
@@ -416,8 +427,10 @@ impl Chat {
             self.members[moved as usize].position = position;
         }
         if room.members.is_empty() && room.name != RoomName::lobby() {
-            room.empty_since = Some(now.monotonic);
-            self.empty_rooms.insert((now.monotonic, number));
+            // Not by the clock: the room that was just left is never the next to go.
+            self.emptied += 1;
+            room.empty_place = Some(self.emptied);
+            self.empty_rooms.insert(self.emptied, number);
         }
         number
     }
@@ -482,7 +495,7 @@ impl Chat {
             room.history.check_invariants(room.newest_id);
             assert_eq!(self.room_numbers[&room.name], number as u32);
             assert_eq!(self.crowded_rooms.contains(&(number as u32)), room.crowd.due() != Millis::NEVER);
-            let is_listed = room.empty_since.is_some_and(|s| self.empty_rooms.contains(&(s, number as u32)));
+            let is_listed = room.empty_place.is_some_and(|p| self.empty_rooms[&p] == number as u32);
             assert_eq!(is_listed, room.members.is_empty() && room.name != RoomName::lobby());
         }
         assert!(self.empty_rooms.len() <= self.rooms.len());

@@ -164,22 +164,36 @@ impl Names {
     pub(super) fn find<'a>(&self, text: &str, called: impl Fn(u32) -> &'a Called) -> Option<u32> {
         let text = text.trim();
         // What is longer than any way of writing a name is not folded.
-        if text.len() > FORM_BYTES_MAX { None } else { self.find_folded(&fold(text), &called) }
+        if text.len() > FORM_BYTES_MAX { None } else { self.find_folded(&fold(text), None, &called) }
     }
 
-    fn find_folded<'a>(&self, folded: &str, called: &impl Fn(u32) -> &'a Called) -> Option<u32> {
+    fn find_folded<'a>(
+        &self,
+        folded: &str,
+        except: Option<u32>,
+        called: &impl Fn(u32) -> &'a Called,
+    ) -> Option<u32> {
         let hash = self.hash(folded);
-        let is_same = |&key: &u32| called(key).folded_hash == hash && fold(&called(key).name.0) == folded;
+        let is_same = |&key: &u32| {
+            Some(key) != except && called(key).folded_hash == hash && fold(&called(key).name.0) == folded
+        };
         self.folded.find(spread(hash), is_same).copied()
     }
 
-    /// Whose name is the same as one with these forms, or looks the same.
-    pub(super) fn find_alike<'a>(&self, forms: &Forms, called: impl Fn(u32) -> &'a Called) -> Option<u32> {
+    /// Whose name, `except`'s aside, is the same as one with these forms, or looks the same.
+    pub(super) fn find_alike<'a>(
+        &self,
+        forms: &Forms,
+        except: Option<u32>,
+        called: impl Fn(u32) -> &'a Called,
+    ) -> Option<u32> {
         let hash = self.hash(&forms.skeleton);
         let is_alike = |&key: &u32| {
-            called(key).skeleton_hash == hash && Forms::of(&called(key).name).skeleton == forms.skeleton
+            Some(key) != except
+                && called(key).skeleton_hash == hash
+                && Forms::of(&called(key).name).skeleton == forms.skeleton
         };
-        let found = self.find_folded(&forms.folded, &called);
+        let found = self.find_folded(&forms.folded, except, &called);
         found.or_else(|| self.skeletons.find(spread(hash), is_alike).copied())
     }
 
@@ -221,7 +235,7 @@ mod tests {
         let mut names = Names::default();
         let called = names.called(a.clone(), &Forms::of(&a));
         names.insert(0, |_| &called);
-        names.find_alike(&Forms::of(&b), |_| &called).is_some()
+        names.find_alike(&Forms::of(&b), None, |_| &called).is_some()
     }
 
     #[test]

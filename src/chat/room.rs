@@ -24,8 +24,8 @@ pub(super) struct Room {
     pub(super) epoch_ms: u64,
     pub(super) history: History,
     pub(super) crowd: Crowd,
-    /// Since when nobody is here; none while somebody is.
-    pub(super) empty_since: Option<Millis>,
+    /// Its place among the empty rooms; none while somebody is here, and for the lobby.
+    pub(super) empty_place: Option<u64>,
 }
 
 impl Room {
@@ -37,7 +37,7 @@ impl Room {
             epoch_ms: now.unix_ms,
             history: History::default(),
             crowd: Crowd::default(),
-            empty_since: None,
+            empty_place: None,
         }
     }
 }

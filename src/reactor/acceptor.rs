@@ -131,16 +131,16 @@ impl Acceptor {
 
     /// Counts a connection in, if there is room.
     pub(crate) fn admit(&mut self, peer: Peer, limits: &Limits) -> Result<(), TurnedAway> {
+        let counted_as = counted_as(peer, limits);
+        let count = counted_as.and_then(|ip| self.per_ip.get(&ip)).copied().unwrap_or(0);
+        if counted_as.is_some() && limits.max_per_ip.is_some_and(|max| count >= max) {
+            return Err(TurnedAway::PerIp);
+        }
         if limits.max_connections.is_some_and(|max| self.admitted >= max) {
             return Err(TurnedAway::Full);
         }
-        let counted_as = counted_as(peer, limits);
-        if let (Some(ip), Some(max)) = (counted_as, limits.max_per_ip) {
-            let count = self.per_ip.entry(ip).or_insert(0);
-            if *count >= max {
-                return Err(TurnedAway::PerIp);
-            }
-            *count += 1;
+        if let Some(ip) = counted_as {
+            *self.per_ip.entry(ip).or_insert(0) += 1;
         }
         self.admitted += 1;
         Ok(())

@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use super::connection::{Deferred, UNREAD_REPLIES_MAX};
+use super::connection::{Deferred, Reading, UNREAD_REPLIES_MAX};
 use super::net::find;
 use super::{ChannelId, ConnectionId, Net};
 use crate::clock::Millis;
@@ -133,6 +133,10 @@ impl Net {
         if connection.outbound.own() > UNREAD_REPLIES_MAX {
             // Its own replies wait: flushing them queues it again.
             return true;
+        }
+        if connection.reading == Reading::Broken {
+            // Nobody is there any more who could be slowed down.
+            return false;
         }
         let channel = connection.subscription.and_then(|s| self.feeds.feed(s.feed).channel);
         channel.is_some_and(|channel| self.defer_if_throttled(id, channel))

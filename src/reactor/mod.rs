@@ -104,6 +104,8 @@ pub enum Then {
     Yield,
     /// At that time: the peer has to be slowed down. It is not read meanwhile, so nothing is lost.
     Pause(Millis),
+    /// Never: the peer has said far more than it may, for too long. It is closed, after [`Handler::ended`].
+    Drop,
     /// When that channel is no longer throttled: [`Net::is_throttled`]. It is not read meanwhile either.
     Wait(ChannelId),
 }

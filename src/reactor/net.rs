@@ -48,8 +48,8 @@ pub struct Net {
     pub(super) to_trim: Vec<u32>,
     /// Connections that are doomed or gone, for *reap*.
     pub(super) ending: VecDeque<ConnectionId>,
-    /// Connections whose input is deferred because they have said too much.
-    pub(super) paused: usize,
+    /// How many connections wait to be heard: for their rate, or for a channel.
+    pub(super) waiting: usize,
     /// Memory held for single connections, in bytes; the feeds count their own.
     memory: usize,
     /// So many bytes this turn has published and answered already.
@@ -73,7 +73,7 @@ impl Net {
             dirty: Vec::new(),
             to_trim: Vec::new(),
             ending: VecDeque::new(),
-            paused: 0,
+            waiting: 0,
             memory: 0,
             spent: 0,
             next_generation: 0,
@@ -292,6 +292,12 @@ impl Net {
         }
     }
 
+    /// Whether there is more in a connection's socket than was read.
+    #[must_use]
+    pub fn is_unread(&self, id: ConnectionId) -> bool {
+        self.peek(id).is_some_and(|c| !matches!(c.reading, Reading::Drained | Reading::Ended))
+    }
+
     /// Asks for [`Handler::woken`](super::Handler::woken) at `at`, or at the next tick of the clock if
     /// that is past; replaces what was asked for before.
     pub fn wake_at(&mut self, id: ConnectionId, at: Millis) {
@@ -421,6 +427,7 @@ impl Net {
     /// The connection is broken. What has arrived is still read, if the peer has not said more than it may.
     pub(super) fn note_broken(&mut self, id: ConnectionId) {
         let at = self.now.monotonic;
+        self.set_waited_for(id, false);
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.reading = Reading::Broken;
         match connection.deferred() {
@@ -448,6 +455,9 @@ impl Net {
             is_readable_again = was_choked && outbound.own() <= UNREAD_REPLIES_MAX;
         });
         if let Some(connection) = find(&mut self.connections, id) {
+            if connection.progress_at == Millis::NEVER {
+                connection.reader.begin(now);
+            }
             connection.progress_at = now;
             if let Some(slowest) = self.limits.slowest {
                 connection.reader.took(count, slowest, now);
@@ -477,8 +487,9 @@ impl Net {
 
     fn set_life(&mut self, id: ConnectionId, next: Life) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        let is_paused = |life| usize::from(matches!(life, Life::Open(Deferred::Paused { .. })));
-        self.paused = self.paused + is_paused(next) - is_paused(connection.life);
+        let waits =
+            |life| usize::from(matches!(life, Life::Open(Deferred::Paused { .. } | Deferred::Throttled)));
+        self.waiting = self.waiting + waits(next) - waits(connection.life);
         connection.life = next;
     }
 
@@ -592,11 +603,11 @@ impl Net {
     /// # Panics
     /// See above.
     pub fn check_invariants(&self) {
-        let (mut memory, mut paused) = (0, 0);
+        let (mut memory, mut waiting) = (0, 0);
         for (slot, connection) in &self.connections {
             let id = connection.id;
             memory += connection.memory();
-            paused += usize::from(matches!(connection.deferred(), Deferred::Paused { .. }));
+            waiting += usize::from(!matches!(connection.deferred(), Deferred::No | Deferred::Yielded));
             let listed = (connection.is_listed_ready, connection.is_listed_unsent);
             let found = (
                 self.ready.iter().filter(|&&i| i == id).count(),
@@ -615,7 +626,7 @@ impl Net {
             }
         }
         assert_eq!(self.memory, memory, "memory of connections");
-        assert_eq!(self.paused, paused, "paused connections");
+        assert_eq!(self.waiting, waiting, "connections that wait to be heard");
         let mut waited_for = std::collections::BTreeMap::new();
         for (_, feed) in self.feeds.iter() {
             let readers: Vec<_> = feed.readers().map(|slot| &self.connections[slot as usize]).collect();

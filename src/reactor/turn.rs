@@ -43,9 +43,11 @@ const VICTIMS_PER_TURN_MAX: usize = 64;
 /// What may still be held for one of them, so that it hears why, in bytes.
 const VICTIM_BYTES_MAX: usize = 1024;
 /// What is read at most of a peer whose unheard input is dropped, to count it, in bytes.
-const UNHEARD_BYTES_MAX: usize = 256 * 1024;
+const UNHEARD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A wait that ends this much later than asked for was not a wait: the process was stopped.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// So much of it counts at most.
+const PAUSE_COUNTED_MAX: Duration = Duration::from_millis(100);
 
 /// A [`Handler`] on a [`Platform`].
 #[derive(Debug)]
@@ -175,7 +177,8 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         if let Some(timeout) = timeout
             && passed > timeout + PAUSE_MIN
         {
-            self.stopped_time += passed - timeout.saturating_sub(Duration::from_millis(1));
+            let waited = timeout.saturating_sub(Duration::from_millis(1)).min(PAUSE_COUNTED_MAX);
+            self.stopped_time += passed - waited;
         }
         now.monotonic = Millis(0).after(now.monotonic.since(Millis(0).after(self.stopped_time)));
         self.net.now = now;
@@ -263,8 +266,13 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             Life::Lingering { .. } => return self.discard(id),
             Life::Doomed(_) | Life::Closing { .. } | Life::Gone => return,
         }
-        let is_paused = matches!(connection.deferred(), Deferred::Paused { until } if now < until);
-        if is_paused || self.net.must_wait(id) {
+        let must_wait = match connection.deferred() {
+            Deferred::Paused { until } => now < until,
+            // It is resumed when that is over.
+            Deferred::Throttled => true,
+            Deferred::No | Deferred::Yielded => false,
+        };
+        if must_wait || self.net.must_wait(id) {
             return;
         }
         if !self.is_heard(id) {
@@ -349,6 +357,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
                 self.net.counters.pauses += 1;
                 self.net.set_deferred(id, Deferred::Paused { until });
             }
+            Then::Drop => return self.end_unheard(id),
             Then::Wait(channel) if self.net.defer_if_throttled(id, channel) => {}
             Then::Wait(_) | Then::Yield => {
                 self.net.set_deferred(id, Deferred::Yielded);
@@ -371,11 +380,12 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     fn end_unheard(&mut self, id: ConnectionId) {
         let mut rest = self.net.take_input(id);
         if let Some(socket) = &mut self.sockets[id.index as usize] {
-            while rest.len() < UNHEARD_BYTES_MAX
-                && let Ok(count) = socket.read(&mut self.scratch)
-                && count > 0
-            {
-                rest.extend_from_slice(&self.scratch[..count]);
+            while rest.len() < UNHEARD_BYTES_MAX {
+                match socket.read(&mut self.scratch) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => rest.extend_from_slice(&self.scratch[..count]),
+                }
             }
         }
         self.handler.ended(&mut self.net, id, Rest::Unheard(&rest));
@@ -560,12 +570,10 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             if self.net.buffered_bytes() <= max {
                 return;
             }
-            let live = self
-                .net
-                .connections
-                .iter()
-                .filter(|(_, c)| matches!(c.life, Life::Open(_) | Life::Closing { .. }));
-            let Some((_, id)) = live.map(|(_, c)| (self.net.held_for(c), c.id)).max() else { return };
+            // Whoever is doomed already, and not told yet, may be the one.
+            let holders = self.net.connections.iter().map(|(_, c)| (self.net.held_for(c), c));
+            let holders = holders.filter(|(held, c)| *held > 0 && c.life != Life::Gone);
+            let Some((_, id)) = holders.map(|(held, c)| (held, c.id)).max() else { return };
             self.net.doom(id, Loss::Slow);
             self.net.release(id);
             if self.net.get(id).is_some_and(|c| c.memory() > VICTIM_BYTES_MAX) {
@@ -634,10 +642,13 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
 
     fn admit(&mut self, socket: P::Socket, peer: Peer) {
         let mut admitted = self.acceptor.admit(peer, &self.net.limits);
-        if let Err(why) = admitted
-            && self.make_place(peer, why)
-        {
-            admitted = self.acceptor.admit(peer, &self.net.limits);
+        // For its own address first, then for all.
+        for _ in 0..2 {
+            if let Err(why) = admitted
+                && self.make_place(peer, why)
+            {
+                admitted = self.acceptor.admit(peer, &self.net.limits);
+            }
         }
         match admitted {
             Ok(()) => {
@@ -654,13 +665,16 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     /// Whoever has gone, and is only here because its input is deferred, makes place for others; so does
     /// whoever says far more than it may. Returns whether somebody did.
     fn make_place(&mut self, peer: Peer, why: TurnedAway) -> bool {
-        if self.net.paused == 0 {
+        if self.net.waiting == 0 {
             return false;
         }
         let limits = &self.net.limits;
         let address = counted_as(peer, limits);
         let candidates = self.net.connections.iter().map(|(_, c)| c).filter(|c| {
-            let may_go = matches!(c.deferred(), Deferred::Paused { .. });
+            let may_go = match (c.deferred(), c.reading) {
+                (Deferred::Paused { .. }, _) | (Deferred::Throttled, Reading::PeerClosed { .. }) => true,
+                (Deferred::No | Deferred::Yielded | Deferred::Throttled, _) => false,
+            };
             may_go && (why == TurnedAway::Full || counted_as(c.peer, limits) == address)
         });
         let rank = |c: &Connection| (matches!(c.reading, Reading::PeerClosed { .. }), c.input.len());

@@ -20,6 +20,7 @@ mod session;
 mod web;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -34,6 +35,9 @@ use browsers::Browsers;
 use metrics::Metrics;
 use session::{Action, Due, Greeting, Session, Stage};
 use web::Page;
+
+/// How long a client may be over its rate, without a break, with more behind it than one read takes.
+const OVER_RATE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What the server grants to its clients.
 #[derive(Debug, Clone, Default)]
@@ -102,6 +106,7 @@ impl Server {
         if let Some(request) = session.waiting.take() {
             return (0, self.request(net, id, *request).map(Then::Wait));
         }
+        let now = net.now().monotonic;
         let before = metrics::place(&session.stage);
         let (count, action) = session.take(input, &limits, net.now());
         let after = metrics::place(&session.stage);
@@ -109,8 +114,16 @@ impl Server {
             self.metrics.move_connection(before, after);
             self.rearm(net, id);
         }
+        let Some(session) = self.session(id) else { return (input.len(), Some(Then::Read)) };
         match action {
-            Action::Wait => (count, Some(Then::Read)),
+            Action::Wait => {
+                session.note_rate(false, now);
+                (count, Some(Then::Read))
+            }
+            // What is behind more than can be kept may be the end: nobody may hold a name by it for hours.
+            Action::Pause(_) if session.note_rate(true, now) > OVER_RATE_TIME_MAX && net.is_unread(id) => {
+                (count, Some(Then::Drop))
+            }
             Action::Pause(at) => (count, Some(Then::Pause(at))),
             action => (count, self.act(net, id, action).map(Then::Wait)),
         }
@@ -126,8 +139,11 @@ impl Server {
             }
             Action::Introduce(request) => {
                 self.metrics.lines_in += 1;
-                self.introduce_anew(net, id, &request);
-                return self.request(net, id, request);
+                self.introduce_anew(net, id, request.as_ref().ok());
+                match request {
+                    Ok(request) => return self.request(net, id, request),
+                    Err((refusal, reference)) => self.refuse(net, id, refusal, &reference),
+                }
             }
             Action::Refuse(refusal, reference) => {
                 self.metrics.lines_in += 1;
@@ -152,7 +168,9 @@ impl Server {
         let lobby = RoomName::lobby();
         let entered = match &request.ask {
             Ask::Hello { room: Some(room), .. } | Ask::Command(Command::Join(room)) => Some(room),
-            Ask::Hello { room: None, .. } | Ask::Command(_) if member.is_none() => Some(&lobby),
+            Ask::Quit => None,
+            // Whoever asks for anything is let in first.
+            _ if member.is_none() => Some(&lobby),
             _ => None,
         };
         let channel =
@@ -161,14 +179,20 @@ impl Server {
             self.session(id)?.waiting = Some(Box::new(request));
             return Some(channel);
         }
-        let reference = request.reference.clone();
-        if let Err(refusal) = self.fulfil(net, id, member, request) {
-            self.refuse(net, id, refusal, &reference);
-        }
+        self.fulfil(net, id, request);
         None
     }
 
-    fn fulfil(
+    /// Does what a client asks for, or tells it why not.
+    fn fulfil(&mut self, net: &mut Net, id: ConnectionId, request: Request) {
+        let Some(member) = self.session(id).map(|session| session.member) else { return };
+        let reference = request.reference.clone();
+        if let Err(refusal) = self.try_to_fulfil(net, id, member, request) {
+            self.refuse(net, id, refusal, &reference);
+        }
+    }
+
+    fn try_to_fulfil(
         &mut self,
         net: &mut Net,
         id: ConnectionId,
@@ -244,14 +268,15 @@ impl Server {
     }
 
     /// A guest turns out to be a program: it is told so in JSON, under the name that it claims.
-    fn introduce_anew(&mut self, net: &mut Net, id: ConnectionId, request: &Request) {
+    fn introduce_anew(&mut self, net: &mut Net, id: ConnectionId, request: Option<&Request>) {
         let Some(session) = self.session(id) else { return };
         let (member, channel, encoding) = (session.member, session.channel, session.encoding());
         if let Some(encoding) = encoding {
             net.subscribe(id, channel, encoding.variant());
         }
-        if let (Some(member), false) = (member, matches!(request.ask, Ask::Hello { .. })) {
-            let claimed = request.from.as_deref().and_then(|name| Name::parse(name).ok());
+        let is_hello = request.is_some_and(|request| matches!(request.ask, Ask::Hello { .. }));
+        if let (Some(member), false) = (member, is_hello) {
+            let claimed = request.and_then(|r| r.from.as_deref()).and_then(|name| Name::parse(name).ok());
             let name = claimed.unwrap_or_else(|| self.chat.name(member).clone());
             let hello = Command::Hello { name, room: None };
             let outcome = self.chat.command(member, hello, &None, net.now());
@@ -407,8 +432,15 @@ impl Handler for Server {
         let Some(session) = self.session(id) else { return };
         match rest {
             Rest::Unfinished(rest) => {
+                let before = metrics::place(&session.stage);
                 let action = session.take_last(rest, net.now());
+                let after = metrics::place(&session.stage);
+                self.metrics.move_connection(before, after);
                 self.act(net, id, action);
+                // There is no time to wait for a room.
+                if let Some(request) = self.session(id).and_then(|session| session.waiting.take()) {
+                    self.fulfil(net, id, *request);
+                }
             }
             Rest::Unheard(rest) => {
                 let count = session.count_unheard(rest, &limits);
@@ -416,7 +448,8 @@ impl Handler for Server {
                     log::info!("close {peer}: {count} lines came too fast and were dropped");
                 }
                 let lines = if count == 1 { "1 line was" } else { &format!("{count} lines were") };
-                let text = format!("{lines} not said: they came faster than they may");
+                let text =
+                    format!("{lines} not said: there was no more time for what came faster than it may");
                 self.refuse(net, id, Refusal::new(ErrorCode::Dropped, text), &None);
             }
         }

@@ -70,6 +70,8 @@ pub(super) struct Session {
     /// When a ping was sent that nothing was heard after; NEVER if none was.
     pinged_at: Millis,
     allowance: Allowance,
+    /// Since when it is over its rate without a break, in seconds; 0 if it is not.
+    over_rate_since_s: u32,
     /// What it asked for, while the room that it wants to enter is throttled.
     pub(super) waiting: Option<Box<Request>>,
 }
@@ -85,8 +87,8 @@ pub(super) enum Action {
     Nothing,
     /// To do what it asks for.
     Do(Request),
-    /// To do what it asks for, now that it speaks JSON and was a guest until now.
-    Introduce(Request),
+    /// To do what it asks for, or to tell it why not, now that it speaks JSON and was a guest until now.
+    Introduce(Result<Request, (Refusal, Reference)>),
     /// To tell it why that was not done.
     Refuse(Refusal, Reference),
     /// To send it these bytes.
@@ -124,6 +126,7 @@ impl Session {
             heard_at: now,
             pinged_at: Millis::NEVER,
             allowance: Allowance::default(),
+            over_rate_since_s: 0,
             waiting: None,
         }
     }
@@ -271,6 +274,17 @@ impl Session {
         }
     }
 
+    /// Takes note of whether it is over its rate; returns for how long it has been, without a break.
+    pub(super) fn note_rate(&mut self, is_over: bool, now: Millis) -> Duration {
+        let now_s = u32::try_from(now.0 / 1000).unwrap_or(u32::MAX).max(1);
+        self.over_rate_since_s = match self.over_rate_since_s {
+            _ if !is_over => 0,
+            0 => now_s,
+            since => since,
+        };
+        Duration::from_secs(u64::from(now_s.saturating_sub(self.over_rate_since_s)))
+    }
+
     /// Finds out how the client speaks.
     fn decide(&mut self, input: &[u8]) -> (usize, Action) {
         let lines = |content| Stage::Lines { content, lines: Lines::default() };
@@ -342,16 +356,14 @@ impl Session {
         let Stage::WebSocket { subprotocol, .. } = &mut self.stage else { return Action::Nothing };
         match subprotocol {
             Subprotocol::Json => take_json(text),
-            Subprotocol::None { has_spoken: false } if text.starts_with('{') => {
-                *subprotocol = Subprotocol::Json;
-                match take_json(text) {
-                    Action::Do(request) => Action::Introduce(request),
-                    other => other,
-                }
-            }
             Subprotocol::None { has_spoken } => {
-                *has_spoken = true;
-                self.take_text(text)
+                let is_first = !std::mem::replace(has_spoken, true);
+                if is_first && json::is_object(text) {
+                    *subprotocol = Subprotocol::Json;
+                    Action::Introduce(json::parse(text))
+                } else {
+                    self.take_text(text)
+                }
             }
             Subprotocol::Text => self.take_text(text),
         }
@@ -377,6 +389,7 @@ impl Session {
     /// What is due now. While the client has said something that was not heard (`has_input`), it is not silent.
     pub(super) fn due(&mut self, limits: &Limits, has_input: bool, now: Millis) -> Due {
         match &self.stage {
+            Stage::Undecided { .. } if has_input => Due::Nothing,
             Stage::Undecided { greeting } if self.greeted_at(*greeting) <= now => Due::Greeting,
             Stage::Http if self.wakes_at(limits) <= now => Due::HttpTimeout,
             Stage::Http => Due::Nothing,

@@ -201,7 +201,8 @@ impl Server {
             }
         };
         if let Some(name) = request.parameter("name") {
-            match Name::parse(&name) {
+            // A name that is taken is not waited for.
+            match Name::parse(&name).and_then(|name| self.chat.check_free(&name).map(|()| name)) {
                 Ok(name) => {
                     let waits_for = self.say_hello(net, id, name, room.clone());
                     if waits_for.is_some() || self.session(id)?.member.is_some() {

@@ -312,6 +312,12 @@ struct Fields {
     after: Option<u64>,
 }
 
+/// Whether a text is a JSON object, as requests are; a person may begin with a brace, too.
+#[must_use]
+pub fn is_object(text: &str) -> bool {
+    text.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
 /// What one JSON document asks for.
 ///
 /// # Errors

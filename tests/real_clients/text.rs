@@ -103,14 +103,14 @@ fn names_have_rules_and_may_be_tried_again() {
     bob.say("b o b");
     let line = bob.line();
     assert_eq!(if line == GREETING { bob.line() } else { line }, rule);
-    for bad in [&"x".repeat(33), "@bob", "bob:", "b\u{202e}ob", "\u{3164}", "*", "/nick"] {
+    for bad in [&"x".repeat(33), "\u{ff21}lice", "@bob", "bob:", "b\u{202e}ob", "\u{3164}", "*", "/nick"] {
         bob.hears_after(bad, &[rule]);
     }
     for reserved in ["GET", "server", "Roomd", "me"] {
         bob.hears_after(reserved, &[&format!("! name-bad: {reserved} is a reserved word")]);
     }
     bob.hears_after("Alice", &["! name-taken: Alice is in use"]);
-    for alike in ["ALICE", "\u{ff21}lice", "Al\u{456}ce"] {
+    for alike in ["ALICE", "Al\u{456}ce"] {
         bob.hears_after(alike, &[&format!("! name-taken: {alike} looks like Alice, who is here")]);
     }
     bob.hears_after(" 李雷 ", &["* welcome 李雷 - #lobby, 2 here: Alice, 李雷"]);
