@@ -6,6 +6,7 @@
 //! | a room waits for whoever takes the minimum, and for nobody else | [`readers`] |
 //! | conspirators cannot slow a room down below a bound | [`conspirators`] |
 //! | turns keep to their budget, and do their work when they are full | [`busy`] |
+//! | who ends while its input is deferred | [`ends`] |
 //! | a chat client | [`client`] |
 //! | the server on its machine | [`scene`], `tests/sim` |
 //!
@@ -19,6 +20,7 @@ mod busy;
 mod checks;
 mod client;
 mod conspirators;
+mod ends;
 mod random;
 mod readers;
 mod scene;
