@@ -253,8 +253,8 @@ fn scaled() -> Limits {
     Limits { feed_bytes: Some(32 * 1024), slowest: Some(8 * 1024), ..Limits::default() }
 }
 
-/// A room is never slowed down to less than this, in `slowest`. What was measured is 0.9 for the plans below, and
-/// from one second's grace, the watermarks and a lump of a third of the socket buffer follows 0.6.
+/// A room is never slowed down to less than this, in `slowest`, by these plans: they come down to 0.9 to 1.0,
+/// however many take part.
 const THROUGHPUT_MIN: f64 = 0.5;
 
 fn never_below_the_bound(name: &str, plan: impl Fn() -> Box<dyn Plan>) {
