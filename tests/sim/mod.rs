@@ -127,15 +127,13 @@ pub struct World {
     /// How often a system call is interrupted or cut short, in percent.
     pub fault_percent: usize,
     pub stop_requests: usize,
-    /// How far a wait without events moves the clock at most.
+    /// How far a wait without events moves the clock at most; with 0 only the test moves it.
     pub wait_max_ms: u64,
     /// How often the loop was told to wait for ever and had no event.
     pub idle_waits: usize,
     pub is_listening: bool,
     /// Where those who connect from now on are.
     pub peer_ip: Option<std::net::IpAddr>,
-    /// Waits take no time: only the test moves the clock.
-    pub waits_take_no_time: bool,
     /// The process is stopped for so long at the end of its next wait.
     pub pause_ms: u64,
     pub reregistrations: usize,
@@ -160,7 +158,6 @@ impl Machine {
             idle_waits: 0,
             is_listening: true,
             peer_ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
-            waits_take_no_time: false,
             pause_ms: 0,
             reregistrations: 0,
             writes: 0,
@@ -434,7 +431,6 @@ impl Platform for SimPlatform {
         events.extend((0..std::mem::take(&mut world.stop_requests)).map(|_| Event::Stop));
         if events.is_empty() && !is_late {
             match timeout {
-                Some(_) if world.waits_take_no_time => {}
                 Some(wait) => world.now_ms += world.wait_max_ms.min(wait.as_millis() as u64),
                 None => world.idle_waits += 1,
             }

@@ -18,7 +18,7 @@ fn a_thousand_netcats_that_end_in_mid_line_keep_to_the_budget_and_cut_nobody() {
     const COUNT: usize = 1000;
     const LINE_BYTES: usize = 4000;
     let mut scene = Scene::new(1, Limits { quiet_above: Some(8), ..Limits::default() });
-    scene.machine.world_mut().waits_take_no_time = true;
+    scene.machine.world_mut().wait_max_ms = 0;
     let readers: Vec<usize> =
         (0..4).map(|i| scene.connect(EXEMPT, 128 * 1024, format!("reader{i}\n").as_bytes())).collect();
     let netcats: Vec<usize> =
@@ -95,7 +95,7 @@ fn a_crowd_that_speaks_and_leaves_in_one_turn_cuts_nobody() {
 #[test]
 fn full_turns_do_not_keep_laggards_nor_hold_up_deadlines() {
     let mut scene = Scene::new(1, Limits { max_per_ip: None, ..Limits::default() });
-    scene.machine.world_mut().waits_take_no_time = true;
+    scene.machine.world_mut().wait_max_ms = 0;
     let reader = scene.connect(EXEMPT, 1 << 20, b"reader\n");
     let laggard = scene.connect(EXEMPT, 1000, b"laggard\n");
     let pasters: Vec<usize> =

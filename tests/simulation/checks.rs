@@ -283,7 +283,7 @@ impl Run {
         ] {
             self.request(&head[..head.len() - 2], expected);
         }
-        self.machine.world_mut().waits_take_no_time = true;
+        self.machine.world_mut().wait_max_ms = 0;
         self.settle(5);
         self.machine.world_mut().stop_requests = 1;
         let stopped_at = self.scene.now_ms();

@@ -14,7 +14,7 @@ const TICK_MS: u64 = 10;
 
 fn scene(limits: Limits) -> Scene {
     let scene = Scene::new(1, limits);
-    scene.machine.world_mut().waits_take_no_time = true;
+    scene.machine.world_mut().wait_max_ms = 0;
     scene
 }
 

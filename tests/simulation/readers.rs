@@ -81,7 +81,7 @@ pub struct Room {
 impl Room {
     pub fn new(seed: u64, limits: Limits, producers: usize) -> Self {
         let scene = Scene::new(seed, limits);
-        scene.machine.world_mut().waits_take_no_time = true;
+        scene.machine.world_mut().wait_max_ms = 0;
         let observer = (scene.connect(EXEMPT, usize::MAX / 2, b"observer\n"), Ear::default());
         let producers = (0..producers)
             .map(|i| {
