@@ -447,27 +447,33 @@ impl Net {
 
     /// The peer has taken the next `count` bytes.
     pub(super) fn sent(&mut self, id: ConnectionId, count: usize) {
-        let now = self.now.monotonic;
         let mut is_readable_again = false;
         self.change_outbound(id, |outbound, _| {
             let was_choked = outbound.own() > UNREAD_REPLIES_MAX;
             outbound.advance(count);
             is_readable_again = was_choked && outbound.own() <= UNREAD_REPLIES_MAX;
         });
-        if let Some(connection) = find(&mut self.connections, id) {
-            if connection.progress_at == Millis::NEVER {
-                connection.reader.begin(now);
-            }
-            connection.progress_at = now;
-            if let Some(slowest) = self.limits.slowest {
-                connection.reader.took(count, slowest, now);
-            }
-        }
         self.counters.writes += 1;
         self.counters.bytes_out += count as u64;
         if is_readable_again {
             // It was not read while its own replies waited.
             self.note_ready(id);
+        }
+    }
+
+    /// Takes note that something is left for a peer to take, after it has taken `count` bytes.
+    pub(super) fn note_left(&mut self, slot: u32, count: usize) {
+        let now = self.now.monotonic;
+        let connection = &mut self.connections[slot as usize];
+        if connection.progress_at == Millis::NEVER {
+            connection.reader.begin(now);
+            connection.progress_at = now;
+        }
+        if let (1.., Some(slowest)) = (count, self.limits.slowest) {
+            connection.reader.took(count, slowest, now);
+        }
+        if count > 0 {
+            connection.progress_at = now;
         }
     }
 

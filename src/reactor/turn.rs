@@ -462,14 +462,17 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
                 &empty
             }
         };
-        let mut is_full = connection.writing == Writing::Full;
+        let (mut is_full, mut sent) = (connection.writing == Writing::Full, 0);
         match connection.writing {
             Writing::Full => {}
             Writing::Broken => return net.discard_output(id),
             Writing::Idle | Writing::Ready if connection.outbound.is_empty(log) => {}
             Writing::Idle | Writing::Ready => match write(socket, connection, log) {
                 Ok(0) => return net.break_output(id),
-                Ok(sent) => net.sent(id, sent),
+                Ok(count) => {
+                    sent = count;
+                    net.sent(id, count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     is_full = true;
                     net.counters.blocked_writes += 1;
@@ -478,11 +481,11 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
                 Err(_) => return net.break_output(id),
             },
         }
-        self.after_write(slot, is_full);
+        self.after_write(slot, is_full, sent);
     }
 
     /// Everything that depends on whether, and how much, a connection has left to be sent.
-    fn after_write(&mut self, slot: u32, is_full: bool) {
+    fn after_write(&mut self, slot: u32, is_full: bool, sent: usize) {
         let lag = self.net.update_lag(slot);
         let now = self.net.now.monotonic;
         let connection = &mut self.net.connections[slot as usize];
@@ -512,10 +515,8 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             }
             return;
         }
-        if connection.progress_at == Millis::NEVER {
-            connection.progress_at = now;
-            connection.reader.begin(now);
-        }
+        self.net.note_left(slot, sent);
+        let connection = &mut self.net.connections[slot as usize];
         let is_protected = self.net.limits.slowest.is_some() && connection.reader.is_protected(now);
         if connection.writing == Writing::Ready {
             self.net.note_unsent(id);
@@ -536,12 +537,13 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let connection = &mut self.net.connections[slot as usize];
         let id = connection.id;
         let last = std::mem::replace(&mut connection.writing, next);
+        if last.is_watched() == next.is_watched() {
+            return;
+        }
         let Some(socket) = &mut self.sockets[slot as usize] else { return };
-        if last.is_watched() != next.is_watched() {
-            self.net.counters.interest_changes += 1;
-            if self.platform.reregister(socket, id, next.is_watched()).is_err() {
-                self.net.doom(id, Loss::Broken);
-            }
+        self.net.counters.interest_changes += 1;
+        if self.platform.reregister(socket, id, next.is_watched()).is_err() {
+            self.net.doom(id, Loss::Broken);
         }
     }
 
