@@ -453,6 +453,12 @@ impl Net {
             outbound.advance(count);
             is_readable_again = was_choked && outbound.own() <= UNREAD_REPLIES_MAX;
         });
+        if let (Some(connection), Some(slowest)) = (find(&mut self.connections, id), self.limits.slowest) {
+            if connection.progress_at == Millis::NEVER {
+                connection.reader.begin(self.now.monotonic);
+            }
+            connection.reader.took(count, slowest, self.now.monotonic);
+        }
         self.counters.writes += 1;
         self.counters.bytes_out += count as u64;
         if is_readable_again {
@@ -467,12 +473,8 @@ impl Net {
         let connection = &mut self.connections[slot as usize];
         if connection.progress_at == Millis::NEVER {
             connection.reader.begin(now);
-            connection.progress_at = now;
         }
-        if let (1.., Some(slowest)) = (count, self.limits.slowest) {
-            connection.reader.took(count, slowest, now);
-        }
-        if count > 0 {
+        if connection.progress_at == Millis::NEVER || count > 0 {
             connection.progress_at = now;
         }
     }

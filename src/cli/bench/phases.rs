@@ -18,7 +18,7 @@ const QUIET_SOON: Duration = Duration::from_millis(200);
 /// Announcing N arrivals to N members takes a while where they are not summed up.
 const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// Nothing was delivered for so long although messages are in flight: the rest is lost.
-const DRAIN_STALL: Duration = Duration::from_secs(3);
+const DRAIN_STALL: Duration = Duration::from_secs(6);
 /// A server that fell behind a rate gets so much time to take what was due.
 const OVERTIME: Duration = Duration::from_secs(5);
 /// What is in flight is bounded by socket buffers: it arrives within this, or slower than anybody waits.
