@@ -1253,3 +1253,20 @@ fn whoever_is_over_its_rate_for_a_minute_with_more_behind_is_dropped() {
     house.heard(paster);
     assert!(!house.machine.is_at_end(paster), "what one read takes is heard to its end");
 }
+
+/// Without: a load-tester cannot tell what was heard from what was refused.
+#[test]
+fn every_line_is_counted_once_and_every_refusal() {
+    let daemon = Daemon::start();
+    let mut alice = daemon.enter("alice");
+    alice.say("hello");
+    alice.hears_after(
+        "/nope",
+        &["! unknown-command: there is no /nope; /help lists what there is, //nope says it"],
+    );
+    daemon.metric_becomes("roomd_lines_in_total", 3);
+    daemon.metric_becomes("roomd_lines_refused_total", 1);
+    let mut program = daemon.guest("?name=program");
+    program.say(r#"{"type":"ping"}"#);
+    daemon.metric_becomes("roomd_lines_in_total", 4);
+}
