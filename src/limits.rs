@@ -169,7 +169,8 @@ limits! {
         "how far a member may be behind; more: closed as slow";
     slowest: Option<usize>, Bytes, Some(64 * KIB), 1..=u64::MAX,
         "Bytes per second that a member has to take for its room to wait for it. Who takes less while some wait \
-         loses that protection, and is closed as slow at --feed-bytes; none: a room waits for nobody",
+         loses that protection, and is closed as slow at --feed-bytes; one that stops holds its room for as long as \
+         256 KiB take at this rate, and half a second, at most. None: a room waits for nobody",
         "per second: a room waits for whoever takes as much, and for nobody else";
     stall: Option<Duration>, Time, Some(Duration::from_secs(10)), 1..=u64::MAX,
         "Time that a client may accept no byte while some wait for it. At the limit: closed as slow",
@@ -186,9 +187,10 @@ limits! {
         "Connections at once from one IPv4 address or IPv6 /64. At the limit: as above",
         "per IPv4 address or IPv6 /64";
     rate: Option<usize>, Count, Some(5), 1..=100_000,
-        "Lines per second from one connection. At the limit: it is read later, nothing is lost; if it has closed its \
-         side, for 5 s, and then it is told how many lines were dropped",
-        "lines per second; more are read later, none are lost";
+        "Lines per second from one connection. At the limit: it is read later. What it has sent before it closed its \
+         side is heard for 5 s, and what is more than 64 KiB ahead of the rate for a minute; then it is told how many \
+         lines were dropped (error dropped), and closed",
+        "lines per second; more are read later";
     burst: usize, Count, 10, 1..=u32::MAX as u64,
         "Lines that may come at once before --rate counts",
         "lines at once";
