@@ -1117,9 +1117,8 @@ fn closing_a_crowd_that_lags_copies_nothing() {
     assert_eq!(house.reactor.net().buffered_bytes(), 0);
 }
 
-/// Without: whoever comes in publishes in a room that waits for a reader, and pushes it off the tail.
-#[test]
-fn whoever_enters_a_throttled_room_waits_until_it_no_longer_is() {
+/// Alice is in a lobby that is throttled for somebody who is slow to read.
+fn house_that_waits_for_a_reader() -> (House<Server>, usize, usize) {
     let limits = Rc::new(Limits { feed_bytes: Some(8192), slowest: Some(1), ..Limits::default() });
     let config = Config { limits: Rc::clone(&limits), ..Config::default() };
     let mut house = House::new(Server::new(config, Now::default()), limits.as_ref().clone());
@@ -1129,6 +1128,13 @@ fn whoever_enters_a_throttled_room_waits_until_it_no_longer_is() {
     for _ in 0..5 {
         house.says(alice, &format!("{}\n", "x".repeat(1000)));
     }
+    (house, alice, slow)
+}
+
+/// Without: whoever comes in publishes in a room that waits for a reader, and pushes it off the tail.
+#[test]
+fn whoever_enters_a_throttled_room_waits_until_it_no_longer_is() {
+    let (mut house, alice, slow) = house_that_waits_for_a_reader();
     assert_eq!(house.reactor.net().counters().throttles, 1);
     house.heard(alice);
     let upgrade = "GET /ws?name=web HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -1220,13 +1226,7 @@ fn place_is_made_only_for_whom_it_helps() {
 /// Without: the last line of a script vanishes, if its room is waiting just then.
 #[test]
 fn a_last_line_into_a_throttled_room_is_said() {
-    let limits = Rc::new(Limits { feed_bytes: Some(8192), slowest: Some(1), ..Limits::default() });
-    let config = Config { limits: Rc::clone(&limits), ..Config::default() };
-    let mut house = House::new(Server::new(config, Now::default()), limits.as_ref().clone());
-    let (alice, slow) = (house.connect(), house.connect_with_room_for(100));
-    house.says(alice, "alice\n");
-    house.says(slow, "slow\n");
-    house.says(alice, &format!("{}\n{}\n", "x".repeat(3000), "x".repeat(3000)));
+    let (mut house, alice, _slow) = house_that_waits_for_a_reader();
     house.heard(alice);
     let bot = house.connect();
     house.machine.send(bot, br#"{"type":"public","body":"important","from":"bot"}"#);
