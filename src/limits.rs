@@ -175,6 +175,11 @@ limits! {
     stall: Option<Duration>, Time, Some(Duration::from_secs(10)), 1..=u64::MAX,
         "Time that a client may accept no byte while some wait for it. At the limit: closed as slow",
         "without accepting a byte: closed as slow";
+    keepalive: Option<Duration>, Time, Some(Duration::from_secs(60)), 1000..=32_767_000,
+        "Silence of a TCP peer after which its system is asked whether it is still there (SO_KEEPALIVE). It is given \
+         up as broken when nothing of what was sent, these questions included, was confirmed for twice as long \
+         (TCP_USER_TIMEOUT). In whole seconds",
+        "of TCP silence: is the host there? Twice as long: no";
     max_buffered_bytes: Option<usize>, Bytes, Some(64 * MIB), 1..=u64::MAX,
         "Bytes that all feeds and queues hold together. At the limit: whoever holds most is closed as slow",
         "for all together; more: who holds most is closed";

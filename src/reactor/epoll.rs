@@ -10,7 +10,7 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, event};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
 use super::{ConnectionId, Event, Peer, Platform, Socket};
 use crate::clock::{Millis, Now};
@@ -116,6 +116,12 @@ fn listen_tcp(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    if let Some(silence) = limits.keepalive {
+        // Accepted sockets inherit all of it. Three questions, so that one that is lost ends nothing.
+        let keepalive = TcpKeepalive::new().with_time(silence).with_interval(silence / 3).with_retries(3);
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_user_timeout(Some(2 * silence))?;
+    }
     prepare(&socket, &addr.into(), limits)?;
     Ok(TcpListener::from_std(socket.into()))
 }

@@ -262,6 +262,13 @@ pub(crate) struct Client<S = TcpStream> {
     heard: Vec<u8>,
 }
 
+impl Client {
+    /// The port it connects from.
+    pub(crate) fn port(&self) -> u16 {
+        self.stream.local_addr().expect("a TCP address").port()
+    }
+}
+
 impl<S: Stream> Client<S> {
     pub(crate) fn new(stream: S) -> Self {
         stream.time_out_after(PATIENCE);

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use crate::common::{Client, Daemon, output_of, roomd, socket_path};
 
 /// Every limit, with a value that is right.
-const LIMITS: [(&str, &str); 23] = [
+const LIMITS: [(&str, &str); 24] = [
     ("--max-line-bytes", "4096"),
     ("--name-wait", "60s"),
     ("--http-head-bytes", "8KiB"),
@@ -15,6 +15,7 @@ const LIMITS: [(&str, &str); 23] = [
     ("--dead-after", "60s"),
     ("--feed-bytes", "256KiB"),
     ("--stall", "10s"),
+    ("--keepalive", "60s"),
     ("--max-buffered-bytes", "64MiB"),
     ("--max-connections", "100"),
     ("--max-per-ip", "32"),
