@@ -54,7 +54,7 @@
 //! | what a WebSocket peer may not do | [`wire::websocket::Decoder`] |
 //! | how many encodings there are | [`wire::encoding`] |
 //! | how one connection speaks, and what is due for it | `server::session::Session` |
-//! | how much a client may say | `server::allowance` |
+//! | how much a client may say | [`reactor::Allowances`] |
 //! | who may come in from a browser | `server::web` |
 //! | which names are the same | [`chat::Name`] |
 //! | what is removed from messages, and why | [`chat::Body`] |

@@ -112,7 +112,7 @@ macro_rules! limits {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct Limits {
             $(#[doc = $help] pub $name: $type,)+
-            /// Networks that `max_per_ip` and `rate` spare (`--exempt`); this machine by default.
+            /// Networks that `max_per_ip`, `connect_rate` and `rate` spare (`--exempt`); this machine by default.
             pub exempt: Vec<IpNet>,
         }
 
@@ -191,13 +191,18 @@ limits! {
     max_per_ip: Option<usize>, Count, Some(32), 1..=u64::MAX,
         "Connections at once from one IPv4 address or IPv6 /64. At the limit: as above",
         "per IPv4 address or IPv6 /64";
+    connect_rate: Option<usize>, Count, Some(20), 1..=100_000,
+        "Connections per second from one IPv4 address or IPv6 /64, and as many at once. At the limit: refused with a \
+         line that says so. Unless it is given, --max-per-ip none turns it off too: all may come through one proxy",
+        "per second and address; more: told and refused";
     rate: Option<usize>, Count, Some(5), 1..=100_000,
-        "Lines per second from one connection. At the limit: it is read later. What it has sent before it closed its \
+        "Lines per second from one IPv4 address or IPv6 /64; its connections take turns. At the limit: \
+         they are read later. What one has sent before it closed its \
          side is heard for 5 s, and what is more than 64 KiB ahead of the rate for a minute; then it is told how many \
          lines were dropped (error dropped), and closed",
-        "lines per second; more are read later";
+        "lines per second and address; more are read later";
     burst: usize, Count, 10, 1..=u32::MAX as u64,
-        "Lines that may come at once before --rate counts",
+        "Lines of an address that may come at once before --rate counts",
         "lines at once";
     history: Option<usize>, Count, Some(1000), 1..=u64::MAX,
         "Messages that a room remembers",

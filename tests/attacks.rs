@@ -29,3 +29,65 @@ fn the_system_asks_whether_a_silent_host_is_still_there() {
         }
     }
 }
+
+/// Without: one address that connects again and again says as many lines as it likes.
+#[test]
+fn who_connects_again_has_no_more_to_say_than_before() {
+    let daemon = Daemon::with(&["--exempt", "none", "--max-per-ip", "none", "--rate", "1", "--burst", "10"]);
+    let listener = daemon.enter("listener");
+    for i in 0..40 {
+        let mut again = daemon.connect();
+        again.send(format!("name{i}\nspam\n").as_bytes());
+        again.end_output();
+    }
+    // Of ten lines the listener's name was the first; each of the others takes two.
+    let heard = i32::try_from(daemon.metric("roomd_lines_in_total")).unwrap();
+    assert!((10..25).contains(&heard), "{heard} lines");
+    drop(listener);
+}
+
+/// Without: each connection is a turn of the loop, a log line, and two notices for everybody.
+#[test]
+fn who_connects_too_often_is_told_and_refused_for_a_moment() {
+    let flags = ["--exempt", "none", "--connect-rate", "3"];
+    let daemon = Daemon::with(&flags);
+    let mut told: Vec<String> = (0..6)
+        .map(|_| {
+            let mut client = daemon.connect();
+            client.end_output();
+            client.rest()
+        })
+        .collect();
+    told.retain(|told| !told.is_empty());
+    let refusal = "! full: your address connects too often; try again in a moment\n";
+    assert!(told.len() >= 2 && told.iter().all(|told| told == refusal), "{told:?}");
+    // A third of a second later there is place for one more.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut client = daemon.connect();
+        client.say("alice");
+        if client.next_line().is_some_and(|line| line.contains("welcome alice")) {
+            break;
+        }
+        assert!(Instant::now() < deadline);
+    }
+}
+
+/// Without: whoever shares an address with a flood is not heard at all.
+#[test]
+fn connections_of_an_address_take_turns() {
+    let daemon = Daemon::with(&["--exempt", "none", "--rate", "10"]);
+    let mut flood = daemon.enter("flood");
+    let mut modest = daemon.enter("modest");
+    flood.hears(&["* modest joined"]);
+    flood.send("spam\n".repeat(2000).as_bytes());
+    for _ in 0..5 {
+        modest.say("/ping");
+        let mut between = 0;
+        while modest.line() != "* pong" {
+            between += 1;
+        }
+        // All that the burst allowed may come first; then it is one each.
+        assert!(between <= 12, "{between} lines of the flood came before one of the other's");
+    }
+}

@@ -40,7 +40,7 @@ pub struct Args {
     #[command(flatten)]
     limits: LimitArgs,
 
-    /// Addresses and networks that --max-per-ip and --rate spare, with commas, or none
+    /// Addresses and networks that --max-per-ip, --connect-rate and --rate spare, with commas, or none
     #[arg(long, value_name = "NETWORKS", env = "ROOMD_EXEMPT", default_value = "127.0.0.0/8,::1")]
     exempt: Networks,
 
@@ -78,7 +78,9 @@ impl Args {
             ));
         }
         let max_connections = Some(self.max_connections()?);
-        Ok(Limits { max_connections, exempt: self.exempt.0.clone(), ..limits.clone() })
+        let is_proxied = limits.max_per_ip.is_none() && !self.limits.is_given("connect_rate");
+        let connect_rate = limits.connect_rate.filter(|_| !is_proxied);
+        Ok(Limits { max_connections, connect_rate, exempt: self.exempt.0.clone(), ..limits.clone() })
     }
 
     /// How many connections to let in, under the limit on file descriptors.

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Peer;
+use super::allowance::{Allowances, subscriber_address};
 use crate::clock::Millis;
 use crate::limits::Limits;
 
@@ -26,6 +27,8 @@ pub enum TurnedAway {
     Full,
     /// `--max-per-ip` are open from this address.
     PerIp,
+    /// `--connect-rate` have come from this address within a second.
+    TooOften,
 }
 
 /// What an error of `accept(2)` means to the loop.
@@ -81,6 +84,8 @@ pub(crate) struct Acceptor {
     /// Connections that are only open to be told that there is no room.
     pub(crate) refused: usize,
     per_ip: HashMap<IpAddr, usize>,
+    /// How many connections an address may still begin.
+    beginnings: Allowances,
 }
 
 impl Acceptor {
@@ -130,7 +135,7 @@ impl Acceptor {
     }
 
     /// Counts a connection in, if there is room.
-    pub(crate) fn admit(&mut self, peer: Peer, limits: &Limits) -> Result<(), TurnedAway> {
+    pub(crate) fn admit(&mut self, peer: Peer, limits: &Limits, now: Millis) -> Result<(), TurnedAway> {
         let counted_as = counted_as(peer, limits);
         let count = counted_as.and_then(|ip| self.per_ip.get(&ip)).copied().unwrap_or(0);
         if counted_as.is_some() && limits.max_per_ip.is_some_and(|max| count >= max) {
@@ -138,6 +143,13 @@ impl Acceptor {
         }
         if limits.max_connections.is_some_and(|max| self.admitted >= max) {
             return Err(TurnedAway::Full);
+        }
+        if let (Some(ip), Some(rate)) = (counted_as, limits.connect_rate) {
+            let allowance = self.beginnings.of(ip, now);
+            if !allowance.has_one(rate, rate, now) {
+                return Err(TurnedAway::TooOften);
+            }
+            allowance.reserve(rate, rate, now);
         }
         if let Some(ip) = counted_as {
             *self.per_ip.entry(ip).or_insert(0) += 1;
@@ -163,16 +175,4 @@ impl Acceptor {
 /// The address under which a peer counts against `max_per_ip`; none if it is exempt.
 pub(crate) fn counted_as(peer: Peer, limits: &Limits) -> Option<IpAddr> {
     peer.ip.filter(|&ip| !limits.is_exempt(ip)).map(subscriber_address)
-}
-
-/// The address that stands for one subscriber: an IPv4 address, or an IPv6 network of 64 bits, which
-/// is what one household or machine is given (RFC 6177).
-fn subscriber_address(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
-    }
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 pub struct Counters {
     /// Connections accepted and let in.
     pub accepted: u64,
-    /// Connections refused for `connections_max`.
+    /// Connections refused for `max_connections`.
     pub refused_full: u64,
-    /// Connections refused for `per_ip_max`.
+    /// Connections refused for `max_per_ip`.
     pub refused_per_ip: u64,
+    /// Connections refused for `connect_rate`.
+    pub refused_too_often: u64,
     /// Errors of `accept(2)`, those included that concern one connection only.
     pub accept_errors: u64,
     /// Bytes read from peers.

@@ -12,10 +12,12 @@
 //! | who is waited for, and for how long | [`backpressure`] |
 //! | the life of a connection | [`connection`] |
 //! | who is let in | [`acceptor`] |
+//! | how much an address may do per second | [`Allowances`] |
 //! | time-outs | [`deadlines`] |
 //! | epoll, sockets, signals | [`epoll`], behind [`platform`] |
 
 pub mod acceptor;
+mod allowance;
 pub(crate) mod backpressure;
 mod buffer;
 pub(crate) mod connection;
@@ -29,6 +31,7 @@ pub mod platform;
 pub mod turn;
 
 pub use acceptor::TurnedAway;
+pub use allowance::{Allowance, Allowances, subscriber_address};
 pub use counters::{Counters, TURN_TIME_BOUNDS_US};
 pub use feed::ChannelId;
 pub use net::{Net, QueueFull};

@@ -643,13 +643,14 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     }
 
     fn admit(&mut self, socket: P::Socket, peer: Peer) {
-        let mut admitted = self.acceptor.admit(peer, &self.net.limits);
+        let now = self.net.now.monotonic;
+        let mut admitted = self.acceptor.admit(peer, &self.net.limits, now);
         // For its own address first, then for all.
         for _ in 0..2 {
             if let Err(why) = admitted
                 && self.make_place(peer, why)
             {
-                admitted = self.acceptor.admit(peer, &self.net.limits);
+                admitted = self.acceptor.admit(peer, &self.net.limits, now);
             }
         }
         match admitted {
@@ -667,7 +668,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     /// Whoever has gone, and is only here because its input is deferred, makes place for others; so does
     /// whoever says far more than it may. Returns whether somebody did.
     fn make_place(&mut self, peer: Peer, why: TurnedAway) -> bool {
-        if self.net.waiting == 0 {
+        if self.net.waiting == 0 || why == TurnedAway::TooOften {
             return false;
         }
         let limits = &self.net.limits;
@@ -693,6 +694,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         match why {
             TurnedAway::Full => self.net.counters.refused_full += 1,
             TurnedAway::PerIp => self.net.counters.refused_per_ip += 1,
+            TurnedAway::TooOften => self.net.counters.refused_too_often += 1,
         }
         let words = self.handler.refused(peer, why);
         if self.acceptor.refused >= REFUSED_MAX {

@@ -63,6 +63,7 @@ impl Metrics {
         out.family("roomd_refused_total", "counter", "Connections refused, by reason.");
         out.sample("roomd_refused_total{reason=\"full\"}", counters.refused_full);
         out.sample("roomd_refused_total{reason=\"per-ip\"}", counters.refused_per_ip);
+        out.sample("roomd_refused_total{reason=\"connect-rate\"}", counters.refused_too_often);
         out.one("roomd_accept_errors_total", "counter", "Errors of accept.", counters.accept_errors);
 
         out.one("roomd_lines_in_total", "counter", "Lines and messages that arrived.", self.lines_in);

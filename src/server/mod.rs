@@ -8,12 +8,10 @@
 //! |---|---|
 //! | what the loop calls, and carrying out what sessions and chat want | here |
 //! | what is known of one connection, and how it speaks | [`session`] |
-//! | how much a client may say | [`allowance`] |
 //! | which silent connections are a browser's | [`browsers`] |
 //! | HTTP: the page, health, upgrades, who may come in from a browser | [`web`] |
 //! | `/metrics` | [`metrics`] |
 
-mod allowance;
 mod browsers;
 mod metrics;
 mod session;
@@ -29,7 +27,9 @@ use crate::chat::{
 };
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
-use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway};
+use crate::reactor::{
+    Allowances, ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway,
+};
 use crate::wire::{Ask, Encoding, Notice, Request, text, websocket};
 use browsers::Browsers;
 use metrics::Metrics;
@@ -60,6 +60,8 @@ pub struct Server {
     page: Page,
     metrics: Metrics,
     browsers: Browsers,
+    /// How much each address may still say.
+    allowances: Allowances,
     is_stopping: bool,
     /// By the slot of their connection.
     sessions: Vec<Option<Session>>,
@@ -79,6 +81,7 @@ impl Server {
             page: Page::new(),
             metrics: Metrics::default(),
             browsers: Browsers::default(),
+            allowances: Allowances::default(),
             is_stopping: false,
             sessions: Vec::new(),
             channels: Vec::new(),
@@ -107,6 +110,13 @@ impl Server {
             return (0, self.request(net, id, *request).map(Then::Wait));
         }
         let now = net.now().monotonic;
+        let turn_at = if session.takes_turns(input, &limits) { self.turn_of(net, id) } else { now };
+        let Some(session) = self.session(id) else { return (input.len(), Some(Then::Read)) };
+        if turn_at > now {
+            // What is behind more than can be kept may be the end: nobody may hold a name by it for hours.
+            let is_too_much = session.note_rate(true, now) > OVER_RATE_TIME_MAX && net.is_unread(id);
+            return (0, Some(if is_too_much { Then::Drop } else { Then::Pause(turn_at) }));
+        }
         let before = metrics::place(&session.stage);
         let (count, action) = session.take(input, &limits, net.now());
         let after = metrics::place(&session.stage);
@@ -120,19 +130,27 @@ impl Server {
                 session.note_rate(false, now);
                 (count, Some(Then::Read))
             }
-            // What is behind more than can be kept may be the end: nobody may hold a name by it for hours.
-            Action::Pause(_) if session.note_rate(true, now) > OVER_RATE_TIME_MAX && net.is_unread(id) => {
-                (count, Some(Then::Drop))
-            }
-            Action::Pause(at) => (count, Some(Then::Pause(at))),
             action => (count, self.act(net, id, action).map(Then::Wait)),
         }
+    }
+
+    /// When a client may say its next line. All connections of its address take turns.
+    fn turn_of(&mut self, net: &Net, id: ConnectionId) -> Millis {
+        let (now, ip) = (net.now().monotonic, net.peer(id).and_then(|peer| peer.ip));
+        let Self { sessions, allowances, config, .. } = self;
+        let session = sessions.get_mut(id.index as usize).and_then(Option::as_mut);
+        let Some(session) = session.filter(|s| s.id == id && !s.is_exempt) else { return now };
+        let (Some(rate), Some(ip)) = (config.limits.rate, ip) else { return now };
+        if session.turn_at == Millis::NEVER {
+            session.turn_at = allowances.of(ip, now).reserve(rate, config.limits.burst, now);
+        }
+        session.turn_at
     }
 
     /// Does what a session wants done; if it has to wait for a channel, returns that.
     fn act(&mut self, net: &mut Net, id: ConnectionId, action: Action) -> Option<ChannelId> {
         match action {
-            Action::Wait | Action::Pause(_) | Action::Nothing => {}
+            Action::Wait | Action::Nothing => {}
             Action::Do(request) => {
                 self.metrics.lines_in += 1;
                 return self.request(net, id, request);
@@ -315,6 +333,11 @@ impl Server {
         }
         let Some(session) = self.sessions[id.index as usize].take() else { return };
         self.metrics.remove_connection(metrics::place(&session.stage));
+        if session.turn_at != Millis::NEVER
+            && let (Some(rate), Some(ip)) = (self.config.limits.rate, net.peer(id).and_then(|peer| peer.ip))
+        {
+            self.allowances.of(ip, net.now().monotonic).refund(rate);
+        }
         if let Some(member) = session.member {
             let name = self.chat.name(member);
             match &why {
@@ -429,6 +452,13 @@ impl Handler for Server {
 
     fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>) {
         let limits = Rc::clone(&self.config.limits);
+        let now = net.now().monotonic;
+        let has_no_turn =
+            matches!(rest, Rest::Unfinished(rest) if !rest.is_empty()) && self.turn_of(net, id) > now;
+        let rest = match rest {
+            Rest::Unfinished(rest) if has_no_turn => Rest::Unheard(rest),
+            rest => rest,
+        };
         let Some(session) = self.session(id) else { return };
         match rest {
             Rest::Unfinished(rest) => {
@@ -506,6 +536,7 @@ impl Handler for Server {
         let text = match why {
             TurnedAway::Full => "the server has as many connections as it takes; try again later",
             TurnedAway::PerIp => "there are too many connections from your address",
+            TurnedAway::TooOften => "your address connects too often; try again in a moment",
         };
         log::info!("refuse {peer}: {text}");
         format!("{}\n", text::refused(&Refusal::new(ErrorCode::Full, text))).into_bytes()

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use super::allowance::Allowance;
 use crate::chat::{Bye, ErrorCode, MemberId, Name, Reference, Refusal};
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
@@ -64,12 +63,13 @@ pub(super) struct Session {
     /// The channel of the member's room.
     pub(super) channel: u32,
     /// Spared by the limits on addresses and rates.
-    is_exempt: bool,
+    pub(super) is_exempt: bool,
     opened_at: Millis,
     heard_at: Millis,
     /// When a ping was sent that nothing was heard after; NEVER if none was.
     pinged_at: Millis,
-    allowance: Allowance,
+    /// When it may say the next line: its turn among all connections of its address. NEVER: it has not asked.
+    pub(super) turn_at: Millis,
     /// Since when it is over its rate without a break, in seconds; 0 if it is not.
     over_rate_since_s: u32,
     /// What it asked for, while the room that it wants to enter is throttled.
@@ -81,8 +81,6 @@ pub(super) struct Session {
 pub(super) enum Action {
     /// Nothing, until more has arrived: what is there is not a whole frame.
     Wait,
-    /// Nothing, until then: the client has said too much.
-    Pause(Millis),
     /// Nothing more.
     Nothing,
     /// To do what it asks for.
@@ -125,7 +123,7 @@ impl Session {
             opened_at: now,
             heard_at: now,
             pinged_at: Millis::NEVER,
-            allowance: Allowance::default(),
+            turn_at: Millis::NEVER,
             over_rate_since_s: 0,
             waiting: None,
         }
@@ -188,20 +186,34 @@ impl Session {
         std::mem::replace(&mut self.pinged_at, Millis::NEVER) != Millis::NEVER
     }
 
+    /// Whether what is at the front of `input` counts against the rate: lines, messages, and requests to become a
+    /// WebSocket, which let somebody in.
+    pub(super) fn takes_turns(&self, input: &[u8], limits: &Limits) -> bool {
+        let is_upgrade =
+            || matches!(http::parse(input, limits.http_head_bytes), Ok(Some(r)) if r.upgrade.is_some());
+        match self.stage {
+            _ if self.is_exempt || input.is_empty() => false,
+            Stage::Undecided { .. } => false,
+            Stage::Http => is_upgrade(),
+            Stage::Lines { .. } | Stage::WebSocket { .. } => true,
+        }
+    }
+
     /// Takes the first thing from the front of `input`: how many bytes it has, and what is to be done.
     pub(super) fn take(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
         if input.is_empty() {
             return (0, Action::Wait);
         }
-        let rate = limits.rate.filter(|_| !self.is_exempt);
-        if let Some(rate) = rate
-            && let Err(at) = self.allowance.check(rate, limits.burst, now.monotonic)
-        {
-            return (0, Action::Pause(at));
-        }
         let (count, action) = match &mut self.stage {
             Stage::Undecided { .. } => return self.decide(input),
-            Stage::Http => return self.take_http(input, limits),
+            Stage::Http => match http::parse(input, limits.http_head_bytes) {
+                Ok(None) => return (0, Action::Wait),
+                Ok(Some(request)) => {
+                    let is_head = request.is_head;
+                    (request.bytes, Action::Answer(Ok(request), is_head))
+                }
+                Err(refused) => (input.len(), Action::Answer(Err(refused), input.starts_with(b"HEAD "))),
+            },
             Stage::Lines { lines, .. } => match lines.next(input, limits.max_line_bytes) {
                 Found::Nothing(count) => return (count, Action::Wait),
                 Found::Line(line, count) => (count, self.take_line(&line, now)),
@@ -225,9 +237,7 @@ impl Session {
                 }
             },
         };
-        if let Some(rate) = rate {
-            self.allowance.spend(rate, now.monotonic);
-        }
+        self.turn_at = Millis::NEVER;
         (count, action)
     }
 
@@ -298,17 +308,6 @@ impl Session {
             Sniffed::Text => lines(Content::Text),
         };
         (0, Action::Nothing)
-    }
-
-    fn take_http(&mut self, input: &[u8], limits: &Limits) -> (usize, Action) {
-        match http::parse(input, limits.http_head_bytes) {
-            Ok(None) => (0, Action::Wait),
-            Ok(Some(request)) => {
-                let is_head = request.is_head;
-                (request.bytes, Action::Answer(Ok(request), is_head))
-            }
-            Err(refused) => (input.len(), Action::Answer(Err(refused), input.starts_with(b"HEAD "))),
-        }
     }
 
     fn take_line(&mut self, line: &[u8], now: Now) -> Action {

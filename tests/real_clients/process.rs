@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use crate::common::{Client, Daemon, output_of, roomd, socket_path};
 
 /// Every limit, with a value that is right.
-const LIMITS: [(&str, &str); 24] = [
+const LIMITS: [(&str, &str); 25] = [
     ("--max-line-bytes", "4096"),
     ("--name-wait", "60s"),
     ("--http-head-bytes", "8KiB"),
@@ -19,6 +19,7 @@ const LIMITS: [(&str, &str); 24] = [
     ("--max-buffered-bytes", "64MiB"),
     ("--max-connections", "100"),
     ("--max-per-ip", "32"),
+    ("--connect-rate", "20"),
     ("--rate", "5"),
     ("--burst", "10"),
     ("--exempt", "127.0.0.0/8,::1"),
