@@ -13,6 +13,9 @@ use ipnet::IpNet;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+/// See [`Limits::answer_bytes_max`].
+const ANSWER_BYTES_MAX: usize = 64 * KIB;
+
 /// What the number of a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -235,6 +238,13 @@ fn loopback() -> Vec<IpNet> {
 }
 
 impl Limits {
+    /// How many bytes one answer may have, as it is sent: 64 KiB, or a quarter of what a feed keeps if that is less.
+    /// An answer that would be longer says that there is more.
+    #[must_use]
+    pub fn answer_bytes_max(&self) -> usize {
+        self.feed_bytes.map_or(ANSWER_BYTES_MAX, |max| ANSWER_BYTES_MAX.min(max / 4))
+    }
+
     /// Whether `ip` is on the list of those who are spared.
     #[must_use]
     pub fn is_exempt(&self, ip: IpAddr) -> bool {

@@ -43,9 +43,6 @@ const ROOMS: [&str; 7] = ["lobby", "#Lobby", "dev", "DEV", "games", "music", "#o
 /// What a kept message counts besides its text, against `history_bytes` and in an answer.
 const MESSAGE_OVERHEAD: usize = 96;
 
-/// Messages of so many bytes at most are in one answer, unless a quarter of `feed_bytes` is less.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
 /// So many empty rooms are remembered at most.
 const EMPTY_ROOMS_MAX: usize = 1024;
 
@@ -322,7 +319,6 @@ impl Shadow {
 
     /// What one is shown of a room, and whether there is more of what one asked for.
     fn remembered(&mut self, room: &str, query: HistoryQuery) -> (Vec<String>, bool) {
-        let bytes_max = self.limits.feed_bytes.map_or(ANSWER_BYTES_MAX, |max| ANSWER_BYTES_MAX.min(max / 4));
         let wanted = |id: u64| query.before.is_none_or(|b| id < b) && query.after.is_none_or(|a| id > a);
         let mut all: Vec<&Kept> = self.place(room).kept.iter().filter(|m| wanted(m.id)).collect();
         // The nearest to where one is come first.
@@ -330,9 +326,7 @@ impl Shadow {
         if is_backwards {
             all.reverse();
         }
-        // As many as fit; the first does always.
-        let fits = |n: &usize| *n <= 1 || all[..*n].iter().map(|m| m.bytes).sum::<usize>() <= bytes_max;
-        let count = (0..=query.limit.min(all.len())).rev().find(fits).expect("none fit always");
+        let count = query.limit.min(all.len());
         let mut lines: Vec<String> = all[..count].iter().map(|m| m.line.clone()).collect();
         if is_backwards {
             lines.reverse();
@@ -673,7 +667,8 @@ fn reply_line(reply: &Reply, reference: Option<&str>, chat: &Chat, here: u32) ->
         Reply::Welcome { name, room, history } => {
             assert_eq!(*room, here);
             let room = chat.room(*room);
-            let kept: Vec<String> = history.iter().map(|message| said(message)).collect();
+            let (kept, _) = room.history(*history, |_| true);
+            let kept: Vec<String> = kept.into_iter().map(said).collect();
             let (users, room, newest, epoch) =
                 (users(room).join(","), room.name().as_str(), room.newest_id(), room.epoch_ms());
             format!("welcome {name} {room} {newest} {epoch} [{users}] {kept:?} {reference:?}")
@@ -698,11 +693,12 @@ fn reply_line(reply: &Reply, reference: Option<&str>, chat: &Chat, here: u32) ->
             rooms.sort_unstable();
             format!("rooms {rooms:?} {reference:?}")
         }
-        Reply::History { room, messages, has_more } => {
+        Reply::History { room, query } => {
             assert_eq!(*room, here);
-            let room = chat.room(*room).name().as_str();
-            let lines: Vec<String> = messages.iter().map(|message| said(message)).collect();
-            format!("history {room} {lines:?} {has_more} {reference:?}")
+            let room = chat.room(*room);
+            let (messages, has_more) = room.history(*query, |_| true);
+            let lines: Vec<String> = messages.into_iter().map(said).collect();
+            format!("history {} {lines:?} {has_more} {reference:?}", room.name().as_str())
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-use super::{Body, Name, RoomName};
+use super::{Body, HistoryQuery, Name, RoomName};
 
 /// A message of a room. It has an id and is kept in the room's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// Something one member is told. Of a room only the number is given: who is in it, and what it is called,
+/// Something one member is told. Of a room only the number is given: what is said and who is in it
 /// [`Chat::room`](super::Chat::room) tells, so that a list is as long as who writes it wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -94,8 +94,8 @@ pub enum Reply {
         name: Name,
         /// Your room.
         room: u32,
-        /// The last messages before you came.
-        history: Vec<Rc<Message>>,
+        /// Which messages before you came you are to be shown.
+        history: HistoryQuery,
     },
     /// Somebody told you something that nobody else hears.
     Private {
@@ -131,10 +131,8 @@ pub enum Reply {
     History {
         /// Where.
         room: u32,
-        /// By rising id.
-        messages: Vec<Rc<Message>>,
-        /// There are further ones in the direction asked.
-        has_more: bool,
+        /// Which messages of it.
+        query: HistoryQuery,
     },
 }
 

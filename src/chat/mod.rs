@@ -28,8 +28,6 @@ use room::{Crowd, Room};
 
 /// So many empty rooms are remembered, whatever `max_rooms` is.
 const EMPTY_ROOMS_MAX: usize = 1024;
-/// Bytes of messages that one answer holds at most; there is more to ask for then.
-const HISTORY_ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Names a member, for as long as it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,6 +109,16 @@ impl<'a> RoomView<'a> {
     pub fn users(&self) -> impl Iterator<Item = &'a Name> {
         let members = self.members;
         self.room.members.iter().map(|&key| &members[key as usize].called.name)
+    }
+
+    /// The messages asked for, by rising id, as far as they `fit` in the direction asked (the first one always does),
+    /// and whether there are more in that direction.
+    pub fn history(
+        &self,
+        query: HistoryQuery,
+        fits: impl FnMut(&'a Message) -> bool,
+    ) -> (Vec<&'a Message>, bool) {
+        self.room.history.get(query, fits)
     }
 }
 
@@ -215,10 +223,7 @@ impl Chat {
             Command::Join(room) => return self.go(key, room, reference, now),
             Command::Who => self.reply(key, Reply::Users { room }, reference),
             Command::Rooms => self.reply(key, Reply::Rooms, reference),
-            Command::History(query) => {
-                let (messages, has_more) = self.history(key, query);
-                self.reply(key, Reply::History { room, messages, has_more }, reference);
-            }
+            Command::History(query) => self.reply(key, Reply::History { room, query }, reference),
         }
         Ok(())
     }
@@ -263,6 +268,12 @@ impl Chat {
     #[must_use]
     pub fn room_number(&self, name: &RoomName) -> Option<u32> {
         self.room_numbers.get(name).copied()
+    }
+
+    /// The limits that it keeps.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// All rooms, remembered empty ones included, in no order.
@@ -339,11 +350,6 @@ impl Chat {
         let history = if is_elsewhere { self.limits.history_on_join } else { None };
         self.welcome(key, history, reference);
         Ok(())
-    }
-
-    fn history(&self, key: u32, query: HistoryQuery) -> (Vec<Rc<Message>>, bool) {
-        let quarter = self.limits.feed_bytes.map_or(usize::MAX, |max| max / 4);
-        self.room_of(key).history.get(query, HISTORY_ANSWER_BYTES_MAX.min(quarter))
     }
 
     // ---- the parts they are made of
@@ -459,8 +465,7 @@ impl Chat {
     }
 
     fn welcome(&mut self, key: u32, history: Option<usize>, reference: &Reference) {
-        let query = HistoryQuery { limit: history.unwrap_or(0), before: None, after: None };
-        let (history, _) = self.history(key, query);
+        let history = HistoryQuery { limit: history.unwrap_or(0), before: None, after: None };
         let (name, room) = (self.name_of(key).clone(), self.members[key as usize].room);
         self.reply(key, Reply::Welcome { name, room, history }, reference);
     }

@@ -83,21 +83,23 @@ impl History {
         }
     }
 
-    /// The messages asked for, by rising id, and whether there are more in the direction asked.
-    /// However many are asked for, they have no more than `bytes_max` together, but for the first one.
-    pub(super) fn get(&self, query: HistoryQuery, bytes_max: usize) -> (Vec<Rc<Message>>, bool) {
+    /// See [`RoomView::history`](super::RoomView::history).
+    pub(super) fn get<'a>(
+        &'a self,
+        query: HistoryQuery,
+        mut fits: impl FnMut(&'a Message) -> bool,
+    ) -> (Vec<&'a Message>, bool) {
         let position = |id: u64| self.messages.partition_point(|m| m.id < id);
         let end = query.before.map_or(self.messages.len(), position);
         let start = query.after.map_or(0, |id| position(id.saturating_add(1))).min(end);
-        let mut wanted: Vec<Rc<Message>> = Vec::new();
-        let mut bytes = 0;
-        let mut add = |message: &Rc<Message>| {
-            bytes += cost(message);
-            let fits = wanted.len() < query.limit && (wanted.is_empty() || bytes <= bytes_max);
-            if fits {
-                wanted.push(Rc::clone(message));
+        let mut wanted: Vec<&Message> = Vec::new();
+        let mut add = |message: &'a Rc<Message>| {
+            let is_first = wanted.is_empty();
+            let is_wanted = wanted.len() < query.limit && (fits(message) || is_first);
+            if is_wanted {
+                wanted.push(message);
             }
-            fits
+            is_wanted
         };
         let asked = self.messages.range(start..end);
         // From the end one has, towards the other.

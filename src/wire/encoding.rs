@@ -94,12 +94,63 @@ impl Encoding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::{Body, Command, HistoryQuery, Name, Output};
+    use crate::clock::Now;
+    use crate::limits::Limits;
 
     #[test]
     fn every_encoding_has_a_number_of_its_own() {
         for (number, &encoding) in TABLE.iter().enumerate() {
             assert_eq!(usize::from(encoding.variant()), number);
             assert_eq!(Encoding::of(encoding.variant()), encoding);
+        }
+    }
+
+    /// Otherwise a short request is answered by a list as long as whoever filled it wanted it.
+    #[test]
+    fn an_answer_is_bounded_by_what_is_sent_and_says_that_there_is_more() {
+        for feed_bytes in [None, Some(256 * 1024), Some(40 * 1024)] {
+            let limits = Limits { feed_bytes, max_rooms: None, quiet_above: None, ..Limits::default() };
+            let max = limits.answer_bytes_max();
+            let mut chat = Chat::new(limits, Now::default());
+            let mut member = None;
+            for i in 0..1500 {
+                let name = Name::parse(&format!("{}{i}", "名".repeat(28))).unwrap();
+                let entered = chat.enter(i, name, RoomName::lobby(), &None, Now::default()).unwrap();
+                member = Some(entered);
+                let room = RoomName::parse(&format!("{}{i}", "室".repeat(28))).unwrap();
+                let _ = chat.command(entered, Command::Join(room), &None, Now::default());
+                let body = Body::new(&"\"\\\t".repeat(30)).unwrap();
+                let _ = chat.command(entered, Command::Join(RoomName::lobby()), &None, Now::default());
+                let _ = chat.command(entered, Command::Say(body), &None, Now::default());
+            }
+            let query = HistoryQuery { limit: 1000, before: None, after: None };
+            while chat.poll_output().is_some() {}
+            for command in
+                [Command::Who, Command::Rooms, Command::History(query), Command::Join(RoomName::lobby())]
+            {
+                let shown = format!("{command:?}");
+                let reference = Some("r".repeat(64).into());
+                chat.command(member.unwrap(), command, &reference, Now::default()).unwrap();
+                while let Some(output) = chat.poll_output() {
+                    let Output::ToMember { reply, .. } = output else { continue };
+                    for encoding in TABLE {
+                        let mut out = Vec::new();
+                        encoding.reply(&mut out, 0, &reply, &reference, &chat);
+                        assert!(out.len() <= max, "{encoding:?} {shown}: {}", out.len());
+                        assert!(
+                            out.len() > max / 2 || shown.contains("Join"),
+                            "{encoding:?} {shown}: {}",
+                            out.len()
+                        );
+                        let out = String::from_utf8_lossy(&out);
+                        let says_more = ["\"more\":true", " more", "no place for more"]
+                            .iter()
+                            .any(|more| out.contains(more));
+                        assert!(says_more || shown.contains("Join"), "{encoding:?} {shown}");
+                    }
+                }
+            }
         }
     }
 }

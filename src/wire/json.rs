@@ -41,21 +41,25 @@
 //! | `leave` | `ts`, `room`, `name`, `total`, `[why]` | `name` is gone; `why` is `timeout`, `slow`, `reset` or `room NAME`, absent for a plain good-bye |
 //! | `nick` | `ts`, `room`, `from`, `name` | `from` is now called `name`; also sent to the one who asked |
 //! | `presence` | `ts`, `room`, `joined`, `left`, `total` | the sum of one second's joins and leaves in a crowded room |
-//! | `users` | `room`, `users`, `total`, `[ref]` | who is here |
-//! | `rooms` | `rooms`: list of `{"name","members"}`, `[ref]` | which rooms there are |
+//! | `users` | `room`, `users`, `total`, `[more]`, `[ref]` | who is here; `more` is true if not all of them are listed, else absent |
+//! | `rooms` | `rooms`: list of `{"name","members"}`, `[more]`, `[ref]` | which rooms there are; `more` as above |
 //! | `history` | `room`, `events`: `public` and `action` events by rising id, `more`, `[ref]` | `more`: the room keeps further ones in the direction asked (older, or with `after` newer) |
 //! | `ack` | `ref`, `ts`, `[id]` | your request was carried out; `id` if it made a message |
 //! | `pong` | `ts`, `[ref]` | |
 //! | `error` | `code`, `text`, `[ref]` | your request was refused, nothing else was lost |
 //! | `bye` | `why`: `quit`, `shutdown`, `slow`, `timeout` or `nameless` | the last line before the server closes the connection |
 //!
+//! An answer has at most 64 KiB, or a quarter of `--feed-bytes` if that is less, but for a single message that is longer:
+//! what does not fit is left out, and `more` says so.
+//!
 //! The `code`s are those of [`ErrorCode`].
 
 use std::borrow::Cow;
+use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, Notice, Request, names};
+use super::{Ask, Notice, Request, names, place_in_answer, rooms};
 use crate::chat::{
     Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Reference, Refusal, Reply,
     RoomName, RoomView,
@@ -65,6 +69,8 @@ use crate::chat::{
 const REFERENCE_BYTES_MAX: usize = 64;
 /// `hello` and `users` list at most so many names.
 const NAMES_MAX: usize = 1000;
+/// What the document of a room has besides the name: at most so many bytes.
+const ROOM_BYTES: usize = 32;
 /// An error says at most this much of what the parser says about a document.
 const EXCERPT_BYTES_MAX: usize = 200;
 /// `history` without a `limit` gives so many messages.
@@ -218,6 +224,8 @@ pub enum EventDocument<T> {
         users: Vec<T>,
         #[serde(default)]
         total: usize,
+        #[serde(default, skip_serializing_if = "Not::not")]
+        more: bool,
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<T>,
     },
@@ -225,6 +233,8 @@ pub enum EventDocument<T> {
     Rooms {
         #[serde(default)]
         rooms: Vec<RoomDocument<T>>,
+        #[serde(default, skip_serializing_if = "Not::not")]
+        more: bool,
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<T>,
     },
@@ -443,7 +453,7 @@ pub fn event(room_name: &RoomName, ts: u64, event: &Event) -> String {
 
 /// The document of a reply.
 #[must_use]
-pub fn reply(ts: u64, reply: &Reply, reference: &Reference, chat: &Chat) -> String {
+pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a Chat) -> String {
     let reference = reference.as_deref();
     write(&match reply {
         Reply::Welcome { name, room, .. } => {
@@ -452,7 +462,7 @@ pub fn reply(ts: u64, reply: &Reply, reference: &Reference, chat: &Chat) -> Stri
                 name: name.as_str(),
                 room: room.name().as_str(),
                 id: room.newest_id(),
-                users: users(room, Some(name)),
+                users: users(chat, room, Some(name)),
                 total: room.total(),
                 epoch: room.epoch_ms(),
                 server: concat!("roomd/", env!("CARGO_PKG_VERSION")),
@@ -464,27 +474,30 @@ pub fn reply(ts: u64, reply: &Reply, reference: &Reference, chat: &Chat) -> Stri
         }
         Reply::Users { room } => {
             let room = chat.room(*room);
-            let (name, total) = (room.name().as_str(), room.total());
-            EventDocument::Users { room: name, users: users(room, None), total, reference }
+            let (name, total, users) = (room.name().as_str(), room.total(), users(chat, room, None));
+            let more = users.len() < total;
+            EventDocument::Users { room: name, users, total, more, reference }
         }
         Reply::Rooms => {
-            let mut rooms: Vec<_> = chat.rooms().collect();
-            rooms.sort_by_key(RoomView::name);
-            let documents =
-                rooms.into_iter().map(|r| RoomDocument { name: r.name().as_str(), members: r.total() });
-            EventDocument::Rooms { rooms: documents.collect(), reference }
+            let rooms = rooms(chat, ROOM_BYTES);
+            let more = rooms.len() < chat.rooms().len();
+            let document = |r: RoomView<'a>| RoomDocument { name: r.name().as_str(), members: r.total() };
+            EventDocument::Rooms { rooms: rooms.into_iter().map(document).collect(), more, reference }
         }
-        Reply::History { room, messages, has_more } => {
-            let room = chat.room(*room).name();
-            let events = messages.iter().map(|m| message(room, m)).collect();
-            EventDocument::History { room: room.as_str(), events, more: *has_more, reference }
+        Reply::History { room, query } => {
+            let room = chat.room(*room);
+            let mut fits = place_in_answer(chat);
+            let bytes = |m| write(&message(room.name(), m)).len() + 1;
+            let (messages, more) = room.history(*query, |m| fits(bytes(m)));
+            let events = messages.into_iter().map(|m| message(room.name(), m)).collect();
+            EventDocument::History { room: room.name().as_str(), events, more, reference }
         }
         Reply::Ack { id } => EventDocument::Ack { reference, ts, id: *id },
     })
 }
 
-fn users<'a>(room: RoomView<'a>, always: Option<&'a Name>) -> Vec<&'a str> {
-    names(room, always, NAMES_MAX).into_iter().map(Name::as_str).collect()
+fn users<'a>(chat: &Chat, room: RoomView<'a>, always: Option<&'a Name>) -> Vec<&'a str> {
+    names(chat, room, always, NAMES_MAX).into_iter().map(Name::as_str).collect()
 }
 
 /// The document of a notice; none for what this dialect does not know.
@@ -581,7 +594,7 @@ mod tests {
             r#"{"type":"leave","ts":2,"room":"dev","name":"al","total":1,"why":"slow"}"#,
             r#"{"type":"nick","ts":2,"room":"dev","from":"al","name":"bob"}"#,
             r#"{"type":"presence","ts":2,"room":"dev","joined":1,"left":2,"total":3}"#,
-            r#"{"type":"users","room":"dev","users":["al"],"total":1}"#,
+            r#"{"type":"users","room":"dev","users":["al"],"total":1,"more":true}"#,
             r#"{"type":"rooms","rooms":[{"name":"dev","members":1}]}"#,
             r#"{"type":"history","room":"dev","events":[{"type":"public","id":1,"ts":2,"room":"dev","from":"al","body":"x"}],"more":false}"#,
             r#"{"type":"ack","ref":"c","ts":2,"id":1}"#,

@@ -23,7 +23,14 @@ pub mod websocket;
 pub use encoding::{Content, Encoding, Framing};
 pub use sniff::{Sniffed, is_http_request_line, sniff};
 
-use crate::chat::{Bye, Command, Name, Reference, Refusal, RoomName, RoomView};
+use crate::chat::{Bye, Chat, Command, Name, Reference, Refusal, RoomName, RoomView};
+
+/// What an answer holds besides its list: at most so many bytes.
+const ENVELOPE_BYTES_MAX: usize = 1024;
+/// An answer lists at most so many rooms.
+const ROOMS_MAX: usize = 1000;
+/// What parts two names of a list, quotation marks included, in bytes.
+const SEPARATOR_BYTES: usize = 3;
 
 /// What a client says, in any dialect.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,10 +96,34 @@ pub enum Notice {
     Bye(Bye),
 }
 
-/// At most `max` names of those in a room, in alphabetic order; `always` is among them.
-fn names<'a>(room: RoomView<'a>, always: Option<&'a Name>, max: usize) -> Vec<&'a Name> {
+/// Whether another part of so many bytes fits into an answer; after one that does not, none does.
+fn place_in_answer(chat: &Chat) -> impl FnMut(usize) -> bool {
+    let max = chat.limits().answer_bytes_max();
+    let mut left = max.saturating_sub(ENVELOPE_BYTES_MAX).max(max / 2);
+    move |bytes| {
+        let fits = bytes <= left;
+        left = if fits { left - bytes } else { 0 };
+        fits
+    }
+}
+
+/// At most `max` names of those in a room, and no more than fit into an answer, in alphabetic order; `always` is
+/// among them.
+fn names<'a>(chat: &Chat, room: RoomView<'a>, always: Option<&'a Name>, max: usize) -> Vec<&'a Name> {
+    let mut fits = place_in_answer(chat);
     let others = room.users().filter(|&name| Some(name) != always);
-    let mut names: Vec<&Name> = always.into_iter().chain(others).take(max).collect();
+    let all = always.into_iter().chain(others).take(max);
+    let mut names: Vec<&Name> = all.take_while(|name| fits(name.as_str().len() + SEPARATOR_BYTES)).collect();
     names.sort();
     names
+}
+
+/// At most [`ROOMS_MAX`] rooms, and no more than fit into an answer with `overhead` bytes besides each name, in
+/// alphabetic order.
+fn rooms(chat: &Chat, overhead: usize) -> Vec<RoomView<'_>> {
+    let mut fits = place_in_answer(chat);
+    let all = chat.rooms().take(ROOMS_MAX);
+    let mut rooms: Vec<_> = all.take_while(|room| fits(room.name().as_str().len() + overhead)).collect();
+    rooms.sort_by_key(RoomView::name);
+    rooms
 }

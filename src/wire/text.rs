@@ -15,7 +15,7 @@ use std::fmt::Write;
 
 use time::OffsetDateTime;
 
-use super::{Ask, Notice, names};
+use super::{Ask, Notice, names, place_in_answer, rooms};
 use crate::chat::{
     Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Refusal, Reply, RoomName,
     RoomView, Why,
@@ -28,6 +28,10 @@ pub const GREETING: &str = concat!("* roomd ", env!("CARGO_PKG_VERSION"), " - yo
 const HISTORY_DEFAULT: usize = 20;
 /// A welcome lists at most so many names.
 const WELCOME_NAMES_MAX: usize = 20;
+/// What a line of `/rooms` has for each room besides its name: at most so many bytes.
+const ROOM_BYTES: usize = 16;
+/// What an older line has besides who said what: at most so many bytes, those of a frame included.
+const OLDER_BYTES: usize = 40;
 /// `/who` lists at most so many names.
 const WHO_NAMES_MAX: usize = 500;
 
@@ -125,22 +129,30 @@ pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut impl FnMut(&str))
             put(&format!(
                 "* welcome {name} - {}, {}",
                 room.name(),
-                here(room, Some(name), WELCOME_NAMES_MAX)
+                here(chat, room, Some(name), WELCOME_NAMES_MAX)
             ));
-            older(at_ms, history, put);
+            older(at_ms, &last(chat, room, *history).0, put);
         }
         Reply::Private { from, body, .. } => put(&format!("@{from}: {body}")),
-        Reply::Users { room } => put(&format!("* {}", here(chat.room(*room), None, WHO_NAMES_MAX))),
+        Reply::Users { room } => put(&format!("* {}", here(chat, chat.room(*room), None, WHO_NAMES_MAX))),
         Reply::Rooms => {
-            let mut rooms: Vec<_> = chat.rooms().collect();
-            rooms.sort_by_key(RoomView::name);
-            let list: Vec<String> =
-                rooms.iter().map(|room| format!("{} ({})", room.name(), room.total())).collect();
-            let noun = if list.len() == 1 { "room" } else { "rooms" };
-            put(&format!("* {} {noun}: {}", list.len(), list.join(", ")));
+            let list: Vec<String> = rooms(chat, ROOM_BYTES)
+                .iter()
+                .map(|room| format!("{} ({})", room.name(), room.total()))
+                .collect();
+            let total = chat.rooms().len();
+            let noun = if total == 1 { "room" } else { "rooms" };
+            put(&format!("* {total} {noun}: {}{}", list.join(", "), and_more(total - list.len())));
         }
-        Reply::History { messages, .. } if messages.is_empty() => put("* nothing was said here yet"),
-        Reply::History { messages, .. } => older(at_ms, messages, put),
+        Reply::History { room, query } => {
+            let (messages, has_more) = last(chat, chat.room(*room), *query);
+            if messages.is_empty() {
+                put("* nothing was said here yet");
+            } else if has_more && messages.len() < query.limit {
+                put(&format!("* these are the last {}; an answer has no place for more", messages.len()));
+            }
+            older(at_ms, &messages, put);
+        }
         // Who typed it sees it in the terminal already.
         Reply::PrivateSent { .. } | Reply::Ack { .. } => {}
     }
@@ -167,20 +179,27 @@ pub fn refused(refusal: &Refusal) -> String {
 }
 
 /// `3 here: alice, bob, carol`
-fn here(room: RoomView<'_>, always: Option<&Name>, max: usize) -> String {
-    let names = names(room, always, max);
+fn here(chat: &Chat, room: RoomView<'_>, always: Option<&Name>, max: usize) -> String {
+    let names = names(chat, room, always, max);
     let mut line = format!("{} here: ", room.total());
     for (i, name) in names.iter().enumerate() {
         let comma = if i > 0 { ", " } else { "" };
         let _ = write!(line, "{comma}{name}");
     }
-    if names.len() < room.total() {
-        let _ = write!(line, " and {} more", room.total() - names.len());
-    }
-    line
+    line + &and_more(room.total() - names.len())
 }
 
-fn older(now_ms: u64, messages: &[std::rc::Rc<Message>], put: &mut impl FnMut(&str)) {
+fn and_more(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" and {count} more") }
+}
+
+/// The messages asked for, as far as they fit into an answer, and whether there are more.
+fn last<'a>(chat: &Chat, room: RoomView<'a>, query: HistoryQuery) -> (Vec<&'a Message>, bool) {
+    let mut fits = place_in_answer(chat);
+    room.history(query, |m| fits(OLDER_BYTES + m.from.as_str().len() + m.body.as_str().len()))
+}
+
+fn older(now_ms: u64, messages: &[&Message], put: &mut impl FnMut(&str)) {
     let today = at(now_ms).date();
     for message in messages {
         let time = at(message.at_ms);
@@ -201,8 +220,6 @@ fn at(unix_ms: u64) -> OffsetDateTime {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use super::*;
 
     fn parsed(line: &str) -> String {
@@ -250,18 +267,16 @@ mod tests {
 
     #[test]
     fn older_lines_carry_the_date_if_it_is_not_today() {
-        let message = |at_ms| {
-            Rc::new(Message {
-                id: 1,
-                at_ms,
-                from: Name::parse("bob").unwrap(),
-                is_action: false,
-                body: Body::new("hi").unwrap(),
-            })
+        let message = |at_ms| Message {
+            id: 1,
+            at_ms,
+            from: Name::parse("bob").unwrap(),
+            is_action: false,
+            body: Body::new("hi").unwrap(),
         };
         let day = 24 * 3600 * 1000;
         let mut lines = Vec::new();
-        older(20_000 * day + 1, &[message(20_000 * day - 60_000), message(20_000 * day)], &mut |line| {
+        older(20_000 * day + 1, &[&message(20_000 * day - 60_000), &message(20_000 * day)], &mut |line| {
             lines.push(line.to_owned());
         });
         assert_eq!(lines, ["~ 2024-10-03 23:59 bob: hi", "~ 00:00 bob: hi"]);

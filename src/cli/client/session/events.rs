@@ -35,7 +35,7 @@ impl Session {
                 self.answered(now, reference.as_deref());
                 self.answer(here(&users.into_iter().collect(), total));
             }
-            Event::Rooms { rooms, reference } => {
+            Event::Rooms { rooms, reference, .. } => {
                 self.answered(now, reference.as_deref());
                 let rooms = rooms.iter().map(|room| format!("#{} ({})", room.name, room.members));
                 self.answer(format!("rooms: {}", rooms.collect::<Vec<_>>().join(", ")));
