@@ -221,7 +221,8 @@ limits! {
          empty. None: any number in use, and 1024 empty ones are remembered",
         "the room empty for longest makes place";
     quiet_above: Option<usize>, Count, Some(256), 1..=u64::MAX,
-        "Members of a room above which joins and leaves are summed up once a second",
+        "Members of a room above which joins and leaves are summed up once a second. So are those in a smaller room that \
+         come so fast that they take 16 times as many deliveries in a second",
         "members: joins and leaves are summed up once a second";
     backlog: usize, Count, 1024, 1..=i32::MAX as u64,
         "Connections that may wait to be accepted. At the limit: the system delays or refuses them",

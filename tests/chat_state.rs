@@ -74,6 +74,9 @@ struct Place {
     epoch: u64,
     kept: Vec<Kept>,
     empty_since: u64,
+    /// Deliveries of joins and leaves that were told one by one, since then.
+    told: usize,
+    told_since: u64,
     joined: u32,
     left: u32,
     /// When the sum of them is told.
@@ -145,6 +148,8 @@ impl Shadow {
             epoch: START_UNIX_MS + now,
             kept: Vec::new(),
             empty_since: 0,
+            told: 0,
+            told_since: 0,
             joined: 0,
             left: 0,
             due: None,
@@ -204,10 +209,8 @@ impl Shadow {
     fn arrive(&mut self, tag: u64, room: &str, now: u64) {
         let total = self.members(room) + 1;
         let name = self.person(tag).name.clone();
-        if self.limits.quiet_above.is_some_and(|max| total > max) {
-            let place = self.place(room);
-            place.joined += 1;
-            place.due.get_or_insert(now + SUM_MS);
+        if self.is_summed_up(room, total - 1, now) {
+            self.place(room).joined += 1;
         } else {
             self.tell_room(room, &format!("joined {name} {total}"));
         }
@@ -222,13 +225,30 @@ impl Shadow {
             self.emptied += 1;
             self.place(&room).empty_since = self.emptied;
         }
-        if self.limits.quiet_above.is_some_and(|max| total >= max) {
-            let place = self.place(&room);
-            place.left += 1;
-            place.due.get_or_insert(now + SUM_MS);
+        if self.is_summed_up(&room, total, now) {
+            self.place(&room).left += 1;
         } else {
             self.tell_room(&room, &format!("left {name} {total} {why:?}"));
         }
+    }
+
+    /// Whether a join or leave beside so many others is in a sum: they are too many, or what a second delivers is.
+    fn is_summed_up(&mut self, room: &str, others: usize, now: u64) -> bool {
+        let quiet_above = self.limits.quiet_above;
+        if others == 0 {
+            return false;
+        }
+        let place = self.place(room);
+        if now >= place.told_since + SUM_MS {
+            (place.told, place.told_since) = (0, now);
+        }
+        let is_crowded = |max| 1 + others > max || place.told + others > 16 * max;
+        if place.due.is_some() || quiet_above.is_some_and(is_crowded) {
+            place.due.get_or_insert(now + SUM_MS);
+            return true;
+        }
+        place.told += others;
+        false
     }
 
     fn person(&mut self, tag: u64) -> &mut Person {
@@ -976,4 +996,28 @@ fn nothing_is_told_to_a_room_that_is_forgotten() {
         }
     }
     chat.check_invariants();
+}
+
+/// Otherwise each newcomer to a room that is just not crowded costs as many deliveries as it has members.
+#[test]
+fn a_storm_of_joins_is_summed_up_below_the_limit_too() {
+    let limits = Limits { quiet_above: Some(256), ..Limits::default() };
+    let mut chat = Chat::new(limits, at(1));
+    let mut enter = |i: u64, stays: bool, now: u64| {
+        let name = Name::parse(&format!("user-{i}")).expect("a good name");
+        let id = chat.enter(i, name, RoomName::lobby(), &None, at(now)).expect("there is room");
+        if !stays {
+            chat.leave(id, None, at(now));
+        }
+        chat.expire(at(now));
+        let outputs = std::iter::from_fn(|| chat.poll_output());
+        outputs.filter(|o| matches!(o, Output::ToRoom { event: Event::Joined { .. }, .. })).count()
+    };
+    for i in 0..200 {
+        enter(i, true, 1 + i * 2000);
+    }
+    let told: usize = (0..1000).map(|i| enter(1000 + i, false, 1_000_000 + i / 2)).sum();
+    assert!((5..=20).contains(&told), "{told} of 1000 joins were told to 200 members one by one");
+    let told: usize = (0..10).map(|i| enter(5000 + i, false, 2_000_000 + i * 2000)).sum();
+    assert!(told >= 9, "the storm is over, and {told} of 10 were told");
 }

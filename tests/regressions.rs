@@ -1270,3 +1270,26 @@ fn every_line_is_counted_once_and_every_refusal() {
     program.say(r#"{"type":"ping"}"#);
     daemon.metric_becomes("roomd_lines_in_total", 4);
 }
+
+/// Without: each newcomer of a storm is a system call for each member.
+#[test]
+fn joins_of_one_turn_are_written_together() {
+    let mut house = text_server();
+    let members: Vec<usize> = (0..20)
+        .map(|i| {
+            let member = house.connect();
+            house.says(member, &format!("member{i}\n"));
+            member
+        })
+        .collect();
+    house.settle();
+    let newcomers: Vec<usize> = (0..20).map(|_| house.connect()).collect();
+    house.settle();
+    let before = house.reactor.net().counters().writes;
+    for (i, &newcomer) in newcomers.iter().enumerate() {
+        house.machine.send(newcomer, format!("newcomer{i}\n").as_bytes());
+    }
+    house.settle();
+    assert_eq!(house.reactor.net().counters().writes - before, 40, "one to each");
+    assert_eq!(house.heard(members[0]).matches("* newcomer").count(), 20);
+}

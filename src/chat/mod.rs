@@ -24,7 +24,7 @@ pub use name::{NAME_CHARS_MAX, Name, RoomName};
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use name::{Called, Forms, Names};
-use room::{Crowd, Room};
+use room::{Notice, Room};
 
 /// So many empty rooms are remembered, whatever `max_rooms` is.
 const EMPTY_ROOMS_MAX: usize = 1024;
@@ -245,9 +245,8 @@ impl Chat {
             && let Some(number) = self.crowded_rooms.pop_front()
         {
             let room = &mut self.rooms[number as usize];
-            let crowd = std::mem::take(&mut room.crowd);
-            let total = room.members.len();
-            self.announce(number, Event::Crowd { joined: crowd.joined, left: crowd.left, total }, None);
+            let (total, (joined, left)) = (room.members.len(), room.crowd.take());
+            self.announce(number, Event::Crowd { joined, left, total }, None);
         }
     }
 
@@ -416,9 +415,7 @@ impl Chat {
             self.empty_rooms.remove(&place);
         }
         let (tag, name, total) = (member.tag, member.called.name.clone(), room.members.len());
-        if self.limits.quiet_above.is_some_and(|max| total > max) {
-            self.sum_up(number, now, |crowd| crowd.joined += 1);
-        } else {
+        if self.is_told_now(number, true, total - 1, now) {
             self.announce(number, Event::Joined { name, total }, None);
         }
         self.outputs.push_back(Output::Entered { tag, room: number });
@@ -444,9 +441,7 @@ impl Chat {
     /// Tells those who have stayed in a room.
     fn tell_left(&mut self, number: u32, name: Name, why: Option<Why>, now: Now) {
         let total = self.rooms[number as usize].members.len();
-        if self.limits.quiet_above.is_some_and(|max| total >= max) {
-            self.sum_up(number, now, |crowd| crowd.left += 1);
-        } else if total > 0 {
+        if self.is_told_now(number, false, total, now) && total > 0 {
             self.announce(number, Event::Left { name, total, why }, None);
         }
         // Only when all is done: the room may be the one that somebody goes to.
@@ -455,13 +450,14 @@ impl Chat {
         }
     }
 
-    /// Counts a join or leave that is told later.
-    fn sum_up(&mut self, number: u32, now: Now, count: impl FnOnce(&mut Crowd)) {
+    /// Whether a join or leave beside so many others is told now; else it is counted and told later.
+    fn is_told_now(&mut self, number: u32, has_joined: bool, others: usize, now: Now) -> bool {
         let crowd = &mut self.rooms[number as usize].crowd;
-        if crowd.begin(now.monotonic) {
+        let notice = crowd.note(has_joined, others, self.limits.quiet_above, now.monotonic);
+        if notice == Notice::Begins {
             self.crowded_rooms.push_back(number);
         }
-        count(crowd);
+        notice == Notice::Now
     }
 
     fn welcome(&mut self, key: u32, history: Option<usize>, reference: &Reference) {

@@ -8,8 +8,12 @@ use super::{HistoryQuery, Message, RoomName};
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 
-/// How long joins and leaves of a crowded room are collected before they are told in one line.
+/// How long joins and leaves of a crowded room are collected before they are told in one line; and the time in which
+/// those that are told one by one are counted.
 const CROWD_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
+/// A room of `quiet_above` members is told so many joins and leaves in a second one by one; a smaller one accordingly
+/// more.
+const FAST_FACTOR: usize = 16;
 /// What a kept message costs besides its text, in bytes: its struct, its counters, its slot.
 const MESSAGE_OVERHEAD_BYTES: usize = 96;
 
@@ -42,21 +46,57 @@ impl Room {
     }
 }
 
-/// Joins and leaves that have not been told yet.
+/// Joins and leaves: each is told at once, or counted for a sum that is told later.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
-    pub(super) joined: u32,
-    pub(super) left: u32,
-    /// When they will be; none if there are none.
+    joined: u32,
+    left: u32,
+    /// When their sum will be told; none if there is nothing to be told.
     due: Option<Millis>,
+    /// Deliveries of those that were told at once, in the interval that began then.
+    delivered: (usize, Millis),
+}
+
+/// What becomes of a join or a leave.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// It is told at once.
+    Now,
+    /// It is the first of a sum.
+    Begins,
+    /// It is in a sum already.
+    Counted,
 }
 
 impl Crowd {
-    /// Something is to be counted; returns whether it is the first since the last sum.
-    pub(super) fn begin(&mut self, now: Millis) -> bool {
-        let is_first = self.due.is_none();
-        self.due.get_or_insert(now.after(CROWD_NOTICE_INTERVAL));
-        is_first
+    /// Somebody has come in or left, and so many `others` are here: each of them is one more delivery.
+    pub(super) fn note(
+        &mut self,
+        has_joined: bool,
+        others: usize,
+        max: Option<usize>,
+        now: Millis,
+    ) -> Notice {
+        if now.since(self.delivered.1) >= CROWD_NOTICE_INTERVAL {
+            self.delivered = (0, now);
+        }
+        let is_crowded = |max| others >= max || self.delivered.0 + others > max.saturating_mul(FAST_FACTOR);
+        if others == 0 || (self.due.is_none() && !max.is_some_and(is_crowded)) {
+            self.delivered.0 += others;
+            return Notice::Now;
+        }
+        *(if has_joined { &mut self.joined } else { &mut self.left }) += 1;
+        if self.due.is_some() {
+            return Notice::Counted;
+        }
+        self.due = Some(now.after(CROWD_NOTICE_INTERVAL));
+        Notice::Begins
+    }
+
+    /// How many have joined and left since the last sum, which is told now.
+    pub(super) fn take(&mut self) -> (u32, u32) {
+        self.due = None;
+        (std::mem::take(&mut self.joined), std::mem::take(&mut self.left))
     }
 
     pub(super) fn due(&self) -> Millis {
