@@ -18,6 +18,8 @@ mod session;
 mod web;
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -50,6 +52,8 @@ pub struct Config {
     pub metrics_from: Vec<IpNet>,
     /// For each listener, whether it can be reached from this machine only.
     pub loopback_listeners: Vec<bool>,
+    /// How many lines of the log were lost: whoever writes it counts.
+    pub log_lines_lost: Arc<AtomicU64>,
 }
 
 /// See the [module documentation](self).

@@ -5,6 +5,7 @@
 //! must be a name of this machine (DNS rebinding).
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
@@ -111,7 +112,8 @@ impl Server {
                 return Err(Refused::new(StatusCode::FORBIDDEN, "see --metrics-from"));
             }
             "/metrics" => {
-                metrics = self.metrics.render(net, &self.chat);
+                let lost = self.config.log_lines_lost.load(Ordering::Relaxed);
+                metrics = self.metrics.render(net, &self.chat, lost);
                 (StatusCode::OK, PROMETHEUS, "Cache-Control: no-store\r\n", metrics.as_str())
             }
             _ => return Err(Refused::new(StatusCode::NOT_FOUND, "there is /, /ws, /healthz and /metrics")),

@@ -1,0 +1,180 @@
+//! The log: whatever becomes of it, the daemon serves and stops as usual.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{ChildStderr, Command, Stdio};
+use std::time::Instant;
+
+use crate::common::{Client, Daemon, PATIENCE, address_in, roomd, socket_path};
+
+const LOST: &str = "roomd_log_lines_lost_total";
+
+/// A daemon on a Unix socket: for those that cannot say which port they have. It listens when it has a client.
+fn unix_daemon(command: impl FnOnce(&str) -> Command) -> (Daemon, PathBuf, Client<UnixStream>) {
+    let path = socket_path();
+    let listen = format!("unix:{}", path.display());
+    let child = command(&listen).spawn().expect("roomd starts");
+    let mut daemon = Daemon::unheard(child, vec![listen]);
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline && !daemon.has_ended() {
+        if let Ok(stream) = UnixStream::connect(&path) {
+            return (daemon, path, Client::new(stream));
+        }
+        std::thread::yield_now();
+    }
+    panic!("it does not listen");
+}
+
+/// Somebody comes, talks, and goes; then the daemon stops as usual. Returns `/metrics`.
+fn serves_and_stops(daemon: &mut Daemon, path: &PathBuf, mut alice: Client<UnixStream>) -> String {
+    alice.send(b"alice\n/ping\n");
+    while alice.line() != "* pong" {}
+    for name in ["bob", "carol"] {
+        let mut guest = Client::new(UnixStream::connect(path).expect("it still listens"));
+        guest.say(name);
+        alice.hears(&[&format!("* {name} joined")]);
+        drop(guest);
+        alice.hears(&[&format!("* {name} left")]);
+    }
+    let mut reader = Client::new(UnixStream::connect(path).expect("it still listens"));
+    reader.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let metrics = reader.rest();
+    daemon.signal("TERM");
+    alice.hears(&["* server is shutting down"]);
+    assert_eq!(daemon.end().code(), Some(0));
+    metrics
+}
+
+fn lost_in(metrics: &str) -> u64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(LOST)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {LOST} in {metrics}")).parse().expect("a whole number")
+}
+
+/// It ended with status 101 at start.
+#[test]
+fn a_full_disk_under_the_log_stops_nobody() {
+    let (mut daemon, path, alice) = unix_daemon(|listen| {
+        let full = File::options().write(true).open("/dev/full").expect("a device that is always full");
+        let mut command = roomd(&["--listen", listen]);
+        command.stderr(full);
+        command
+    });
+    let metrics = serves_and_stops(&mut daemon, &path, alice);
+    assert!(lost_in(&metrics) >= 3, "both announcements and the first join are lost: {metrics}");
+}
+
+#[test]
+fn a_daemon_without_standard_error_serves() {
+    let (mut daemon, path, alice) = unix_daemon(|listen| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" --listen \"$1\" 2>&-", env!("CARGO_BIN_EXE_roomd"), listen]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+    });
+    serves_and_stops(&mut daemon, &path, alice);
+}
+
+/// `roomd 2>&1 | head -1` ended with status 101 at the second line.
+#[test]
+fn a_reader_of_the_log_that_is_gone_stops_nobody() {
+    for level in ["info", "trace"] {
+        let (mut daemon, stderr) = unread(&["--log-level", level]);
+        drop(stderr);
+        let mut alice = daemon.enter("alice");
+        daemon.enter("bob");
+        alice.hears(&["* bob joined", "* bob left"]);
+        let deadline = Instant::now() + PATIENCE;
+        while daemon.metric(LOST) == 0 {
+            assert!(Instant::now() < deadline, "nothing is counted as lost");
+        }
+        daemon.signal("TERM");
+        assert_eq!(daemon.end().code(), Some(0));
+    }
+}
+
+/// A daemon of whose log the first line was read, and nothing else.
+fn unread(flags: &[&str]) -> (Daemon, BufReader<ChildStderr>) {
+    let flags = [flags, &["--listen", "127.0.0.1:0"]].concat();
+    let mut child = roomd(&flags).spawn().expect("roomd starts");
+    let mut stderr = BufReader::with_capacity(1, child.stderr.take().expect("stderr is piped"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("a first line");
+    let addr = address_in(&line).expect("where it listens, before anything else");
+    (Daemon::unheard(child, vec![addr]), stderr)
+}
+
+/// A log of which nobody reads more than the first line, with more in it than a pipe and the queue hold.
+fn stalled() -> (Daemon, BufReader<ChildStderr>) {
+    // Some lines per connection; what comes from outside is summed up below that level.
+    let (daemon, stderr) = unread(&["--log-level", "trace"]);
+    let deadline = Instant::now() + PATIENCE;
+    while daemon.metric(LOST) < 100 {
+        assert!(Instant::now() < deadline, "nothing is lost");
+    }
+    (daemon, stderr)
+}
+
+#[test]
+fn a_reader_of_the_log_that_stalls_stops_nobody_and_is_told_what_it_missed() {
+    let (mut daemon, stderr) = stalled();
+    let mut alice = daemon.enter("alice");
+    alice.hears_nothing();
+    let lost = daemon.metric(LOST);
+    daemon.hear(stderr);
+    let told = daemon.logs("log lines were lost");
+    let count = told.split_whitespace().find_map(|word| word.parse::<u64>().ok()).expect("how many");
+    assert!(count >= lost, "{told}; {lost} were");
+    // From here on nothing is missing.
+    drop(alice);
+    daemon.logs("leave alice");
+    daemon.signal("TERM");
+    let (status, rest) = daemon.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(rest.last().is_some_and(|line| line.ends_with(" stopped")), "{rest:?}");
+}
+
+#[test]
+fn a_reader_of_the_log_that_stalls_does_not_keep_the_daemon_from_stopping() {
+    let (mut daemon, stderr) = stalled();
+    let mut alice = daemon.enter("alice");
+    daemon.signal("TERM");
+    alice.hears(&["* server is shutting down"]);
+    drop(alice);
+    let begun = Instant::now();
+    assert_eq!(daemon.end().code(), Some(0));
+    assert!(begun.elapsed() < PATIENCE / 3, "{:?}", begun.elapsed());
+    drop(stderr);
+}
+
+#[test]
+fn where_it_listens_is_said_before_anything_else_at_every_level() {
+    for level in ["off", "error", "info", "trace"] {
+        let (mut daemon, mut stderr) = unread(&["--log-level", level]);
+        let mut second = String::new();
+        stderr.read_line(&mut second).expect("a second line");
+        assert!(second.starts_with("try it:"), "{level}: {second}");
+        daemon.signal("TERM");
+        assert_eq!(daemon.end().code(), Some(0));
+        let mut rest = String::new();
+        stderr.read_to_string(&mut rest).expect("the rest");
+        assert_eq!(rest.contains(" INFO  [roomd::cli::serve] stopped"), ["info", "trace"].contains(&level));
+        assert_eq!(rest.is_empty(), ["off", "error"].contains(&level), "{level}: {rest}");
+    }
+}
+
+#[test]
+fn without_a_log_there_is_one_thread() {
+    for (level, expected) in [("off", 1), ("error", 2)] {
+        let (daemon, mut stderr) = unread(&["--log-level", level]);
+        stderr.read_line(&mut String::new()).expect("a second line");
+        let threads = || std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("it runs").count();
+        let deadline = Instant::now() + PATIENCE;
+        while threads() != expected {
+            assert!(Instant::now() < deadline, "{level}: {} threads", threads());
+        }
+        daemon.enter("alice");
+        assert_eq!(threads(), expected, "{level}");
+    }
+}
