@@ -178,3 +178,20 @@ fn without_a_log_there_is_one_thread() {
         assert_eq!(threads(), expected, "{level}");
     }
 }
+
+// ---- signals
+
+/// The first one killed it without a word.
+#[test]
+fn sighup_and_sigpipe_change_nothing() {
+    let mut daemon = Daemon::start();
+    let mut alice = daemon.enter("alice");
+    for _ in 0..2 {
+        daemon.signal("HUP");
+        daemon.logs("SIGHUP: there is nothing to reload");
+    }
+    daemon.signal("PIPE");
+    alice.hears_nothing();
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().0.code(), Some(0));
+}
