@@ -32,7 +32,8 @@ pub struct Args {
     listen: Vec<Listen>,
 
     /// What to log on standard error: off, error, warn, info, debug or trace. At info, one line per
-    /// join, leave and refusal; never what is said
+    /// join, leave and refusal, but what an address repeats within a second is summed up; never what is
+    /// said. Lines that cannot be written, or that nobody reads in time, are counted and dropped
     #[arg(long, value_name = "LEVEL", env = "ROOMD_LOG_LEVEL", default_value = "info")]
     log_level: LevelFilter,
 

@@ -1,11 +1,14 @@
-//! The log: whatever becomes of it, the daemon serves and stops as usual.
+//! The log: whatever becomes of it, the daemon serves and stops as usual; and nobody can fill a disk with it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{ChildStderr, Command, Stdio};
 use std::time::Instant;
+
+use socket2::{Domain, Socket, Type};
 
 use crate::common::{Client, Daemon, PATIENCE, address_in, roomd, socket_path};
 
@@ -177,6 +180,102 @@ fn without_a_log_there_is_one_thread() {
         daemon.enter("alice");
         assert_eq!(threads(), expected, "{level}");
     }
+}
+
+// ---- floods
+
+/// The lines of a kind, and how many events they tell of, from `from` only.
+fn told(log: &[String], kind: &str, from: &str) -> (usize, usize) {
+    let lines: Vec<&str> =
+        log.iter().filter_map(|line| line.split_once("] ").map(|(_, text)| text)).collect();
+    let sums = lines.iter().filter_map(|text| {
+        let rest = text.strip_prefix(kind)?.strip_prefix(": ")?;
+        let (count, rest) = rest.split_once(" more from ")?;
+        rest.starts_with(from).then(|| count.parse::<usize>().expect("a number"))
+    });
+    let sums: Vec<usize> = sums.collect();
+    let single = format!("{kind} ");
+    let singles = lines.iter().filter(|text| text.starts_with(&single)).count();
+    (singles + sums.len(), singles + sums.iter().sum::<usize>())
+}
+
+/// It wrote two lines for each: 0.9 MB/s.
+#[test]
+fn a_flood_of_joins_and_leaves_is_summed_up() {
+    let mut daemon = Daemon::start();
+    let mut alice = daemon.enter("alice");
+    let begun = Instant::now();
+    for _ in 0..300 {
+        let mut guest = daemon.enter("bob");
+        guest.hears_after("/quit", &["* bye"]);
+        alice.hears(&["* bob joined", "* bob left"]);
+    }
+    let seconds = begun.elapsed().as_secs() as usize + 1;
+    daemon.signal("TERM");
+    let (_, log) = daemon.wait();
+    let (lines, joins) = told(&log, "join", "127.0.0.1");
+    assert_eq!(joins, 301, "{log:?}");
+    assert!(lines <= seconds + 2, "{lines} lines in {seconds} s: {log:?}");
+    let (lines, leaves) = told(&log, "leave", "127.0.0.1");
+    assert_eq!(leaves, 300, "{log:?}");
+    assert!(lines <= seconds + 2, "{lines} lines in {seconds} s: {log:?}");
+}
+
+#[test]
+fn a_flood_of_refusals_is_summed_up_while_it_lasts() {
+    let mut daemon = Daemon::with(&["--max-connections", "1"]);
+    let alice = daemon.enter("alice");
+    for _ in 0..100 {
+        daemon.connect().hears(&["! full: the server has as many connections as it takes; try again later"]);
+    }
+    daemon.logs("refuse 127.0.0.1: the server has as many connections as it takes");
+    let sum = daemon.logs("refuse: ");
+    assert!(sum.contains(" more from 127.0.0.1 in the last second"), "{sum}");
+    drop(alice);
+}
+
+#[test]
+fn a_flood_of_bad_requests_is_summed_up() {
+    let mut daemon = Daemon::start();
+    for _ in 0..100 {
+        assert!(daemon.http("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n").starts_with("HTTP/1.1 4"));
+        let mut secure = daemon.connect();
+        secure.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
+        secure.rest();
+    }
+    daemon.signal("TERM");
+    let (_, log) = daemon.wait();
+    for kind in ["refuse", "close"] {
+        let (lines, events) = told(&log, kind, "127.0.0.1");
+        assert_eq!(events, 100, "{kind}: {log:?}");
+        assert!(lines < 50, "{kind}: {log:?}");
+    }
+}
+
+/// Addresses are cheap, too: a /48 has as many as one likes.
+#[test]
+fn a_flood_from_many_addresses_is_summed_up_as_well() {
+    let mut daemon = Daemon::start();
+    let begun = Instant::now();
+    let mut guests: Vec<Client> = Vec::new();
+    for i in 0..1000_u16 {
+        let [high, low] = i.to_be_bytes();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket
+            .bind(&SocketAddr::from((Ipv4Addr::new(127, 1, high, low), 0)).into())
+            .expect("an address of ours");
+        socket.connect(&daemon.addr().into()).expect("the daemon's port");
+        let mut guest = Client::new(TcpStream::from(socket));
+        guest.say(&format!("guest{i}"));
+        assert!(guest.line().starts_with("* "), "it is welcome");
+        guests.push(guest);
+    }
+    let seconds = begun.elapsed().as_secs() as usize + 1;
+    daemon.signal("TERM");
+    let (_, log) = daemon.wait();
+    let (lines, joins) = told(&log, "join", "");
+    assert_eq!(joins, 1000, "{log:?}");
+    assert!(lines <= 300 * (seconds + 1), "{lines} lines in {seconds} s");
 }
 
 // ---- signals
