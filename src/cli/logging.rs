@@ -55,8 +55,8 @@ impl Logging {
             queue.close();
         } else if log::set_boxed_logger(Box::new(Arc::clone(&queue))).is_ok() {
             log::set_max_level(level);
-            silence_panics_of_the_writer();
         }
+        set_panic_hook(Arc::clone(&queue));
         thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
         Ok(Self { queue })
     }
@@ -72,7 +72,7 @@ impl Drop for Logging {
     /// the middle of a write.
     fn drop(&mut self) {
         self.queue.close();
-        self.queue.wait_until_drained(DRAIN_TIME_MAX);
+        self.queue.drain(DRAIN_TIME_MAX);
     }
 }
 
@@ -130,8 +130,8 @@ struct State {
     lost: u64,
     /// No line will come any more.
     is_closed: bool,
-    /// All is written, and the writer has ended.
-    is_drained: bool,
+    /// The writer has nothing to write.
+    is_idle: bool,
 }
 
 /// What the writer finds.
@@ -141,9 +141,7 @@ enum Next {
     Nothing {
         lost: u64,
     },
-    End {
-        lost: u64,
-    },
+    End,
 }
 
 impl Queue {
@@ -180,7 +178,12 @@ impl Queue {
     /// Waits for the next line, for ever or for `patience`.
     fn next(&self, patience: Option<Duration>) -> Next {
         let mut state = self.state();
-        if state.lines.is_empty() && state.lost == 0 && !state.is_closed {
+        if state.lines.is_empty() && state.lost == 0 {
+            state.is_idle = true;
+            self.drained.notify_all();
+            if state.is_closed {
+                return Next::End;
+            }
             state = match patience {
                 None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(patience) => {
@@ -188,14 +191,12 @@ impl Queue {
                 }
             };
         }
-        match state.lines.pop_front() {
-            Some(line) => {
-                state.bytes -= line.bytes();
-                Next::Line(line)
-            }
-            None if state.is_closed => Next::End { lost: std::mem::take(&mut state.lost) },
-            None => Next::Nothing { lost: std::mem::take(&mut state.lost) },
-        }
+        state.is_idle = false;
+        let Some(line) = state.lines.pop_front() else {
+            return Next::Nothing { lost: std::mem::take(&mut state.lost) };
+        };
+        state.bytes -= line.bytes();
+        Next::Line(line)
     }
 
     fn close(&self) {
@@ -203,14 +204,18 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    fn is_drained(&self) {
-        self.state().is_drained = true;
-        self.drained.notify_all();
+    /// Waits until all is written; returns whether it is.
+    fn drain(&self, patience: Duration) -> bool {
+        let is_busy = |state: &mut State| !state.is_idle || !state.lines.is_empty() || state.lost > 0;
+        let waited = self.drained.wait_timeout_while(self.state(), patience, is_busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    fn wait_until_drained(&self, patience: Duration) {
-        let wait = self.drained.wait_timeout_while(self.state(), patience, |state| !state.is_drained);
-        drop(wait.unwrap_or_else(PoisonError::into_inner));
+    fn queue_line(&self, level: Level, target: &str, args: fmt::Arguments<'_>) {
+        let mut text = Clean(String::new());
+        // It fails where the line is full: the rest is cut off.
+        let _ = text.write_fmt(args);
+        self.push(Line::new(Kind::Logged { level, target: target.to_owned() }, text.0));
     }
 }
 
@@ -221,11 +226,7 @@ impl Log for Queue {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let mut text = Clean(String::new());
-            // It fails where the line is full: the rest is cut off.
-            let _ = text.write_fmt(*record.args());
-            let kind = Kind::Logged { level: record.level(), target: record.target().to_owned() };
-            self.push(Line::new(kind, text.0));
+            self.queue_line(record.level(), record.target(), *record.args());
         }
     }
 
@@ -261,12 +262,18 @@ thread_local! {
     static IS_WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What the writer's panics would say is what cannot be written. All others are told as ever.
-fn silence_panics_of_the_writer() {
+/// What the writer's panics would say is what cannot be written. All others are told as ever, behind what was logged
+/// before; if nobody reads that, the process must not wait for it for ever, or nobody would start it anew.
+fn set_panic_hook(queue: Arc<Queue>) {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        if !IS_WRITER.get() {
+        if IS_WRITER.get() {
+            return;
+        }
+        if queue.drain(DRAIN_TIME_MAX) {
             tell(info);
+        } else {
+            queue.queue_line(Level::Error, module_path!(), format_args!("{info}"));
         }
     }));
 }
@@ -296,11 +303,7 @@ impl Writer {
                     self.unsaid += lost;
                     self.say_what_was_lost();
                 }
-                Next::End { lost } => {
-                    self.unsaid += lost;
-                    self.say_what_was_lost();
-                    return self.queue.is_drained();
-                }
+                Next::End => return,
             }
         }
     }
@@ -391,10 +394,15 @@ mod tests {
     #[test]
     fn a_closed_queue_is_written_to_its_end() {
         let queue = queue();
+        let moment = Duration::ZERO;
+        assert!(matches!(queue.next(Some(moment)), Next::Nothing { lost: 0 }));
         queue.push(line("last"));
         queue.close();
+        assert!(!queue.drain(moment), "it waits");
         assert!(matches!(queue.next(None), Next::Line(_)));
-        assert!(matches!(queue.next(None), Next::End { lost: 0 }));
+        assert!(!queue.drain(moment), "it is being written");
+        assert!(matches!(queue.next(None), Next::End));
+        assert!(queue.drain(moment));
     }
 
     #[test]
