@@ -55,6 +55,8 @@
 //! | how many encodings there are | [`wire::encoding`] |
 //! | how one connection speaks, and what is due for it | `server::session::Session` |
 //! | how much a client may say | [`reactor::Allowances`] |
+//! | what is logged, and how often | `server::journal` |
+//! | what becomes of a line of the log | `cli::logging` |
 //! | who may come in from a browser | `server::web` |
 //! | which names are the same | [`chat::Name`] |
 //! | what is removed from messages, and why | [`chat::Body`] |

@@ -4,6 +4,7 @@
 //! `run(args) -> Result<ExitCode, String>`; the `Err` is a sentence for standard error, printed as
 //! `roomd: SENTENCE`, and the exit status is then 1. Wrong usage is exit status 2, by `clap`.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -13,6 +14,7 @@ mod bench;
 #[cfg(feature = "chat")]
 mod client;
 mod config;
+mod logging;
 pub mod serve;
 mod values;
 
@@ -57,7 +59,8 @@ pub fn run() -> ExitCode {
         Command::Chat(args) => client::run(&args),
     };
     outcome.unwrap_or_else(|sentence| {
-        eprintln!("roomd: {sentence}");
+        // Standard error may be gone; the status still says it.
+        let _ = writeln!(std::io::stderr(), "roomd: {sentence}");
         ExitCode::FAILURE
     })
 }

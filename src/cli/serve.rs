@@ -1,13 +1,12 @@
 //! `roomd serve`: the daemon.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use log::LevelFilter;
-use simple_logger::SimpleLogger;
 
 use super::config::LimitArgs;
+use super::logging::Logging;
 use super::values::{Listen, Networks};
 use crate::limits::Limits;
 use crate::reactor::acceptor::DESCRIPTORS_RESERVED;
@@ -33,7 +32,8 @@ pub struct Args {
     listen: Vec<Listen>,
 
     /// What to log on standard error: off, error, warn, info, debug or trace. At info, one line per
-    /// join, leave and refusal; never what is said
+    /// join, leave and refusal, but what an address repeats within a second is summed up; never what is
+    /// said. Lines that cannot be written, or that nobody reads in time, are counted and dropped
     #[arg(long, value_name = "LEVEL", env = "ROOMD_LOG_LEVEL", default_value = "info")]
     log_level: LevelFilter,
 
@@ -116,20 +116,14 @@ impl Args {
 /// A sentence that says why the daemon could not start.
 pub fn run(args: &Args) -> Result<ExitCode, String> {
     let limits = Rc::new(args.limits()?);
-    SimpleLogger::new()
-        .with_level(args.log_level)
-        .with_utc_timestamps()
-        .with_colors(std::io::stderr().is_terminal())
-        .init()
-        .map_err(|error| format!("logging: {error}"))?;
-
     let mut os = Epoll::new().map_err(|error| format!("the loop cannot start: {error}"))?;
     let mut listeners = Vec::new();
     for addr in args.listen.iter().flat_map(|listen| &listen.0) {
         let bound = os.listen(addr, &limits).map_err(|error| cannot_listen(addr, &error))?;
         listeners.push(bound);
     }
-    announce(&listeners, &limits);
+    let logging = Logging::start(args.log_level, announcement(&listeners, &limits))
+        .map_err(|error| format!("logging: {error}"))?;
 
     let is_loopback = |addr: &ListenAddr| matches!(addr, ListenAddr::Tcp(addr) if addr.ip().is_loopback());
     let config = Config {
@@ -137,10 +131,14 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
         allowed_origins: args.allow_origin.clone(),
         metrics_from: args.metrics_from.0.clone(),
         loopback_listeners: listeners.iter().map(is_loopback).collect(),
+        log_lines_lost: logging.lost(),
     };
     let server = Server::new(config, os.now());
-    let outcome = Reactor::new(os, server, limits).run();
-    outcome.map_err(|error| format!("the loop is broken: {error}"))?;
+    if let Err(error) = Reactor::new(os, server, limits).run() {
+        // Not on standard error from here: somebody who stalls may keep it locked.
+        log::error!("the loop is broken: {error}");
+        return Ok(ExitCode::FAILURE);
+    }
     log::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
@@ -161,23 +159,20 @@ fn cannot_listen(addr: &ListenAddr, error: &std::io::Error) -> String {
     format!("cannot listen on {addr}: {help}")
 }
 
-/// Says where the daemon can be reached, and how to try it.
-fn announce(listeners: &[ListenAddr], limits: &Limits) {
+/// Where the daemon can be reached, and how to try it.
+fn announcement(listeners: &[ListenAddr], limits: &Limits) -> Vec<String> {
     let connections = limits.max_connections.unwrap_or(usize::MAX);
-    for addr in listeners {
-        eprintln!(
-            "roomd {}: listening on {addr}, for up to {connections} connections",
-            env!("CARGO_PKG_VERSION")
-        );
-    }
-    match listeners.first() {
-        Some(ListenAddr::Tcp(addr)) => {
+    let version = env!("CARGO_PKG_VERSION");
+    let listens = |addr| format!("roomd {version}: listening on {addr}, for up to {connections} connections");
+    let mut lines: Vec<String> = listeners.iter().map(listens).collect();
+    lines.extend(listeners.first().map(|first| match first {
+        ListenAddr::Tcp(addr) => {
             let (ip, port) = (addr.ip(), addr.port());
             let ip = if ip.is_unspecified() { "localhost".to_owned() } else { ip.to_string() };
             let host = if addr.is_ipv6() && ip != "localhost" { format!("[{ip}]") } else { ip.clone() };
-            eprintln!("try it:  nc {ip} {port}   or open  http://{host}:{port}/");
+            format!("try it:  nc {ip} {port}   or open  http://{host}:{port}/")
         }
-        Some(ListenAddr::Unix(path)) => eprintln!("try it:  nc -U {}", path.display()),
-        None => {}
-    }
+        ListenAddr::Unix(path) => format!("try it:  nc -U {}", path.display()),
+    }));
+    lines
 }

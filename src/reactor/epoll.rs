@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, event};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
@@ -69,13 +69,13 @@ pub enum Stream {
 }
 
 impl Epoll {
-    /// A platform without listeners, which turns SIGTERM and SIGINT into [`Event::Stop`].
+    /// A platform without listeners, which turns SIGTERM and SIGINT into [`Event::Stop`], and lives through SIGHUP.
     ///
     /// # Errors
     /// The system has no selector or no descriptor left.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         Ok(Self {
             poll,
@@ -173,7 +173,7 @@ impl Platform for Epoll {
         for event in &self.batch {
             let token = event.token();
             if token == SIGNALS {
-                events.extend(self.signals.pending().map(|_| Event::Stop));
+                events.extend(self.signals.pending().filter_map(event_of));
             } else if token.0 < SIGNALS.0 {
                 events.push(Event::Listener(token.0));
             } else {
@@ -232,6 +232,16 @@ impl Platform for Epoll {
         // Closing the descriptor would do it too, but a duplicate of it would keep the events coming.
         let _ = self.poll.registry().deregister(socket.source());
     }
+}
+
+/// What a signal asks of the loop.
+fn event_of(signal: i32) -> Option<Event> {
+    if signal == SIGHUP {
+        // Who sends it wants a daemon to read its configuration again, not to end it.
+        log::info!("SIGHUP: there is nothing to reload");
+        return None;
+    }
+    Some(Event::Stop)
 }
 
 fn token_of(id: ConnectionId) -> Token {

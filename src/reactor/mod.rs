@@ -157,7 +157,7 @@ pub trait Handler {
     fn expired(&mut self, _net: &mut Net) {}
 
     /// A connection is refused; what is it told? Nothing of it will be heard again.
-    fn refused(&mut self, _peer: Peer, _why: TurnedAway) -> Vec<u8> {
+    fn refused(&mut self, _net: &mut Net, _peer: Peer, _why: TurnedAway) -> Vec<u8> {
         Vec::new()
     }
 

@@ -696,7 +696,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             TurnedAway::PerIp => self.net.counters.refused_per_ip += 1,
             TurnedAway::TooOften => self.net.counters.refused_too_often += 1,
         }
-        let words = self.handler.refused(peer, why);
+        let words = self.handler.refused(&mut self.net, peer, why);
         if self.acceptor.refused >= REFUSED_MAX {
             // Best effort: it may be lost if the peer has spoken already, but nothing is kept for it.
             let _ = socket.send(&[IoSlice::new(&words)]);

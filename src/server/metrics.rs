@@ -48,7 +48,7 @@ impl Metrics {
         self.add_connection(to);
     }
 
-    pub(super) fn render(&self, net: &Net, chat: &Chat) -> String {
+    pub(super) fn render(&self, net: &Net, chat: &Chat, log_lines_lost: u64) -> String {
         let mut out = Text::default();
         let counters = net.counters();
 
@@ -87,6 +87,8 @@ impl Metrics {
         out.one("roomd_throttles_total", "counter", help, counters.throttles);
         let help = "Times that a client was not read for its rate.";
         out.one("roomd_rate_pauses_total", "counter", help, counters.pauses);
+
+        out.one("roomd_log_lines_lost_total", "counter", "Lines of the log that were lost.", log_lines_lost);
 
         out.family("roomd_turn_seconds", "histogram", "What one turn of the loop took, without waiting.");
         let mut sum = 0;

@@ -9,15 +9,20 @@
 //! | what the loop calls, and carrying out what sessions and chat want | here |
 //! | what is known of one connection, and how it speaks | [`session`] |
 //! | which silent connections are a browser's | [`browsers`] |
+//! | what is logged of those who come and go | [`journal`] |
 //! | HTTP: the page, health, upgrades, who may come in from a browser | [`web`] |
 //! | `/metrics` | [`metrics`] |
 
 mod browsers;
+mod journal;
 mod metrics;
 mod session;
 mod web;
 
+use std::fmt::{self, Display};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -32,6 +37,7 @@ use crate::reactor::{
 };
 use crate::wire::{Ask, Encoding, Notice, Request, text, websocket};
 use browsers::Browsers;
+use journal::{Journal, Kind};
 use metrics::Metrics;
 use session::{Action, Due, Greeting, Session, Stage};
 use web::Page;
@@ -50,6 +56,8 @@ pub struct Config {
     pub metrics_from: Vec<IpNet>,
     /// For each listener, whether it can be reached from this machine only.
     pub loopback_listeners: Vec<bool>,
+    /// How many lines of the log were lost: whoever writes it counts.
+    pub log_lines_lost: Arc<AtomicU64>,
 }
 
 /// See the [module documentation](self).
@@ -60,6 +68,7 @@ pub struct Server {
     page: Page,
     metrics: Metrics,
     browsers: Browsers,
+    journal: Journal,
     /// How much each address may still say.
     allowances: Allowances,
     is_stopping: bool,
@@ -81,6 +90,7 @@ impl Server {
             page: Page::new(),
             metrics: Metrics::default(),
             browsers: Browsers::default(),
+            journal: Journal::default(),
             allowances: Allowances::default(),
             is_stopping: false,
             sessions: Vec::new(),
@@ -170,7 +180,9 @@ impl Server {
             Action::Send(bytes) => net.send(id, &bytes),
             Action::Answer(request, is_head) => return self.answer(net, id, request, is_head),
             Action::Close(last_words, why) => {
-                if let Some(peer) = net.peer(id).filter(|_| !why.is_empty()) {
+                if let Some(peer) = net.peer(id).filter(|_| !why.is_empty())
+                    && self.journal.tells(Kind::Close, peer, &why, net.now().monotonic)
+                {
                     log::info!("close {peer}: {why}");
                 }
                 self.close(net, id, &last_words, None);
@@ -278,7 +290,10 @@ impl Server {
         let member = self.chat.enter(id.to_bits(), name, room, reference, net.now())?;
         if let (Some(session), Some(peer)) = (self.session(id), net.peer(id)) {
             session.member = Some(member);
-            log::info!("join {shown_name} {shown_room} from {peer}");
+            let who = format_args!("{shown_name} {shown_room}");
+            if self.journal.tells(Kind::Join, peer, &who, net.now().monotonic) {
+                log::info!("join {who} from {peer}");
+            }
         }
         self.carry_out(net);
         self.rearm(net, id);
@@ -339,10 +354,13 @@ impl Server {
             self.allowances.of(ip, net.now().monotonic).refund(rate);
         }
         if let Some(member) = session.member {
-            let name = self.chat.name(member);
-            match &why {
-                None => log::info!("leave {name}"),
-                Some(why) => log::info!("leave {name} ({why})"),
+            let (name, now) = (self.chat.name(member), net.now().monotonic);
+            let who = fmt::from_fn(|f| match &why {
+                None => name.fmt(f),
+                Some(why) => write!(f, "{name} ({why})"),
+            });
+            if net.peer(id).is_none_or(|peer| self.journal.tells(Kind::Leave, peer, &who, now)) {
+                log::info!("leave {who}");
             }
             self.chat.leave(member, why, net.now());
             self.carry_out(net);
@@ -474,8 +492,11 @@ impl Handler for Server {
             }
             Rest::Unheard(rest) => {
                 let count = session.count_unheard(rest, &limits);
-                if let Some(peer) = net.peer(id) {
-                    log::info!("close {peer}: {count} lines came too fast and were dropped");
+                let why = format_args!("{count} lines came too fast and were dropped");
+                if let Some(peer) = net.peer(id)
+                    && self.journal.tells(Kind::Close, peer, &why, net.now().monotonic)
+                {
+                    log::info!("close {peer}: {why}");
                 }
                 let lines = if count == 1 { "1 line was" } else { &format!("{count} lines were") };
                 let text =
@@ -524,26 +545,34 @@ impl Handler for Server {
     }
 
     fn deadline(&self) -> Millis {
-        self.chat.deadline()
+        self.chat.deadline().min(self.journal.deadline())
     }
 
     fn expired(&mut self, net: &mut Net) {
         self.chat.expire(net.now());
         self.carry_out(net);
+        while let Some(sum) = self.journal.poll_sum(net.now().monotonic) {
+            log::info!("{sum}");
+        }
     }
 
-    fn refused(&mut self, peer: Peer, why: TurnedAway) -> Vec<u8> {
+    fn refused(&mut self, net: &mut Net, peer: Peer, why: TurnedAway) -> Vec<u8> {
         let text = match why {
             TurnedAway::Full => "the server has as many connections as it takes; try again later",
             TurnedAway::PerIp => "there are too many connections from your address",
             TurnedAway::TooOften => "your address connects too often; try again in a moment",
         };
-        log::info!("refuse {peer}: {text}");
+        if self.journal.tells(Kind::Refuse, peer, &text, net.now().monotonic) {
+            log::info!("refuse {peer}: {text}");
+        }
         format!("{}\n", text::refused(&Refusal::new(ErrorCode::Full, text))).into_bytes()
     }
 
     fn stopping(&mut self, net: &mut Net) {
         self.is_stopping = true;
+        for sum in self.journal.end() {
+            log::info!("{sum}");
+        }
         log::info!("stopping: {} members are told", self.chat.members());
         for slot in 0..self.sessions.len() {
             // A request that is under way is still answered.

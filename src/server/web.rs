@@ -5,10 +5,12 @@
 //! must be a name of this machine (DNS rebinding).
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 
+use super::journal::Kind;
 use super::session::{Stage, Subprotocol};
 use super::{Bye, Server, metrics};
 use crate::chat::{Name, RoomName};
@@ -87,8 +89,11 @@ impl Server {
     fn refuse_http(&mut self, net: &mut Net, id: ConnectionId, refused: Refused, is_head: bool) {
         let mut out = Vec::new();
         refused.write(&mut out, is_head);
-        if let Some(peer) = net.peer(id) {
-            log::info!("refuse {peer}: {}: {}", refused.status, refused.why);
+        let why = format_args!("{}: {}", refused.status, refused.why);
+        if let Some(peer) = net.peer(id)
+            && self.journal.tells(Kind::Refuse, peer, &why, net.now().monotonic)
+        {
+            log::info!("refuse {peer}: {why}");
         }
         self.close(net, id, &out, None);
     }
@@ -111,7 +116,8 @@ impl Server {
                 return Err(Refused::new(StatusCode::FORBIDDEN, "see --metrics-from"));
             }
             "/metrics" => {
-                metrics = self.metrics.render(net, &self.chat);
+                let lost = self.config.log_lines_lost.load(Ordering::Relaxed);
+                metrics = self.metrics.render(net, &self.chat, lost);
                 (StatusCode::OK, PROMETHEUS, "Cache-Control: no-store\r\n", metrics.as_str())
             }
             _ => return Err(Refused::new(StatusCode::NOT_FOUND, "there is /, /ws, /healthz and /metrics")),

@@ -100,20 +100,28 @@ impl Daemon {
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().expect("roomd starts");
         let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
-        let (sender, log) = mpsc::channel();
-        // It is read to its end, or a full pipe would stop the daemon.
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut daemon = Self { child, log, addrs: Vec::new() };
+        let mut daemon = Self::unheard(child, Vec::new());
+        // It is read to its end: what a full pipe does to the daemon is another test's business.
+        daemon.hear(stderr);
         loop {
             let line = daemon.log_line().expect("a daemon that listens");
-            if let Some((_, rest)) = line.split_once("listening on ") {
-                let (addr, _) = rest.split_once(", for up to").expect("its address");
-                daemon.addrs.push(addr.to_owned());
-            }
+            daemon.addrs.extend(address_in(&line));
             if line.starts_with("try it:") {
                 return daemon;
             }
         }
+    }
+
+    /// A daemon whose log nobody reads.
+    pub(crate) fn unheard(child: Child, addrs: Vec<String>) -> Self {
+        Self { child, log: mpsc::channel().1, addrs }
+    }
+
+    /// Reads the log from here on, to its end.
+    pub(crate) fn hear(&mut self, stderr: impl BufRead + Send + 'static) {
+        let (sender, log) = mpsc::channel();
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        self.log = log;
     }
 
     /// The next line of the log; none when the daemon has ended.
@@ -215,11 +223,32 @@ impl Daemon {
         assert!(status.expect("kill(1)").success());
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
+    /// Its exit status, when it has ended; its log need not be read for that.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        let mut stdout = self.child.stdout.take().expect("stdout is piped");
+        let (sender, ended) = mpsc::channel();
+        // Nothing is written there: what arrives is the end.
+        thread::spawn(move || sender.send(stdout.read_to_end(&mut Vec::new())));
+        assert!(ended.recv_timeout(PATIENCE).is_ok(), "the daemon does not end");
+        self.child.wait().expect("its end")
+    }
+
     /// Waits for its end; the rest of its log too.
     pub(crate) fn wait(&mut self) -> (ExitStatus, Vec<String>) {
         let rest = std::iter::from_fn(|| self.log_line()).collect();
         (self.child.wait().expect("its end"), rest)
     }
+}
+
+/// The address in a line that says where a daemon listens.
+pub(crate) fn address_in(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("listening on ")?;
+    Some(rest.split_once(", for up to").expect("its address").0.to_owned())
 }
 
 impl Drop for Daemon {

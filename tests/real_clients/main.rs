@@ -7,6 +7,7 @@
 //! | JSON lines | [`json`] |
 //! | WebSocket: subprotocols, close codes, pings | [`websocket`] |
 //! | HTTP: statuses, fields, and what foreign web pages may do | [`http`] |
+//! | the log: readers that stall or are gone, and floods | [`log`] |
 //! | flags, variables, listeners, limits, signals | [`process`] |
 
 #[path = "../common/mod.rs"]
@@ -14,6 +15,7 @@ mod common;
 
 mod http;
 mod json;
+mod log;
 mod netcat;
 mod process;
 mod text;
