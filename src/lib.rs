@@ -14,7 +14,7 @@
 //! | [`wire`] the dialects: bytes to requests, events to bytes | framing, HTTP, WebSocket, JSON, text | sockets, who is connected |
 //! | [`chat`] the chat itself: a pure state machine | names, rooms, members, history | bytes, sockets, clocks |
 //! | [`reactor`] the loop | readiness, backpressure, deadlines, feeds | what a chat is |
-//! | [`limits`] every limit, once; [`clock`] time as a parameter | | |
+//! | [`limits`] every limit, once; [`clock`] time as a parameter; `buffer` bytes that wait | | |
 //!
 //! Data goes one way: socket → framing → request → session → chat → event → encoding → feed → cursor → socket.
 //! The loop is generic over a [`Platform`](reactor::Platform) (epoll, or the scripted machine of the tests)
@@ -66,6 +66,7 @@
 #[cfg(all(test, feature = "chat"))]
 extern crate self as roomd; // the simulated machine of tests/ calls us so
 
+mod buffer;
 pub mod chat;
 #[cfg(feature = "daemon")]
 pub mod cli;

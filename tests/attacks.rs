@@ -91,3 +91,34 @@ fn connections_of_an_address_take_turns() {
         assert!(between <= 12, "{between} lines of the flood came before one of the other's");
     }
 }
+
+/// Without: what was freed stays in the allocator's heap, and the daemon as large as it ever was.
+#[test]
+fn memory_comes_back_when_those_who_made_it_are_gone() {
+    const PEERS: usize = 500;
+    let daemon = Daemon::with(&["--exempt", "none", "--max-per-ip", "none", "--metrics-from", "127.0.0.1"]);
+    let before = resident_bytes(&daemon);
+    let mut peers: Vec<_> = (0..PEERS).map(|_| daemon.connect()).collect();
+    // Far more than they may say in a second: it is kept until it is their turn.
+    peers.iter_mut().for_each(|peer| peer.send("\n".repeat(33_000).as_bytes()));
+    let deadline = Instant::now() + PATIENCE;
+    while daemon.metric("roomd_buffered_bytes") < 30_000 * PEERS as u64 {
+        assert!(Instant::now() < deadline);
+    }
+    let peak = resident_bytes(&daemon);
+    drop(peers);
+    // The one who asks is left.
+    while daemon.metric("roomd_connections{dialect=\"text\"}") > 0 {
+        assert!(Instant::now() < deadline);
+    }
+    let after = resident_bytes(&daemon);
+    let (most, left) = (peak - before, after.saturating_sub(before));
+    assert!(most > 30_000 * PEERS && left < most / 5, "{left} of {most} bytes were not given back");
+}
+
+/// The memory of a daemon that is not swapped out (proc(5), status).
+fn resident_bytes(daemon: &Daemon) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is there");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+}

@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and all that it may know besides itself.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("clock", &[]),
     ("limits", &[]),
+    ("buffer", &[]),
     ("chat", &["clock", "limits"]),
-    ("wire", &["chat", "clock", "limits"]),
-    ("reactor", &["clock", "limits"]),
+    ("wire", &["chat", "buffer", "clock", "limits"]),
+    ("reactor", &["buffer", "clock", "limits"]),
     ("server", &["reactor", "wire", "chat", "clock", "limits"]),
     ("cli", &["server", "reactor", "wire", "chat", "clock", "limits"]),
     ("main", &["cli"]),

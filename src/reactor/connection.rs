@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::backpressure::Reader;
 use super::outbound::Outbound;
 use super::{ConnectionId, Loss, Peer};
+use crate::buffer::Buffer;
 use crate::clock::Millis;
 use crate::limits::Limits;
 
@@ -102,7 +103,7 @@ pub(crate) struct Connection {
     /// It is on the list of connections to flush.
     pub(crate) is_listed_unsent: bool,
     /// What the handler has not consumed: a frame that is not complete, or input that is deferred.
-    pub(crate) input: Vec<u8>,
+    pub(crate) input: Option<Box<Buffer>>,
     /// What the handler itself keeps of the peer's input, in bytes.
     pub(crate) kept_bytes: u32,
     pub(crate) outbound: Outbound,
@@ -140,7 +141,7 @@ impl Connection {
             writing: Writing::Idle,
             is_listed_ready: false,
             is_listed_unsent: false,
-            input: Vec::new(),
+            input: None,
             kept_bytes: 0,
             outbound: Outbound::default(),
             subscription: None,
@@ -203,9 +204,19 @@ impl Connection {
         self.is_alive() && self.writing != Writing::Broken
     }
 
+    /// How many bytes of its input are kept.
+    pub(crate) fn input_bytes(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.len())
+    }
+
+    /// What keeping them takes, in bytes.
+    pub(crate) fn input_memory(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| size_of::<Buffer>() + input.memory())
+    }
+
     /// Memory that is held for it alone, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.input.capacity() + self.kept_bytes as usize + self.outbound.memory()
+        self.input_memory() + self.kept_bytes as usize + self.outbound.memory()
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use slab::Slab;
 
 use super::backpressure::Throttle;
-use super::buffer::Buffer;
+use crate::buffer::Buffer;
 
 /// Names one stream of events; from [`Net::open_channel`](super::Net::open_channel).
 pub type ChannelId = u32;

@@ -19,7 +19,6 @@
 pub mod acceptor;
 mod allowance;
 pub(crate) mod backpressure;
-mod buffer;
 pub(crate) mod connection;
 mod counters;
 pub(crate) mod deadlines;

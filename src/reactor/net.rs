@@ -18,6 +18,7 @@ use super::deadlines::Deadlines;
 use super::feed::{ChannelId, Feeds, Log};
 use super::outbound::{Cause, Outbound};
 use super::{ConnectionId, Loss, Peer};
+use crate::buffer::Buffer;
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 
@@ -502,19 +503,19 @@ impl Net {
     }
 
     /// Keeps `input` until the handler takes it.
-    pub(super) fn set_input(&mut self, id: ConnectionId, input: Vec<u8>) {
+    pub(super) fn set_input(&mut self, id: ConnectionId, input: Buffer) {
         if let Some(connection) = find(&mut self.connections, id) {
-            self.memory = self.memory - connection.input.capacity() + input.capacity();
-            connection.input = input;
+            self.memory -= connection.input_memory();
+            connection.input = (!input.is_empty()).then(|| Box::new(input));
+            self.memory += connection.input_memory();
         }
     }
 
     /// Takes what was kept of a connection's input.
-    pub(super) fn take_input(&mut self, id: ConnectionId) -> Vec<u8> {
-        let Some(connection) = find(&mut self.connections, id) else { return Vec::new() };
-        let input = std::mem::take(&mut connection.input);
-        self.memory -= input.capacity();
-        input
+    pub(super) fn take_input(&mut self, id: ConnectionId) -> Buffer {
+        let Some(connection) = find(&mut self.connections, id) else { return Buffer::default() };
+        self.memory -= connection.input_memory();
+        connection.input.take().map_or_else(Buffer::default, |input| *input)
     }
 
     fn drop_input(&mut self, id: ConnectionId) {

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use super::buffer::Buffer;
 use super::feed::Log;
+use crate::buffer::Buffer;
 
 /// At most this many pieces go into one vectored write.
 pub(crate) const SLICES_MAX: usize = 64;

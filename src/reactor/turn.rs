@@ -332,15 +332,12 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let fresh = &self.scratch[..count];
         let then = if kept.is_empty() {
             let consumed = self.handler.received(&mut self.net, id, fresh);
-            kept = fresh[consumed.bytes..].to_vec();
+            kept.append(&fresh[consumed.bytes..]);
             consumed.then
         } else {
-            kept.extend_from_slice(fresh);
-            let consumed = self.handler.received(&mut self.net, id, &kept);
-            kept.drain(..consumed.bytes);
-            if kept.capacity() > 4 * kept.len() {
-                kept.shrink_to_fit();
-            }
+            kept.append(fresh);
+            let consumed = self.handler.received(&mut self.net, id, kept.as_slice());
+            kept.advance(consumed.bytes);
             consumed.then
         };
         if !self.net.get(id).is_some_and(|c| c.is_alive()) {
@@ -372,7 +369,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     /// The peer has said its last, and the handler has heard all of it but an unfinished frame.
     fn end(&mut self, id: ConnectionId) {
         let rest = self.net.take_input(id);
-        self.handler.ended(&mut self.net, id, Rest::Unfinished(&rest));
+        self.handler.ended(&mut self.net, id, Rest::Unfinished(rest.as_slice()));
         self.net.close(id);
     }
 
@@ -384,11 +381,11 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
                 match socket.read(&mut self.scratch) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Ok(0) | Err(_) => break,
-                    Ok(count) => rest.extend_from_slice(&self.scratch[..count]),
+                    Ok(count) => rest.append(&self.scratch[..count]),
                 }
             }
         }
-        self.handler.ended(&mut self.net, id, Rest::Unheard(&rest));
+        self.handler.ended(&mut self.net, id, Rest::Unheard(rest.as_slice()));
         self.net.close(id);
     }
 
@@ -680,7 +677,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             };
             may_go && (why == TurnedAway::Full || counted_as(c.peer, limits) == address)
         });
-        let rank = |c: &Connection| (matches!(c.reading, Reading::PeerClosed { .. }), c.input.len());
+        let rank = |c: &Connection| (matches!(c.reading, Reading::PeerClosed { .. }), c.input_bytes());
         let Some(id) = candidates.max_by_key(|c| rank(c)).map(|c| c.id) else { return false };
         self.end_unheard(id);
         // Its last words have this one chance.

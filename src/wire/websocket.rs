@@ -8,6 +8,8 @@ use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
+use crate::buffer::Buffer;
+
 /// How many frames a message may come in: each costs us more than its few bytes cost the peer.
 fn fragments_max(message_bytes_max: usize) -> usize {
     64 + message_bytes_max / 64
@@ -66,7 +68,7 @@ pub struct Decoder {
 #[derive(Debug)]
 struct Partial {
     is_text: bool,
-    bytes: Vec<u8>,
+    bytes: Buffer,
     fragments: u32,
     /// So many of the bytes are known to be UTF-8.
     valid: usize,
@@ -106,7 +108,7 @@ impl Decoder {
     /// Memory that an unfinished message holds, in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.partial.as_ref().map_or(0, |partial| size_of::<Partial>() + partial.bytes.capacity())
+        self.partial.as_ref().map_or(0, |partial| size_of::<Partial>() + partial.bytes.memory())
     }
 
     /// Whether a frame may be there at all, as far as its header tells; returns its mask.
@@ -144,33 +146,35 @@ impl Decoder {
     }
 
     fn add(&mut self, kind: Data, payload: Vec<u8>, is_final: bool) -> Result<Option<Received>, Violation> {
-        let mut message = match self.partial.take() {
-            Some(mut partial) => {
-                partial.bytes.extend_from_slice(&payload);
-                partial
-            }
-            None => Box::new(Partial { is_text: kind == Data::Text, bytes: payload, fragments: 0, valid: 0 }),
+        let whole = |is_text, bytes| match String::from_utf8(bytes) {
+            Ok(text) if is_text => Ok(Some(Received::Text(text))),
+            Err(_) if is_text => Err(BAD_TEXT),
+            Ok(text) => Ok(Some(Received::Binary(text.into_bytes()))),
+            Err(error) => Ok(Some(Received::Binary(error.into_bytes()))),
         };
-        message.fragments += 1;
-        if message.is_text {
-            message.check_utf8(is_final)?;
+        if is_final && self.partial.is_none() {
+            return whole(kind == Data::Text, payload);
         }
-        if !is_final {
-            self.partial = Some(message);
-            return Ok(None);
+        let partial = self.partial.get_or_insert_with(|| Box::new(Partial::new(kind == Data::Text)));
+        partial.add(&payload, is_final)?;
+        match self.partial.take_if(|_| is_final) {
+            Some(message) => whole(message.is_text, message.bytes.as_slice().to_vec()),
+            None => Ok(None),
         }
-        let bytes = message.bytes;
-        if !message.is_text {
-            return Ok(Some(Received::Binary(bytes)));
-        }
-        String::from_utf8(bytes).map(|text| Some(Received::Text(text))).map_err(|_| BAD_TEXT)
     }
 }
 
 impl Partial {
-    /// Looks at what is new; a letter may be cut by the end of a fragment, but not by the end of the message.
-    fn check_utf8(&mut self, is_final: bool) -> Result<(), Violation> {
-        match std::str::from_utf8(&self.bytes[self.valid..]) {
+    fn new(is_text: bool) -> Self {
+        Self { is_text, bytes: Buffer::default(), fragments: 0, valid: 0 }
+    }
+
+    /// Adds a fragment. A letter may be cut by its end, but not by the end of the message.
+    fn add(&mut self, payload: &[u8], is_final: bool) -> Result<(), Violation> {
+        self.bytes.append(payload);
+        self.fragments += 1;
+        match std::str::from_utf8(&self.bytes.as_slice()[self.valid..]) {
+            _ if !self.is_text => {}
             Ok(_) => self.valid = self.bytes.len(),
             Err(error) if error.error_len().is_some() || is_final => return Err(BAD_TEXT),
             Err(error) => self.valid += error.valid_up_to(),
