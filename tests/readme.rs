@@ -88,11 +88,11 @@ impl Terminal {
 fn the_conversation_is_a_real_one() {
     let (_daemon, port) = daemon();
     let mut alice = Terminal::open(port);
+    alice.types("");
     alice.sees("* roomd 0.1.0 - your name?");
     alice.types("alice");
     alice.sees("* welcome alice - #lobby, 1 here: alice");
     let mut bob = Terminal::open(port);
-    bob.sees("* roomd 0.1.0 - your name?");
     bob.types("bob");
     bob.sees("* welcome bob - #lobby, 2 here: alice, bob");
     alice.sees("* bob joined");

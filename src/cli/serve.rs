@@ -21,8 +21,11 @@ use crate::server::{Config, Server};
 /// 250ms, 60s or 2min.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Where to listen: an address and a port, or unix:PATH; may be given several times.
-    /// Port 0 lets the system choose. An IPv6 address, in brackets, means IPv6 only
+    /// Where to listen: an address and a port, or unix:PATH; may be given several times. Port 0 lets the
+    /// system choose. An IPv6 address, in brackets, means IPv6 only. All dialects are spoken there, and roomd
+    /// speaks second: who sends an empty line is asked for a name. With text: in front of it, as in
+    /// text:127.0.0.1:2323 or text:unix:PATH, only text is spoken there, neither HTTP nor JSON, and everybody is
+    /// asked at once
     #[arg(
         long,
         value_name = "ADDR",
@@ -123,18 +126,22 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
 
     let mut os = Epoll::new().map_err(|error| format!("the loop cannot start: {error}"))?;
     let mut listeners = Vec::new();
-    for addr in args.listen.iter().flat_map(|listen| &listen.0) {
-        let bound = os.listen(addr, &limits).map_err(|error| cannot_listen(addr, &error))?;
-        listeners.push(bound);
+    for listen in &args.listen {
+        for addr in &listen.addrs {
+            let bound = os.listen(addr, &limits).map_err(|error| cannot_listen(addr, &error))?;
+            listeners.push((bound, listen.is_text_only));
+        }
     }
     announce(&listeners, &limits);
 
-    let is_loopback = |addr: &ListenAddr| matches!(addr, ListenAddr::Tcp(addr) if addr.ip().is_loopback());
+    let is_loopback =
+        |(addr, _): &(ListenAddr, bool)| matches!(addr, ListenAddr::Tcp(addr) if addr.ip().is_loopback());
     let config = Config {
         limits: Rc::clone(&limits),
         allowed_origins: args.allow_origin.clone(),
         metrics_from: args.metrics_from.0.clone(),
         loopback_listeners: listeners.iter().map(is_loopback).collect(),
+        text_listeners: listeners.iter().map(|&(_, is_text_only)| is_text_only).collect(),
     };
     let server = Server::new(config, os.now());
     let outcome = Reactor::new(os, server, limits).run();
@@ -160,22 +167,28 @@ fn cannot_listen(addr: &ListenAddr, error: &std::io::Error) -> String {
 }
 
 /// Says where the daemon can be reached, and how to try it.
-fn announce(listeners: &[ListenAddr], limits: &Limits) {
+fn announce(listeners: &[(ListenAddr, bool)], limits: &Limits) {
     let connections = limits.max_connections.unwrap_or(usize::MAX);
-    for addr in listeners {
+    for (addr, is_text_only) in listeners {
+        let prefix = if *is_text_only { "text:" } else { "" };
         eprintln!(
-            "roomd {}: listening on {addr}, for up to {connections} connections",
+            "roomd {}: listening on {prefix}{addr}, for up to {connections} connections",
             env!("CARGO_PKG_VERSION")
         );
     }
-    match listeners.first() {
-        Some(ListenAddr::Tcp(addr)) => {
+    let Some((addr, is_text_only)) = listeners.first() else { return };
+    let (netcat, page) = match addr {
+        ListenAddr::Tcp(addr) => {
             let (ip, port) = (addr.ip(), addr.port());
             let ip = if ip.is_unspecified() { "localhost".to_owned() } else { ip.to_string() };
             let host = if addr.is_ipv6() && ip != "localhost" { format!("[{ip}]") } else { ip.clone() };
-            eprintln!("try it:  nc {ip} {port}   or open  http://{host}:{port}/");
+            (format!("nc {ip} {port}"), format!("   or open  http://{host}:{port}/"))
         }
-        Some(ListenAddr::Unix(path)) => eprintln!("try it:  nc -U {}", path.display()),
-        None => {}
+        ListenAddr::Unix(path) => (format!("nc -U {}", path.display()), String::new()),
+    };
+    match is_text_only {
+        true => eprintln!("try it:  {netcat}"),
+        // It waits for us there, and a prompt is not shown.
+        false => eprintln!("try it:  {netcat}   then type a name{page}"),
     }
 }

@@ -9,12 +9,10 @@
 //! | what the loop calls, and carrying out what sessions and chat want | here |
 //! | what is known of one connection, and how it speaks | [`session`] |
 //! | how much a client may say | [`allowance`] |
-//! | which silent connections are a browser's | [`browsers`] |
 //! | HTTP: the page, health, upgrades, who may come in from a browser | [`web`] |
 //! | `/metrics` | [`metrics`] |
 
 mod allowance;
-mod browsers;
 mod metrics;
 mod session;
 mod web;
@@ -31,9 +29,8 @@ use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway};
 use crate::wire::{Ask, Encoding, Notice, Request, text, websocket};
-use browsers::Browsers;
 use metrics::Metrics;
-use session::{Action, Due, Greeting, Session, Stage};
+use session::{Action, Due, Session, Stage};
 use web::Page;
 
 /// How long a client may be over its rate, without a break, with more behind it than one read takes.
@@ -50,6 +47,8 @@ pub struct Config {
     pub metrics_from: Vec<IpNet>,
     /// For each listener, whether it can be reached from this machine only.
     pub loopback_listeners: Vec<bool>,
+    /// For each listener, whether it speaks text and nothing else (`--listen text:ADDR`).
+    pub text_listeners: Vec<bool>,
 }
 
 /// See the [module documentation](self).
@@ -59,7 +58,6 @@ pub struct Server {
     chat: Chat,
     page: Page,
     metrics: Metrics,
-    browsers: Browsers,
     is_stopping: bool,
     /// By the slot of their connection.
     sessions: Vec<Option<Session>>,
@@ -78,7 +76,6 @@ impl Server {
             config,
             page: Page::new(),
             metrics: Metrics::default(),
-            browsers: Browsers::default(),
             is_stopping: false,
             sessions: Vec::new(),
             channels: Vec::new(),
@@ -400,7 +397,11 @@ impl Handler for Server {
 
     fn opened(&mut self, net: &mut Net, id: ConnectionId, peer: Peer) {
         let is_exempt = peer.ip.is_none_or(|ip| net.limits().is_exempt(ip));
-        let session = Session::new(id, is_exempt, net.now().monotonic);
+        let is_text_only = self.config.text_listeners.get(usize::from(peer.listener)) == Some(&true);
+        let session = Session::new(id, is_exempt, is_text_only, net.now().monotonic);
+        if is_text_only {
+            net.send(id, &session.greeting());
+        }
         let slot = id.index as usize;
         if self.sessions.len() <= slot {
             self.sessions.resize_with(slot + 1, || None);
@@ -459,22 +460,10 @@ impl Handler for Server {
 
     fn woken(&mut self, net: &mut Net, id: ConnectionId) {
         let (now, has_input) = (net.now().monotonic, net.has_input(id));
-        let Self { config, browsers, .. } = self;
-        let Some(session) = self.sessions[id.index as usize].as_mut().filter(|s| s.id == id) else { return };
-        match session.due(&config.limits, has_input, now) {
+        let limits = Rc::clone(&self.config.limits);
+        let Some(session) = self.session(id) else { return };
+        match session.due(&limits, has_input, now) {
             Due::Nothing => {}
-            Due::Greeting => {
-                let is_spare = browsers.opened_too(session, net.peer(id).and_then(|peer| peer.ip));
-                if let Stage::Undecided { greeting } = &mut session.stage {
-                    *greeting = match (*greeting, is_spare) {
-                        (Greeting::Due, true) => Greeting::Spare,
-                        _ => Greeting::Said,
-                    };
-                    if *greeting == Greeting::Said {
-                        net.send(id, format!("{}\n", text::GREETING).as_bytes());
-                    }
-                }
-            }
             Due::Ping => net.send(id, &websocket::ping()),
             Due::HttpTimeout => return self.time_out_http(net, id),
             Due::Bye(bye) => {

@@ -15,33 +15,18 @@ use crate::wire::line::{Found, Lines};
 use crate::wire::websocket::{self, Decoder, Received, Violation};
 use crate::wire::{self, Ask, Content, Encoding, Framing, Notice, Request, Sniffed, http, json, text};
 
-/// A client that has said nothing for this long is greeted as a person with netcat.
-const GREETING_WAIT: Duration = Duration::from_millis(200);
-/// A browser gives up a spare connection that it did not need well before this; if it is silent and
-/// still there, it is a person after all.
-const SPARE_CONNECTION_WAIT: Duration = Duration::from_secs(30);
-
 /// How a connection speaks.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// It has said too little to know. If it says nothing for a moment, it is greeted.
-    Undecided { greeting: Greeting },
+    /// It has said too little to know. It is not spoken to: a browser opens connections ahead of time, and would
+    /// read what it is told as the answer to its next request.
+    Undecided { has_begun: bool },
     /// One HTTP request, which may turn it into a WebSocket.
     Http,
     /// Lines.
     Lines { content: Content, lines: Lines },
     /// WebSocket messages.
     WebSocket { subprotocol: Subprotocol, decoder: Decoder },
-}
-
-/// Whether a silent connection was greeted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Greeting {
-    /// It will be.
-    Due,
-    /// It is taken for a browser's spare connection: later, if at all.
-    Spare,
-    Said,
 }
 
 /// What a WebSocket client has agreed to (RFC 6455, section 1.9).
@@ -65,7 +50,8 @@ pub(super) struct Session {
     pub(super) channel: u32,
     /// Spared by the limits on addresses and rates.
     is_exempt: bool,
-    opened_at: Millis,
+    /// Since when its time to say something runs: it was opened, has said its first byte, or has become a WebSocket.
+    since: Millis,
     heard_at: Millis,
     /// When a ping was sent that nothing was heard after; NEVER if none was.
     pinged_at: Millis,
@@ -106,8 +92,6 @@ pub(super) type IsHead = bool;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
-    /// To greet it; it may be a browser's.
-    Greeting,
     Ping,
     HttpTimeout,
     /// To say good-bye to it.
@@ -115,14 +99,18 @@ pub(super) enum Due {
 }
 
 impl Session {
-    pub(super) fn new(id: ConnectionId, is_exempt: bool, now: Millis) -> Self {
+    pub(super) fn new(id: ConnectionId, is_exempt: bool, is_text_only: bool, now: Millis) -> Self {
+        let stage = match is_text_only {
+            true => Stage::Lines { content: Content::Text, lines: Lines::default() },
+            false => Stage::Undecided { has_begun: false },
+        };
         Self {
             id,
-            stage: Stage::Undecided { greeting: Greeting::Due },
+            stage,
             member: None,
             channel: 0,
             is_exempt,
-            opened_at: now,
+            since: now,
             heard_at: now,
             pinged_at: Millis::NEVER,
             allowance: Allowance::default(),
@@ -151,6 +139,15 @@ impl Session {
         }
     }
 
+    /// What a person is asked who has still to say a name.
+    pub(super) fn greeting(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some(encoding) = self.encoding() {
+            encoding.frame(&mut out, text::GREETING);
+        }
+        out
+    }
+
     /// A notice in its encoding, in whole frames.
     pub(super) fn notice(&self, notice: &Notice, reference: &Reference, now: Now) -> Vec<u8> {
         let text_lines = Encoding { content: Content::Text, framing: Framing::Line };
@@ -161,8 +158,7 @@ impl Session {
 
     /// The last thing it hears, in whole frames; nothing if it does not expect anything.
     pub(super) fn last_words(&self, bye: Bye, now: Now) -> Vec<u8> {
-        if matches!(self.stage, Stage::Undecided { greeting: Greeting::Due | Greeting::Spare } | Stage::Http)
-        {
+        if matches!(self.stage, Stage::Undecided { .. } | Stage::Http) {
             return Vec::new();
         }
         let mut out = self.notice(&Notice::Bye(bye), &None, now);
@@ -184,8 +180,19 @@ impl Session {
     /// Something was heard; returns whether its deadlines are others now.
     pub(super) fn hear(&mut self, now: Millis) -> bool {
         self.heard_at = now;
+        if let Stage::Undecided { has_begun: has_begun @ false } = &mut self.stage {
+            *has_begun = true;
+            self.since = now;
+            return true;
+        }
         // The next ping is due earlier than the end that this one was waiting for.
         std::mem::replace(&mut self.pinged_at, Millis::NEVER) != Millis::NEVER
+    }
+
+    /// Its HTTP request has made it a WebSocket.
+    pub(super) fn upgrade(&mut self, subprotocol: Subprotocol, now: Millis) {
+        self.stage = Stage::WebSocket { subprotocol, decoder: Decoder::default() };
+        self.since = now;
     }
 
     /// Takes the first thing from the front of `input`: how many bytes it has, and what is to be done.
@@ -329,7 +336,7 @@ impl Session {
     fn take_text(&self, line: &str) -> Action {
         let asked = match self.member {
             Some(_) => text::parse(line),
-            None if line.trim().is_empty() => Ok(None),
+            None if line.trim().is_empty() => return Action::Send(self.greeting()),
             None => Name::parse(line).map(|name| Some(Ask::Hello { name, room: None })),
         };
         match asked {
@@ -379,9 +386,8 @@ impl Session {
     pub(super) fn wakes_at(&self, limits: &Limits) -> Millis {
         let nameless = self.nameless_at(limits);
         match &self.stage {
-            Stage::Undecided { greeting } => self.greeted_at(*greeting).min(nameless),
-            Stage::Lines { .. } => nameless,
-            Stage::Http => after(self.opened_at, limits.http_wait),
+            Stage::Undecided { .. } | Stage::Lines { .. } => nameless,
+            Stage::Http => after(self.since, limits.http_wait),
             Stage::WebSocket { .. } => nameless.min(self.pings_at(limits)).min(self.dead_at(limits)),
         }
     }
@@ -390,7 +396,6 @@ impl Session {
     pub(super) fn due(&mut self, limits: &Limits, has_input: bool, now: Millis) -> Due {
         match &self.stage {
             Stage::Undecided { .. } if has_input => Due::Nothing,
-            Stage::Undecided { greeting } if self.greeted_at(*greeting) <= now => Due::Greeting,
             Stage::Http if self.wakes_at(limits) <= now => Due::HttpTimeout,
             Stage::Http => Due::Nothing,
             _ if self.nameless_at(limits) <= now => Due::Bye(Bye::Nameless),
@@ -407,16 +412,8 @@ impl Session {
         }
     }
 
-    fn greeted_at(&self, greeting: Greeting) -> Millis {
-        match greeting {
-            Greeting::Due => self.opened_at.after(GREETING_WAIT),
-            Greeting::Spare => self.opened_at.after(SPARE_CONNECTION_WAIT),
-            Greeting::Said => Millis::NEVER,
-        }
-    }
-
     fn nameless_at(&self, limits: &Limits) -> Millis {
-        if self.member.is_some() { Millis::NEVER } else { after(self.opened_at, limits.name_wait) }
+        if self.member.is_some() { Millis::NEVER } else { after(self.since, limits.name_wait) }
     }
 
     fn pings_at(&self, limits: &Limits) -> Millis {
@@ -429,11 +426,6 @@ impl Session {
             (Some(ping), Some(dead)) => self.pinged_at.after(dead.saturating_sub(ping)),
             (_, dead) => after(self.heard_at, dead),
         }
-    }
-
-    /// Whether it was opened within `window` of `at`.
-    pub(super) fn was_opened_within(&self, window: Duration, at: Millis) -> bool {
-        self.opened_at.since(at).max(at.since(self.opened_at)) <= window
     }
 }
 

@@ -9,12 +9,12 @@ use std::net::IpAddr;
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 
-use super::session::{Stage, Subprotocol};
+use super::session::Subprotocol;
 use super::{Bye, Server, metrics};
 use crate::chat::{Name, RoomName};
 use crate::reactor::{ChannelId, ConnectionId, Net};
+use crate::wire::Ask;
 use crate::wire::http::{self, Refused, Request, Response, StatusCode};
-use crate::wire::{Ask, text, websocket};
 
 const HTML: &str = include_str!("../wire/page.html");
 const PAGE: &str = "text/html; charset=utf-8";
@@ -123,11 +123,8 @@ impl Server {
     }
 
     /// Refuses what a foreign web page makes its visitor's browser send.
-    fn check_source(&mut self, net: &Net, id: ConnectionId, request: &Request) -> Result<(), Refused> {
+    fn check_source(&self, net: &Net, id: ConnectionId, request: &Request) -> Result<(), Refused> {
         let Some(peer) = net.peer(id) else { return Ok(()) };
-        if let Some(ip) = peer.ip.filter(|_| request.is_from_browser) {
-            self.browsers.note(ip, net.now().monotonic);
-        }
         let allowed = &self.config.allowed_origins;
         // Whoever calls from this machine, or could only do so, has to mean this machine.
         let is_local =
@@ -174,7 +171,7 @@ impl Server {
             chosen.map_or(Subprotocol::None { has_spoken: false }, |(_, subprotocol)| subprotocol);
         if let Some(session) = self.session(id) {
             let before = metrics::place(&session.stage);
-            session.stage = Stage::WebSocket { subprotocol, decoder: websocket::Decoder::default() };
+            session.upgrade(subprotocol, net.now().monotonic);
             let after = metrics::place(&session.stage);
             self.metrics.move_connection(before, after);
         }
@@ -221,11 +218,7 @@ impl Server {
                 }
                 return waits_for;
             }
-            Subprotocol::Text => {
-                let mut out = Vec::new();
-                websocket::text_frame(&mut out, text::GREETING);
-                net.send(id, &out);
-            }
+            Subprotocol::Text => net.send(id, &self.session(id)?.greeting()),
             Subprotocol::Json => {}
         }
         None

@@ -27,8 +27,6 @@ pub struct Request {
     pub origin: Option<String>,
     /// `If-None-Match`.
     pub if_none_match: Option<String>,
-    /// A browser sent it, as its `User-Agent` says.
-    pub is_from_browser: bool,
     /// What it wants to become, if anything.
     pub upgrade: Option<Upgrade>,
     /// How many bytes the head has.
@@ -121,7 +119,6 @@ impl Request {
                 "host" => once(&mut self.host)?,
                 "origin" => once(&mut self.origin)?,
                 "if-none-match" => once(&mut self.if_none_match)?,
-                "user-agent" => self.is_from_browser = value.starts_with("Mozilla/"),
                 "sec-websocket-version" => once(&mut upgrade.version)?,
                 "sec-websocket-key" => once(&mut upgrade.key)?,
                 "sec-websocket-protocol" => upgrade.protocols.extend(list(value).map(str::to_owned)),

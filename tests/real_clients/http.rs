@@ -144,6 +144,13 @@ fn what_a_proxy_could_read_differently_is_refused() {
     }
 }
 
+#[test]
+fn empty_lines_before_a_request_are_no_person() {
+    let daemon = Daemon::start();
+    let answer = daemon.http("\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
 /// Whatever a web page of somebody else sends: nothing of it reaches the room.
 #[test]
 fn a_foreign_page_can_not_chat_for_its_visitor() {
