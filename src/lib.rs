@@ -48,6 +48,7 @@
 //! | why a process that was stopped closes nobody | `reactor::turn::Reactor::read_clock` |
 //! | how the daemon shuts down | [`reactor::Handler::stopping`] |
 //! | how HTTP, JSON, TLS and text are told apart | [`wire::sniff()`] |
+//! | what is kept out of the chat because it is another protocol | [`wire::foreign`] |
 //! | how lines are cut out of a byte stream | [`wire::line::Lines`] |
 //! | every line of the text dialect | [`wire::text`] |
 //! | every request and event of the JSON dialect | [`wire::json`] |

@@ -143,7 +143,7 @@ macro_rules! limits {
 limits! {
     max_line_bytes: usize, Bytes, 4096, 16..=64 * 1024,
         "Bytes of a line or message, 16 to 64KiB. At the limit: an error, the line is skipped; the connection is \
-         closed after 64 KiB without a newline",
+         closed after 64 KiB without a newline, and at once if it is to be a name",
         "longer: an error, the line is skipped";
     name_wait: Option<Duration>, Time, Some(Duration::from_secs(60)), 1..=u64::MAX,
         "Time to say a name, from the opening of the connection and again from its first byte. At the limit: closed with \

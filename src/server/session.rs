@@ -4,6 +4,7 @@
 //! the rooms, and how bytes travel, is the business of the [`Server`](super::Server), which does what the session
 //! wants done.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::allowance::Allowance;
@@ -13,7 +14,9 @@ use crate::limits::Limits;
 use crate::reactor::ConnectionId;
 use crate::wire::line::{Found, Lines};
 use crate::wire::websocket::{self, Decoder, Received, Violation};
-use crate::wire::{self, Ask, Content, Encoding, Framing, Notice, Request, Sniffed, http, json, text};
+use crate::wire::{
+    self, Ask, Content, Encoding, Framing, Notice, Request, Sniffed, foreign, http, json, text,
+};
 
 /// How a connection speaks.
 #[derive(Debug)]
@@ -82,7 +85,7 @@ pub(super) enum Action {
     /// To answer its HTTP request.
     Answer(Result<http::Request, http::Refused>, IsHead),
     /// To close its connection after these bytes, and to log why, if there is something to say.
-    Close(Vec<u8>, &'static str),
+    Close(Vec<u8>, Cow<'static, str>),
 }
 
 /// Whether an HTTP request was a `HEAD`.
@@ -209,30 +212,18 @@ impl Session {
         let (count, action) = match &mut self.stage {
             Stage::Undecided { .. } => return self.decide(input),
             Stage::Http => return self.take_http(input, limits),
-            Stage::Lines { lines, .. } => match lines.next(input, limits.max_line_bytes) {
-                Found::Nothing(count) => return (count, Action::Wait),
-                Found::Line(line, count) => (count, self.take_line(&line, now)),
-                Found::TooLong(count) => {
-                    let text =
-                        format!("a message has at most {} bytes; yours was dropped", limits.max_line_bytes);
-                    (count, Action::Refuse(Refusal::new(ErrorCode::TooLong, text), None))
-                }
-                Found::Flood => {
-                    let refusal = Refusal::new(ErrorCode::TooLong, "a line that does not end is not chat");
-                    (input.len(), self.refuse_for_good(refusal, "a line without an end", now))
-                }
-            },
+            Stage::Lines { .. } => self.take_from_lines(input, limits, now),
             Stage::WebSocket { decoder, .. } => match decoder.next(input, limits.max_line_bytes) {
-                Ok(None) => return (0, Action::Wait),
+                Ok(None) => (0, Action::Wait),
                 // A fragment: only whole messages count against the rate.
                 Ok(Some((count, None))) => return (count, Action::Nothing),
                 Ok(Some((count, Some(received)))) => (count, self.take_frame(received)),
                 Err(Violation { code, reason }) => {
-                    (input.len(), Action::Close(websocket::close(Some(code), reason), reason))
+                    (input.len(), Action::Close(websocket::close(Some(code), reason), reason.into()))
                 }
             },
         };
-        if let Some(rate) = rate {
+        if let (Some(rate), false) = (rate, matches!(action, Action::Wait)) {
             self.allowance.spend(rate, now.monotonic);
         }
         (count, action)
@@ -298,7 +289,7 @@ impl Session {
         self.stage = match wire::sniff(input) {
             Sniffed::TooLittle => return (0, Action::Wait),
             Sniffed::Tls => {
-                return (input.len(), Action::Close(Vec::new(), "it speaks TLS, this port does not"));
+                return (input.len(), Action::Close(Vec::new(), "it speaks TLS, this port does not".into()));
             }
             Sniffed::Http => Stage::Http,
             Sniffed::Json => lines(Content::Json),
@@ -318,15 +309,50 @@ impl Session {
         }
     }
 
+    fn take_from_lines(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
+        let Stage::Lines { content, lines } = &mut self.stage else { return (0, Action::Wait) };
+        let is_nameless = self.member.is_none() && *content == Content::Text;
+        match lines.next(input, limits.max_line_bytes) {
+            // A binary protocol may have no newline, and may wait for an answer.
+            Found::Nothing(_) if is_nameless && begins_binary(lines, input) => {
+                (input.len(), self.refuse_foreign(foreign::BINARY, input, now))
+            }
+            Found::Nothing(count) => (count, Action::Wait),
+            Found::Line(line, count) => (count, self.take_line(&line, now)),
+            Found::TooLong(count) => {
+                let max = limits.max_line_bytes;
+                let too_long = |text| Refusal::new(ErrorCode::TooLong, text);
+                if is_nameless {
+                    // What is behind it could be the body of a request.
+                    let refusal =
+                        too_long(format!("no name has more than {max} bytes; the connection is closed"));
+                    return (input.len(), self.refuse_for_good(refusal, "a line too long for a name", now));
+                }
+                let refusal = too_long(format!("a message has at most {max} bytes; yours was dropped"));
+                (count, Action::Refuse(refusal, None))
+            }
+            Found::Flood => {
+                let refusal = Refusal::new(ErrorCode::TooLong, "a line that does not end is not chat");
+                (input.len(), self.refuse_for_good(refusal, "a line without an end", now))
+            }
+        }
+    }
+
     fn take_line(&mut self, line: &[u8], now: Now) -> Action {
         let is_json = self.encoding().is_some_and(|encoding| encoding.content == Content::Json);
-        if !is_json && wire::is_http_request_line(line) {
+        if !is_json && foreign::is_http_request_line(line) {
             // A web page makes its visitor's browser speak here.
-            let text = "an HTTP request is not chat; the connection is closed";
-            let refusal = Refusal::new(ErrorCode::BadArgument, text);
-            return self.refuse_for_good(refusal, "an HTTP request in the middle of chat", now);
+            return self.refuse_foreign(foreign::HTTP, line, now);
+        }
+        let is_first = self.member.is_none() && !is_json;
+        if is_first && let Some(protocol) = foreign::protocol(line) {
+            return self.refuse_foreign(protocol, line, now);
         }
         match std::str::from_utf8(line) {
+            Err(_) if is_first => {
+                let refusal = Refusal::new(ErrorCode::BadUtf8, "a name is UTF-8; the connection is closed");
+                self.refuse_for_good(refusal, "it speaks no UTF-8", now)
+            }
             Err(_) => Action::Refuse(Refusal::new(ErrorCode::BadUtf8, "the line is not UTF-8"), None),
             Ok(line) if is_json => take_json(line),
             Ok(line) => self.take_text(line),
@@ -350,10 +376,10 @@ impl Session {
         match received {
             Received::Pong => Action::Nothing,
             Received::Ping(payload) => Action::Send(websocket::pong(&payload)),
-            Received::Close(code) => Action::Close(websocket::close(code, ""), ""),
+            Received::Close(code) => Action::Close(websocket::close(code, ""), "".into()),
             Received::Binary(_) => {
                 let reason = "only text messages are taken";
-                Action::Close(websocket::close(Some(websocket::UNSUPPORTED), reason), reason)
+                Action::Close(websocket::close(Some(websocket::UNSUPPORTED), reason), reason.into())
             }
             Received::Text(text) => self.take_message(&text),
         }
@@ -376,8 +402,28 @@ impl Session {
         }
     }
 
-    fn refuse_for_good(&self, refusal: Refusal, why: &'static str, now: Now) -> Action {
-        Action::Close(self.notice(&Notice::Refused(refusal), &None, now), why)
+    /// Refuses somebody who speaks another protocol than ours, so that nothing of it is said here.
+    fn refuse_foreign(&self, protocol: &'static str, line: &[u8], now: Now) -> Action {
+        let name = std::str::from_utf8(line).ok().filter(|line| Name::parse(line).is_ok());
+        let refusal = match name {
+            Some(name) => {
+                let lower = name.trim().to_lowercase();
+                let text = format!(
+                    "{} is what {protocol} begins with; as a name, write {lower}; the connection is closed",
+                    name.trim()
+                );
+                Refusal::new(ErrorCode::NameBad, text)
+            }
+            None => {
+                let text = format!("{protocol} is not chat; the connection is closed");
+                Refusal::new(ErrorCode::BadArgument, text)
+            }
+        };
+        self.refuse_for_good(refusal, format!("{protocol} is not chat"), now)
+    }
+
+    fn refuse_for_good(&self, refusal: Refusal, why: impl Into<Cow<'static, str>>, now: Now) -> Action {
+        Action::Close(self.notice(&Notice::Refused(refusal), &None, now), why.into())
     }
 
     // ---- what is due
@@ -427,6 +473,12 @@ impl Session {
             (_, dead) => after(self.heard_at, dead),
         }
     }
+}
+
+/// Whether an unfinished line begins with what no keyboard makes. Only the beginning is looked at: a client may send
+/// byte by byte.
+fn begins_binary(lines: &Lines, input: &[u8]) -> bool {
+    lines.last(&input[..input.len().min(64)]).is_some_and(|line| foreign::is_binary(&line))
 }
 
 fn take_json(document: &str) -> Action {

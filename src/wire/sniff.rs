@@ -54,16 +54,6 @@ fn skip_empty_lines(mut input: &[u8]) -> &[u8] {
     input
 }
 
-/// Whether a text line is the first line of an HTTP request: somebody makes a browser speak here.
-#[must_use]
-pub fn is_http_request_line(line: &[u8]) -> bool {
-    let words: Vec<&[u8]> = line.splitn(4, |&byte| byte == b' ').collect();
-    let [_, target, version] = words[..] else { return false };
-    let is_target =
-        target.starts_with(b"/") || target == b"*" || memchr::memmem::find(target, b"://").is_some();
-    is_target && version.len() > 5 && version[..5].eq_ignore_ascii_case(b"HTTP/")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,16 +84,5 @@ mod tests {
         ] {
             assert_eq!(sniff(input), expected, "{input:?}");
         }
-    }
-
-    #[test]
-    fn request_lines_are_known_among_chat_lines() {
-        assert!(is_http_request_line(b"POST /x HTTP/1.1"));
-        assert!(is_http_request_line(b"GET / HTTP/1.0"));
-        assert!(is_http_request_line(b"BREW /pot HTTP/1.1"));
-        assert!(is_http_request_line(b"get http://x/ http/1.1"));
-        assert!(!is_http_request_line(b"speak plain HTTP/1.1"));
-        assert!(!is_http_request_line(b"GET me a coffee"));
-        assert!(!is_http_request_line(b"what does GET / HTTP/1.1 mean?"));
     }
 }
