@@ -56,7 +56,7 @@
 //! | how many encodings there are | [`wire::encoding`] |
 //! | how one connection speaks, and what is due for it | `server::session::Session` |
 //! | how much a client may say | `server::allowance` |
-//! | who may come in from a browser | `server::web` |
+//! | who may come in from a browser | `server::web`, and by which name [`server::Host`] |
 //! | which names are the same | [`chat::Name`] |
 //! | what is removed from messages, and why | [`chat::Body`] |
 //! | what every command does | [`chat::Chat`] |

@@ -1,6 +1,7 @@
 //! `roomd serve`: the daemon.
 
 use std::io::IsTerminal;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -13,7 +14,7 @@ use crate::limits::Limits;
 use crate::reactor::acceptor::DESCRIPTORS_RESERVED;
 use crate::reactor::epoll::{Epoll, ListenAddr};
 use crate::reactor::{Platform, Reactor};
-use crate::server::{Config, Server};
+use crate::server::{Config, Host, Listener, Server};
 
 /// The flags of `roomd serve`.
 ///
@@ -52,6 +53,13 @@ pub struct Args {
     #[arg(long, value_name = "ORIGIN", env = "ROOMD_ALLOW_ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
 
+    /// Host that the address of a web page may name, such as chat.example, at any port or at one; may be given
+    /// several times. This machine's are allowed: localhost, its host name (alone, and with .local) and its address, or
+    /// any address where one listens on all or on unix:PATH; so are those of --allow-origin. Others: status 403, also for
+    /// /healthz and /metrics
+    #[arg(long, value_name = "HOST", env = "ROOMD_ALLOW_HOST", value_delimiter = ',')]
+    allow_host: Vec<Host>,
+
     /// Who may read /metrics: addresses and networks, with commas, or none. Others: status 403
     #[arg(long, value_name = "NETWORKS", env = "ROOMD_METRICS_FROM", default_value = "127.0.0.0/8,::1")]
     metrics_from: Networks,
@@ -82,6 +90,14 @@ impl Args {
         }
         let max_connections = Some(self.max_connections()?);
         Ok(Limits { max_connections, exempt: self.exempt.0.clone(), ..limits.clone() })
+    }
+
+    /// The hosts that are ours by name: those of flags, and what this machine calls itself.
+    fn allowed_hosts(&self) -> Vec<Host> {
+        let hosts = self.allow_origin.iter().filter_map(|origin| origin.split_once("://"));
+        let of_origins = hosts.filter_map(|(_, host)| host.parse().ok()).map(Host::at_any_port);
+        let own = Host::names_of(&rustix::system::uname().nodename().to_string_lossy());
+        of_origins.chain(own).chain(self.allow_host.iter().cloned()).collect()
     }
 
     /// How many connections to let in, under the limit on file descriptors.
@@ -129,25 +145,32 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
     for listen in &args.listen {
         for addr in &listen.addrs {
             let bound = os.listen(addr, &limits).map_err(|error| cannot_listen(addr, &error))?;
-            listeners.push((bound, listen.is_text_only));
+            let listener = Listener { ip: only_ip(&bound), is_text_only: listen.is_text_only };
+            listeners.push((bound, listener));
         }
     }
     announce(&listeners, &limits);
 
-    let is_loopback =
-        |(addr, _): &(ListenAddr, bool)| matches!(addr, ListenAddr::Tcp(addr) if addr.ip().is_loopback());
     let config = Config {
         limits: Rc::clone(&limits),
         allowed_origins: args.allow_origin.clone(),
         metrics_from: args.metrics_from.0.clone(),
-        loopback_listeners: listeners.iter().map(is_loopback).collect(),
-        text_listeners: listeners.iter().map(|&(_, is_text_only)| is_text_only).collect(),
+        allowed_hosts: args.allowed_hosts(),
+        listeners: listeners.iter().map(|&(_, listener)| listener).collect(),
     };
     let server = Server::new(config, os.now());
     let outcome = Reactor::new(os, server, limits).run();
     outcome.map_err(|error| format!("the loop is broken: {error}"))?;
     log::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The one address at which a listener can be reached, if there is only one.
+fn only_ip(addr: &ListenAddr) -> Option<IpAddr> {
+    match addr {
+        ListenAddr::Tcp(addr) => Some(addr.ip()).filter(|ip| !ip.is_unspecified()),
+        ListenAddr::Unix(_) => None,
+    }
 }
 
 fn cannot_listen(addr: &ListenAddr, error: &std::io::Error) -> String {
@@ -167,16 +190,16 @@ fn cannot_listen(addr: &ListenAddr, error: &std::io::Error) -> String {
 }
 
 /// Says where the daemon can be reached, and how to try it.
-fn announce(listeners: &[(ListenAddr, bool)], limits: &Limits) {
+fn announce(listeners: &[(ListenAddr, Listener)], limits: &Limits) {
     let connections = limits.max_connections.unwrap_or(usize::MAX);
-    for (addr, is_text_only) in listeners {
-        let prefix = if *is_text_only { "text:" } else { "" };
+    for (addr, listener) in listeners {
+        let prefix = if listener.is_text_only { "text:" } else { "" };
         eprintln!(
             "roomd {}: listening on {prefix}{addr}, for up to {connections} connections",
             env!("CARGO_PKG_VERSION")
         );
     }
-    let Some((addr, is_text_only)) = listeners.first() else { return };
+    let Some((addr, listener)) = listeners.first() else { return };
     let (netcat, page) = match addr {
         ListenAddr::Tcp(addr) => {
             let (ip, port) = (addr.ip(), addr.port());
@@ -186,7 +209,7 @@ fn announce(listeners: &[(ListenAddr, bool)], limits: &Limits) {
         }
         ListenAddr::Unix(path) => (format!("nc -U {}", path.display()), String::new()),
     };
-    match is_text_only {
+    match listener.is_text_only {
         true => eprintln!("try it:  {netcat}"),
         // It waits for us there, and a prompt is not shown.
         false => eprintln!("try it:  {netcat}   then type a name{page}"),

@@ -10,13 +10,16 @@
 //! | what is known of one connection, and how it speaks | [`session`] |
 //! | how much a client may say | [`allowance`] |
 //! | HTTP: the page, health, upgrades, who may come in from a browser | [`web`] |
+//! | which hosts are ours | [`Host`] |
 //! | `/metrics` | [`metrics`] |
 
 mod allowance;
+mod host;
 mod metrics;
 mod session;
 mod web;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,6 +36,8 @@ use metrics::Metrics;
 use session::{Action, Due, Session, Stage};
 use web::Page;
 
+pub use host::Host;
+
 /// How long a client may be over its rate, without a break, with more behind it than one read takes.
 const OVER_RATE_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -45,10 +50,19 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Who may read `/metrics` (`--metrics-from`).
     pub metrics_from: Vec<IpNet>,
-    /// For each listener, whether it can be reached from this machine only.
-    pub loopback_listeners: Vec<bool>,
-    /// For each listener, whether it speaks text and nothing else (`--listen text:ADDR`).
-    pub text_listeners: Vec<bool>,
+    /// Hosts that `Host` may name, besides this machine's (`--allow-host`).
+    pub allowed_hosts: Vec<Host>,
+    /// The listeners, in the order of their numbers; those that are missing are as by default.
+    pub listeners: Vec<Listener>,
+}
+
+/// What has to be known of a listener.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Listener {
+    /// The one address at which it can be reached; none if that may be any, or a path.
+    pub ip: Option<IpAddr>,
+    /// It speaks text and nothing else (`--listen text:ADDR`).
+    pub is_text_only: bool,
 }
 
 /// See the [module documentation](self).
@@ -87,6 +101,11 @@ impl Server {
     #[must_use]
     pub fn chat(&self) -> &Chat {
         &self.chat
+    }
+
+    /// By which listener somebody came.
+    fn listener(&self, peer: Peer) -> Listener {
+        self.config.listeners.get(usize::from(peer.listener)).copied().unwrap_or_default()
     }
 
     fn session(&mut self, id: ConnectionId) -> Option<&mut Session> {
@@ -397,7 +416,7 @@ impl Handler for Server {
 
     fn opened(&mut self, net: &mut Net, id: ConnectionId, peer: Peer) {
         let is_exempt = peer.ip.is_none_or(|ip| net.limits().is_exempt(ip));
-        let is_text_only = self.config.text_listeners.get(usize::from(peer.listener)) == Some(&true);
+        let is_text_only = self.listener(peer).is_text_only;
         let session = Session::new(id, is_exempt, is_text_only, net.now().monotonic);
         if is_text_only {
             net.send(id, &session.greeting());

@@ -4,6 +4,7 @@
 //! front of us could read differently is refused rather than interpreted: a bare LF, white space
 //! before a colon, two `Host`s, a body, a second request behind the first.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 pub use ::http::StatusCode;
@@ -45,19 +46,19 @@ pub struct Upgrade {
 }
 
 /// A status and why, for a request that is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The status.
     pub status: StatusCode,
     /// A sentence for whoever debugs the client.
-    pub why: &'static str,
+    pub why: Cow<'static, str>,
 }
 
 impl Refused {
     /// A refusal with a sentence for whoever debugs the client.
     #[must_use]
-    pub fn new(status: StatusCode, why: &'static str) -> Self {
-        Self { status, why }
+    pub fn new(status: StatusCode, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, why: why.into() }
     }
 }
 
