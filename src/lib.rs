@@ -48,6 +48,7 @@
 //! | why a process that was stopped closes nobody | `reactor::turn::Reactor::read_clock` |
 //! | how the daemon shuts down | [`reactor::Handler::stopping`] |
 //! | how HTTP, JSON, TLS and text are told apart | [`wire::sniff()`] |
+//! | what is kept out of the chat because it is another protocol | [`wire::foreign`] |
 //! | how lines are cut out of a byte stream | [`wire::line::Lines`] |
 //! | every line of the text dialect | [`wire::text`] |
 //! | every request and event of the JSON dialect | [`wire::json`] |
@@ -57,7 +58,7 @@
 //! | how much a client may say | [`reactor::Allowances`] |
 //! | what is logged, and how often | `server::journal` |
 //! | what becomes of a line of the log | `cli::logging` |
-//! | who may come in from a browser | `server::web` |
+//! | who may come in from a browser | `server::web`, and by which name [`server::Host`] |
 //! | which names are the same | [`chat::Name`] |
 //! | what is removed from messages, and why | [`chat::Body`] |
 //! | what every command does | [`chat::Chat`] |

@@ -146,16 +146,17 @@ macro_rules! limits {
 limits! {
     max_line_bytes: usize, Bytes, 4096, 16..=64 * 1024,
         "Bytes of a line or message, 16 to 64KiB. At the limit: an error, the line is skipped; the connection is \
-         closed after 64 KiB without a newline",
+         closed after 64 KiB without a newline, and at once if it is to be a name",
         "longer: an error, the line is skipped";
     name_wait: Option<Duration>, Time, Some(Duration::from_secs(60)), 1..=u64::MAX,
-        "Time to say a name. At the limit: closed with a line that says why",
+        "Time to say a name, from the opening of the connection and again from its first byte. At the limit: closed with \
+         a line that says why, or silently if not one byte came, for it may be a browser's",
         "to say a name";
     http_head_bytes: usize, Bytes, 8 * KIB, 1..=u64::MAX,
         "Bytes of the head of an HTTP request. At the limit: status 431",
         "more: 431";
     http_wait: Option<Duration>, Time, Some(Duration::from_secs(10)), 1..=u64::MAX,
-        "Time to send the head of an HTTP request. At the limit: status 408",
+        "Time to send the head of an HTTP request, from its first byte. At the limit: status 408",
         "longer: 408";
     ping_after: Option<Duration>, Time, Some(Duration::from_secs(54)), 1..=u64::MAX,
         "Silence after which a WebSocket client is sent a ping",

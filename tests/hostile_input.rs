@@ -111,7 +111,7 @@ fn http_request(rng: &mut Rng) -> Vec<u8> {
     let mut head = format!("{}{method} {target} HTTP/1.1\r\n", any(rng, &["", "", "", "\r\n", "\r\n\r\n"]));
     head += any(rng, &["Host: a\r\n", "Host: a:8080\r\n", "host:\t[::1]:1 \r\n"]);
     for _ in 0..rng.below(4) {
-        head += any(rng, &["Origin: null\r\n", "X-Y: z\r\n", "User-Agent: Mozilla/5.0\r\n", "A: \r\n"]);
+        head += any(rng, &["Origin: null\r\n", "X-Y: z\r\n", "A: \r\n"]);
     }
     if rng.chance(50) {
         head += "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\

@@ -32,6 +32,9 @@ use roomd::reactor::{
 use roomd::server::{Config, Server};
 use sim::{Machine, SimPlatform, SimSocket};
 
+/// Longer than a request may take, and shorter than a name.
+const LONG_WAIT: Duration = Duration::from_secs(59);
+
 // ---- the loop on a scripted machine
 
 /// What the test and the platform share besides the machine.
@@ -1160,6 +1163,45 @@ fn a_connection_without_a_word_is_counted_out_as_what_it_was() {
     house.machine.end(silent);
     house.settle();
     assert!(house.is_closed(silent));
+}
+
+/// Without: a browser that opens a connection while its user types an address reads `your name?` as the answer to
+/// its request, or is told that the request did not arrive in time.
+#[test]
+fn a_connection_that_was_opened_ahead_of_time_gets_its_page() {
+    let mut house = text_server();
+    for (silent, between) in
+        [(Duration::from_millis(200), Duration::ZERO), (LONG_WAIT, Duration::from_secs(9))]
+    {
+        let spare = house.connect();
+        house.after(silent);
+        house.says(spare, "GET / HTTP/1.1\r\n");
+        house.after(between);
+        assert_eq!(house.heard(spare), "", "after {silent:?}");
+        house.says(spare, "Host: localhost\r\n\r\n");
+        assert!(house.heard(spare).starts_with("HTTP/1.1 200 OK\r\n"), "after {silent:?}");
+    }
+    // One that does not need it is no person either.
+    let spare = house.connect();
+    house.after(Duration::from_secs(61));
+    assert_eq!(house.heard(spare), "");
+    assert!(house.machine.is_at_end(spare));
+}
+
+/// Without: whoever sends a byte when its time is nearly up has no time to say the rest, or has for ever.
+#[test]
+fn a_request_has_its_time_from_its_first_byte_to_its_last() {
+    let mut house = text_server();
+    let slow = house.connect();
+    house.after(LONG_WAIT);
+    for byte in ["G", "E", "T"] {
+        house.says(slow, byte);
+        house.after(Duration::from_secs(4));
+    }
+    assert_eq!(house.heard(slow), "", "it may still be a name");
+    house.says(slow, " ");
+    house.after(Duration::from_millis(1));
+    assert!(house.heard(slow).starts_with("HTTP/1.1 408 "));
 }
 
 /// Without: a guest who begins with a brace hears the room in text and its answers in JSON.

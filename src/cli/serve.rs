@@ -1,5 +1,6 @@
 //! `roomd serve`: the daemon.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use crate::limits::Limits;
 use crate::reactor::acceptor::DESCRIPTORS_RESERVED;
 use crate::reactor::epoll::{Epoll, ListenAddr};
 use crate::reactor::{Platform, Reactor};
-use crate::server::{Config, Server};
+use crate::server::{Config, Host, Listener, Server};
 
 /// The flags of `roomd serve`.
 ///
@@ -20,8 +21,11 @@ use crate::server::{Config, Server};
 /// 250ms, 60s or 2min.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Where to listen: an address and a port, or unix:PATH; may be given several times.
-    /// Port 0 lets the system choose. An IPv6 address, in brackets, means IPv6 only
+    /// Where to listen: an address and a port, or unix:PATH; may be given several times. Port 0 lets the
+    /// system choose. An IPv6 address, in brackets, means IPv6 only. All dialects are spoken there, and roomd
+    /// speaks second: who sends an empty line is asked for a name. With text: in front of it, as in
+    /// text:127.0.0.1:2323 or text:unix:PATH, only text is spoken there, neither HTTP nor JSON, and everybody is
+    /// asked at once
     #[arg(
         long,
         value_name = "ADDR",
@@ -48,6 +52,13 @@ pub struct Args {
     /// may be given several times. Others: status 403
     #[arg(long, value_name = "ORIGIN", env = "ROOMD_ALLOW_ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
+
+    /// Host that the address of a web page may name, such as chat.example, at any port or at one; may be given
+    /// several times. This machine's are allowed: localhost, its host name (alone, and with .local) and its address, or
+    /// any address where one listens on all or on unix:PATH; so are those of --allow-origin. Others: status 403, also for
+    /// /healthz and /metrics
+    #[arg(long, value_name = "HOST", env = "ROOMD_ALLOW_HOST", value_delimiter = ',')]
+    allow_host: Vec<Host>,
 
     /// Who may read /metrics: addresses and networks, with commas, or none. Others: status 403
     #[arg(long, value_name = "NETWORKS", env = "ROOMD_METRICS_FROM", default_value = "127.0.0.0/8,::1")]
@@ -81,6 +92,14 @@ impl Args {
         let is_proxied = limits.max_per_ip.is_none() && !self.limits.is_given("connect_rate");
         let connect_rate = limits.connect_rate.filter(|_| !is_proxied);
         Ok(Limits { max_connections, connect_rate, exempt: self.exempt.0.clone(), ..limits.clone() })
+    }
+
+    /// The hosts that are ours by name: those of flags, and what this machine calls itself.
+    fn allowed_hosts(&self) -> Vec<Host> {
+        let hosts = self.allow_origin.iter().filter_map(|origin| origin.split_once("://"));
+        let of_origins = hosts.filter_map(|(_, host)| host.parse().ok()).map(Host::at_any_port);
+        let own = Host::names_of(&rustix::system::uname().nodename().to_string_lossy());
+        of_origins.chain(own).chain(self.allow_host.iter().cloned()).collect()
     }
 
     /// How many connections to let in, under the limit on file descriptors.
@@ -118,20 +137,23 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
     let limits = Rc::new(args.limits()?);
     let mut os = Epoll::new().map_err(|error| format!("the loop cannot start: {error}"))?;
     let mut listeners = Vec::new();
-    for addr in args.listen.iter().flat_map(|listen| &listen.0) {
-        let bound = os.listen(addr, &limits).map_err(|error| cannot_listen(addr, &error))?;
-        listeners.push(bound);
+    for listen in &args.listen {
+        for addr in &listen.addrs {
+            let bound = os.listen(addr, &limits).map_err(|error| cannot_listen(addr, &error))?;
+            let listener = Listener { ip: only_ip(&bound), is_text_only: listen.is_text_only };
+            listeners.push((bound, listener));
+        }
     }
     let logging = Logging::start(args.log_level, announcement(&listeners, &limits))
         .map_err(|error| format!("logging: {error}"))?;
 
-    let is_loopback = |addr: &ListenAddr| matches!(addr, ListenAddr::Tcp(addr) if addr.ip().is_loopback());
     let config = Config {
         limits: Rc::clone(&limits),
         allowed_origins: args.allow_origin.clone(),
         metrics_from: args.metrics_from.0.clone(),
-        loopback_listeners: listeners.iter().map(is_loopback).collect(),
         log_lines_lost: logging.lost(),
+        allowed_hosts: args.allowed_hosts(),
+        listeners: listeners.iter().map(|&(_, listener)| listener).collect(),
     };
     let server = Server::new(config, os.now());
     if let Err(error) = Reactor::new(os, server, limits).run() {
@@ -141,6 +163,14 @@ pub fn run(args: &Args) -> Result<ExitCode, String> {
     }
     log::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The one address at which a listener can be reached, if there is only one.
+fn only_ip(addr: &ListenAddr) -> Option<IpAddr> {
+    match addr {
+        ListenAddr::Tcp(addr) => Some(addr.ip()).filter(|ip| !ip.is_unspecified()),
+        ListenAddr::Unix(_) => None,
+    }
 }
 
 fn cannot_listen(addr: &ListenAddr, error: &std::io::Error) -> String {
@@ -160,19 +190,28 @@ fn cannot_listen(addr: &ListenAddr, error: &std::io::Error) -> String {
 }
 
 /// Where the daemon can be reached, and how to try it.
-fn announcement(listeners: &[ListenAddr], limits: &Limits) -> Vec<String> {
+fn announcement(listeners: &[(ListenAddr, Listener)], limits: &Limits) -> Vec<String> {
     let connections = limits.max_connections.unwrap_or(usize::MAX);
     let version = env!("CARGO_PKG_VERSION");
-    let listens = |addr| format!("roomd {version}: listening on {addr}, for up to {connections} connections");
+    let listens = |(addr, listener): &(ListenAddr, Listener)| {
+        let prefix = if listener.is_text_only { "text:" } else { "" };
+        format!("roomd {version}: listening on {prefix}{addr}, for up to {connections} connections")
+    };
     let mut lines: Vec<String> = listeners.iter().map(listens).collect();
-    lines.extend(listeners.first().map(|first| match first {
+    let Some((addr, listener)) = listeners.first() else { return lines };
+    let (netcat, page) = match addr {
         ListenAddr::Tcp(addr) => {
             let (ip, port) = (addr.ip(), addr.port());
             let ip = if ip.is_unspecified() { "localhost".to_owned() } else { ip.to_string() };
             let host = if addr.is_ipv6() && ip != "localhost" { format!("[{ip}]") } else { ip.clone() };
-            format!("try it:  nc {ip} {port}   or open  http://{host}:{port}/")
+            (format!("nc {ip} {port}"), format!("   or open  http://{host}:{port}/"))
         }
-        ListenAddr::Unix(path) => format!("try it:  nc -U {}", path.display()),
-    }));
+        ListenAddr::Unix(path) => (format!("nc -U {}", path.display()), String::new()),
+    };
+    lines.push(match listener.is_text_only {
+        true => format!("try it:  {netcat}"),
+        // It waits for us there, and a prompt is not shown.
+        false => format!("try it:  {netcat}   then type a name{page}"),
+    });
     lines
 }

@@ -1,6 +1,5 @@
 //! The kinds of values that flags take, with errors that say what would be right.
 
-use std::fmt;
 use std::net::ToSocketAddrs;
 use std::str::FromStr;
 use std::time::Duration;
@@ -88,31 +87,32 @@ impl FromStr for Networks {
     }
 }
 
-/// Where to listen: all the addresses that one `--listen` means.
+/// Where to listen, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listen(pub(super) Vec<ListenAddr>);
+pub(super) struct Listen {
+    /// All the addresses that one `--listen` means.
+    pub(super) addrs: Vec<ListenAddr>,
+    /// Text is spoken there and nothing else, so that it is known who calls: a person, to be greeted at once.
+    pub(super) is_text_only: bool,
+}
 
 impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            if path.is_empty() {
-                return Err("it takes a path behind unix:".into());
+        let only_text = text.strip_prefix("text:");
+        let addr = only_text.unwrap_or(text);
+        let addrs = match addr.strip_prefix("unix:") {
+            Some("") => return Err("it takes a path behind unix:".into()),
+            Some(path) => vec![ListenAddr::Unix(path.into())],
+            None => {
+                let right = "it takes an address and a port, as 127.0.0.1:8080, [::]:8080 or localhost:8080, \
+                             or unix:PATH; text: in front of either means only text";
+                let addrs = addr.to_socket_addrs().map_err(|error| format!("{right} ({error})"))?;
+                addrs.map(ListenAddr::Tcp).collect()
             }
-            return Ok(Self(vec![ListenAddr::Unix(path.into())]));
-        }
-        let right =
-            "it takes an address and a port, as 127.0.0.1:8080, [::]:8080 or localhost:8080, or unix:PATH";
-        let addrs = text.to_socket_addrs().map_err(|error| format!("{right} ({error})"))?;
-        Ok(Self(addrs.map(ListenAddr::Tcp).collect()))
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addrs: Vec<String> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&addrs.join(", "))
+        };
+        Ok(Self { addrs, is_text_only: only_text.is_some() })
     }
 }
 
@@ -125,6 +125,19 @@ mod tests {
         assert_eq!("64KiB".parse(), Ok(Bytes(65536)));
         assert_eq!("4096".parse(), Ok(Bytes(4096)));
         assert_eq!("1500ms".parse(), Ok(Time(Duration::from_millis(1500))));
+    }
+
+    #[test]
+    fn a_listener_may_be_for_text_only() {
+        let listen = |text: &str| text.parse::<Listen>();
+        let tcp = |port| vec![ListenAddr::Tcp(([127, 0, 0, 1], port).into())];
+        let unix = vec![ListenAddr::Unix("/run/x".into())];
+        assert_eq!(listen("127.0.0.1:1"), Ok(Listen { addrs: tcp(1), is_text_only: false }));
+        assert_eq!(listen("text:127.0.0.1:2"), Ok(Listen { addrs: tcp(2), is_text_only: true }));
+        assert_eq!(listen("text:unix:/run/x"), Ok(Listen { addrs: unix, is_text_only: true }));
+        for wrong in ["text:", "unix:", "text:unix:", "text:text:127.0.0.1:1", "8080"] {
+            assert!(listen(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -8,18 +8,19 @@
 //! |---|---|
 //! | what the loop calls, and carrying out what sessions and chat want | here |
 //! | what is known of one connection, and how it speaks | [`session`] |
-//! | which silent connections are a browser's | [`browsers`] |
 //! | what is logged of those who come and go | [`journal`] |
 //! | HTTP: the page, health, upgrades, who may come in from a browser | [`web`] |
+//! | which hosts are ours | [`Host`] |
 //! | `/metrics` | [`metrics`] |
 
-mod browsers;
+mod host;
 mod journal;
 mod metrics;
 mod session;
 mod web;
 
 use std::fmt::{self, Display};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -36,11 +37,12 @@ use crate::reactor::{
     Allowances, ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway,
 };
 use crate::wire::{Ask, Encoding, Notice, Request, text, websocket};
-use browsers::Browsers;
 use journal::{Journal, Kind};
 use metrics::Metrics;
-use session::{Action, Due, Greeting, Session, Stage};
+use session::{Action, Due, Session, Stage};
 use web::Page;
+
+pub use host::Host;
 
 /// How long a client may be over its rate, without a break, with more behind it than one read takes.
 const OVER_RATE_TIME_MAX: Duration = Duration::from_secs(60);
@@ -54,10 +56,21 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Who may read `/metrics` (`--metrics-from`).
     pub metrics_from: Vec<IpNet>,
-    /// For each listener, whether it can be reached from this machine only.
-    pub loopback_listeners: Vec<bool>,
     /// How many lines of the log were lost: whoever writes it counts.
     pub log_lines_lost: Arc<AtomicU64>,
+    /// Hosts that `Host` may name, besides this machine's (`--allow-host`).
+    pub allowed_hosts: Vec<Host>,
+    /// The listeners, in the order of their numbers; those that are missing are as by default.
+    pub listeners: Vec<Listener>,
+}
+
+/// What has to be known of a listener.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Listener {
+    /// The one address at which it can be reached; none if that may be any, or a path.
+    pub ip: Option<IpAddr>,
+    /// It speaks text and nothing else (`--listen text:ADDR`).
+    pub is_text_only: bool,
 }
 
 /// See the [module documentation](self).
@@ -67,7 +80,6 @@ pub struct Server {
     chat: Chat,
     page: Page,
     metrics: Metrics,
-    browsers: Browsers,
     journal: Journal,
     /// How much each address may still say.
     allowances: Allowances,
@@ -89,7 +101,6 @@ impl Server {
             config,
             page: Page::new(),
             metrics: Metrics::default(),
-            browsers: Browsers::default(),
             journal: Journal::default(),
             allowances: Allowances::default(),
             is_stopping: false,
@@ -103,6 +114,11 @@ impl Server {
     #[must_use]
     pub fn chat(&self) -> &Chat {
         &self.chat
+    }
+
+    /// By which listener somebody came.
+    fn listener(&self, peer: Peer) -> Listener {
+        self.config.listeners.get(usize::from(peer.listener)).copied().unwrap_or_default()
     }
 
     fn session(&mut self, id: ConnectionId) -> Option<&mut Session> {
@@ -441,7 +457,11 @@ impl Handler for Server {
 
     fn opened(&mut self, net: &mut Net, id: ConnectionId, peer: Peer) {
         let is_exempt = peer.ip.is_none_or(|ip| net.limits().is_exempt(ip));
-        let session = Session::new(id, is_exempt, net.now().monotonic);
+        let is_text_only = self.listener(peer).is_text_only;
+        let session = Session::new(id, is_exempt, is_text_only, net.now().monotonic);
+        if is_text_only {
+            net.send(id, &session.greeting());
+        }
         let slot = id.index as usize;
         if self.sessions.len() <= slot {
             self.sessions.resize_with(slot + 1, || None);
@@ -510,22 +530,10 @@ impl Handler for Server {
 
     fn woken(&mut self, net: &mut Net, id: ConnectionId) {
         let (now, has_input) = (net.now().monotonic, net.has_input(id));
-        let Self { config, browsers, .. } = self;
-        let Some(session) = self.sessions[id.index as usize].as_mut().filter(|s| s.id == id) else { return };
-        match session.due(&config.limits, has_input, now) {
+        let limits = Rc::clone(&self.config.limits);
+        let Some(session) = self.session(id) else { return };
+        match session.due(&limits, has_input, now) {
             Due::Nothing => {}
-            Due::Greeting => {
-                let is_spare = browsers.opened_too(session, net.peer(id).and_then(|peer| peer.ip));
-                if let Stage::Undecided { greeting } = &mut session.stage {
-                    *greeting = match (*greeting, is_spare) {
-                        (Greeting::Due, true) => Greeting::Spare,
-                        _ => Greeting::Said,
-                    };
-                    if *greeting == Greeting::Said {
-                        net.send(id, format!("{}\n", text::GREETING).as_bytes());
-                    }
-                }
-            }
             Due::Ping => net.send(id, &websocket::ping()),
             Due::HttpTimeout => return self.time_out_http(net, id),
             Due::Bye(bye) => {

@@ -4,6 +4,7 @@
 //! the rooms, and how bytes travel, is the business of the [`Server`](super::Server), which does what the session
 //! wants done.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::chat::{Bye, ErrorCode, MemberId, Name, Reference, Refusal};
@@ -12,35 +13,22 @@ use crate::limits::Limits;
 use crate::reactor::ConnectionId;
 use crate::wire::line::{Found, Lines};
 use crate::wire::websocket::{self, Decoder, Received, Violation};
-use crate::wire::{self, Ask, Content, Encoding, Framing, Notice, Request, Sniffed, http, json, text};
-
-/// A client that has said nothing for this long is greeted as a person with netcat.
-const GREETING_WAIT: Duration = Duration::from_millis(200);
-/// A browser gives up a spare connection that it did not need well before this; if it is silent and
-/// still there, it is a person after all.
-const SPARE_CONNECTION_WAIT: Duration = Duration::from_secs(30);
+use crate::wire::{
+    self, Ask, Content, Encoding, Framing, Notice, Request, Sniffed, foreign, http, json, text,
+};
 
 /// How a connection speaks.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// It has said too little to know. If it says nothing for a moment, it is greeted.
-    Undecided { greeting: Greeting },
+    /// It has said too little to know. It is not spoken to: a browser opens connections ahead of time, and would
+    /// read what it is told as the answer to its next request.
+    Undecided { has_begun: bool },
     /// One HTTP request, which may turn it into a WebSocket.
     Http,
     /// Lines.
     Lines { content: Content, lines: Lines },
     /// WebSocket messages.
     WebSocket { subprotocol: Subprotocol, decoder: Decoder },
-}
-
-/// Whether a silent connection was greeted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Greeting {
-    /// It will be.
-    Due,
-    /// It is taken for a browser's spare connection: later, if at all.
-    Spare,
-    Said,
 }
 
 /// What a WebSocket client has agreed to (RFC 6455, section 1.9).
@@ -64,7 +52,8 @@ pub(super) struct Session {
     pub(super) channel: u32,
     /// Spared by the limits on addresses and rates.
     pub(super) is_exempt: bool,
-    opened_at: Millis,
+    /// Since when its time to say something runs: it was opened, has said its first byte, or has become a WebSocket.
+    since: Millis,
     heard_at: Millis,
     /// When a ping was sent that nothing was heard after; NEVER if none was.
     pinged_at: Millis,
@@ -94,7 +83,7 @@ pub(super) enum Action {
     /// To answer its HTTP request.
     Answer(Result<http::Request, http::Refused>, IsHead),
     /// To close its connection after these bytes, and to log why, if there is something to say.
-    Close(Vec<u8>, &'static str),
+    Close(Vec<u8>, Cow<'static, str>),
 }
 
 /// Whether an HTTP request was a `HEAD`.
@@ -104,8 +93,6 @@ pub(super) type IsHead = bool;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
-    /// To greet it; it may be a browser's.
-    Greeting,
     Ping,
     HttpTimeout,
     /// To say good-bye to it.
@@ -113,14 +100,18 @@ pub(super) enum Due {
 }
 
 impl Session {
-    pub(super) fn new(id: ConnectionId, is_exempt: bool, now: Millis) -> Self {
+    pub(super) fn new(id: ConnectionId, is_exempt: bool, is_text_only: bool, now: Millis) -> Self {
+        let stage = match is_text_only {
+            true => Stage::Lines { content: Content::Text, lines: Lines::default() },
+            false => Stage::Undecided { has_begun: false },
+        };
         Self {
             id,
-            stage: Stage::Undecided { greeting: Greeting::Due },
+            stage,
             member: None,
             channel: 0,
             is_exempt,
-            opened_at: now,
+            since: now,
             heard_at: now,
             pinged_at: Millis::NEVER,
             turn_at: Millis::NEVER,
@@ -149,6 +140,15 @@ impl Session {
         }
     }
 
+    /// What a person is asked who has still to say a name.
+    pub(super) fn greeting(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some(encoding) = self.encoding() {
+            encoding.frame(&mut out, text::GREETING);
+        }
+        out
+    }
+
     /// A notice in its encoding, in whole frames.
     pub(super) fn notice(&self, notice: &Notice, reference: &Reference, now: Now) -> Vec<u8> {
         let text_lines = Encoding { content: Content::Text, framing: Framing::Line };
@@ -159,8 +159,7 @@ impl Session {
 
     /// The last thing it hears, in whole frames; nothing if it does not expect anything.
     pub(super) fn last_words(&self, bye: Bye, now: Now) -> Vec<u8> {
-        if matches!(self.stage, Stage::Undecided { greeting: Greeting::Due | Greeting::Spare } | Stage::Http)
-        {
+        if matches!(self.stage, Stage::Undecided { .. } | Stage::Http) {
             return Vec::new();
         }
         let mut out = self.notice(&Notice::Bye(bye), &None, now);
@@ -182,6 +181,11 @@ impl Session {
     /// Something was heard; returns whether its deadlines are others now.
     pub(super) fn hear(&mut self, now: Millis) -> bool {
         self.heard_at = now;
+        if let Stage::Undecided { has_begun: has_begun @ false } = &mut self.stage {
+            *has_begun = true;
+            self.since = now;
+            return true;
+        }
         // The next ping is due earlier than the end that this one was waiting for.
         std::mem::replace(&mut self.pinged_at, Millis::NEVER) != Millis::NEVER
     }
@@ -199,6 +203,12 @@ impl Session {
         }
     }
 
+    /// Its HTTP request has made it a WebSocket.
+    pub(super) fn upgrade(&mut self, subprotocol: Subprotocol, now: Millis) {
+        self.stage = Stage::WebSocket { subprotocol, decoder: Decoder::default() };
+        self.since = now;
+    }
+
     /// Takes the first thing from the front of `input`: how many bytes it has, and what is to be done.
     pub(super) fn take(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
         if input.is_empty() {
@@ -206,38 +216,21 @@ impl Session {
         }
         let (count, action) = match &mut self.stage {
             Stage::Undecided { .. } => return self.decide(input),
-            Stage::Http => match http::parse(input, limits.http_head_bytes) {
-                Ok(None) => return (0, Action::Wait),
-                Ok(Some(request)) => {
-                    let is_head = request.is_head;
-                    (request.bytes, Action::Answer(Ok(request), is_head))
-                }
-                Err(refused) => (input.len(), Action::Answer(Err(refused), input.starts_with(b"HEAD "))),
-            },
-            Stage::Lines { lines, .. } => match lines.next(input, limits.max_line_bytes) {
-                Found::Nothing(count) => return (count, Action::Wait),
-                Found::Line(line, count) => (count, self.take_line(&line, now)),
-                Found::TooLong(count) => {
-                    let text =
-                        format!("a message has at most {} bytes; yours was dropped", limits.max_line_bytes);
-                    (count, Action::Refuse(Refusal::new(ErrorCode::TooLong, text), None))
-                }
-                Found::Flood => {
-                    let refusal = Refusal::new(ErrorCode::TooLong, "a line that does not end is not chat");
-                    (input.len(), self.refuse_for_good(refusal, "a line without an end", now))
-                }
-            },
+            Stage::Http => self.take_http(input, limits),
+            Stage::Lines { .. } => self.take_from_lines(input, limits, now),
             Stage::WebSocket { decoder, .. } => match decoder.next(input, limits.max_line_bytes) {
-                Ok(None) => return (0, Action::Wait),
+                Ok(None) => (0, Action::Wait),
                 // A fragment: only whole messages count against the rate.
                 Ok(Some((count, None))) => return (count, Action::Nothing),
                 Ok(Some((count, Some(received)))) => (count, self.take_frame(received)),
                 Err(Violation { code, reason }) => {
-                    (input.len(), Action::Close(websocket::close(Some(code), reason), reason))
+                    (input.len(), Action::Close(websocket::close(Some(code), reason), reason.into()))
                 }
             },
         };
-        self.turn_at = Millis::NEVER;
+        if !matches!(action, Action::Wait) {
+            self.turn_at = Millis::NEVER;
+        }
         (count, action)
     }
 
@@ -301,7 +294,7 @@ impl Session {
         self.stage = match wire::sniff(input) {
             Sniffed::TooLittle => return (0, Action::Wait),
             Sniffed::Tls => {
-                return (input.len(), Action::Close(Vec::new(), "it speaks TLS, this port does not"));
+                return (input.len(), Action::Close(Vec::new(), "it speaks TLS, this port does not".into()));
             }
             Sniffed::Http => Stage::Http,
             Sniffed::Json => lines(Content::Json),
@@ -310,13 +303,51 @@ impl Session {
         (0, Action::Nothing)
     }
 
+    fn take_http(&mut self, input: &[u8], limits: &Limits) -> (usize, Action) {
+        match http::parse(input, limits.http_head_bytes) {
+            Ok(None) => (0, Action::Wait),
+            Ok(Some(request)) => {
+                let is_head = request.is_head;
+                (request.bytes, Action::Answer(Ok(request), is_head))
+            }
+            Err(refused) => (input.len(), Action::Answer(Err(refused), input.starts_with(b"HEAD "))),
+        }
+    }
+
+    fn take_from_lines(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
+        let Stage::Lines { content, lines } = &mut self.stage else { return (0, Action::Wait) };
+        let is_nameless = self.member.is_none() && *content == Content::Text;
+        match lines.next(input, limits.max_line_bytes) {
+            // A binary protocol may have no newline, and may wait for an answer.
+            Found::Nothing(_) if is_nameless && begins_binary(lines, input) => {
+                (input.len(), self.refuse_foreign(foreign::BINARY, input, now))
+            }
+            Found::Nothing(count) => (count, Action::Wait),
+            Found::Line(line, count) => (count, self.take_line(&line, now)),
+            Found::TooLong(count) => {
+                let max = limits.max_line_bytes;
+                if is_nameless && foreign::begins_http_request(input) {
+                    return (input.len(), self.refuse_foreign(foreign::HTTP, &[], now));
+                }
+                let text = format!("a message has at most {max} bytes; yours was dropped");
+                (count, Action::Refuse(Refusal::new(ErrorCode::TooLong, text), None))
+            }
+            Found::Flood => {
+                let refusal = Refusal::new(ErrorCode::TooLong, "a line that does not end is not chat");
+                (input.len(), self.refuse_for_good(refusal, "a line without an end", now))
+            }
+        }
+    }
+
     fn take_line(&mut self, line: &[u8], now: Now) -> Action {
         let is_json = self.encoding().is_some_and(|encoding| encoding.content == Content::Json);
-        if !is_json && wire::is_http_request_line(line) {
+        if !is_json && foreign::is_http_request_line(line) {
             // A web page makes its visitor's browser speak here.
-            let text = "an HTTP request is not chat; the connection is closed";
-            let refusal = Refusal::new(ErrorCode::BadArgument, text);
-            return self.refuse_for_good(refusal, "an HTTP request in the middle of chat", now);
+            return self.refuse_foreign(foreign::HTTP, line, now);
+        }
+        let is_first = self.member.is_none() && !is_json;
+        if is_first && let Some(protocol) = foreign::protocol(line) {
+            return self.refuse_foreign(protocol, line, now);
         }
         match std::str::from_utf8(line) {
             Err(_) => Action::Refuse(Refusal::new(ErrorCode::BadUtf8, "the line is not UTF-8"), None),
@@ -328,7 +359,7 @@ impl Session {
     fn take_text(&self, line: &str) -> Action {
         let asked = match self.member {
             Some(_) => text::parse(line),
-            None if line.trim().is_empty() => Ok(None),
+            None if line.trim().is_empty() => return Action::Send(self.greeting()),
             None => Name::parse(line).map(|name| Some(Ask::Hello { name, room: None })),
         };
         match asked {
@@ -342,10 +373,10 @@ impl Session {
         match received {
             Received::Pong => Action::Nothing,
             Received::Ping(payload) => Action::Send(websocket::pong(&payload)),
-            Received::Close(code) => Action::Close(websocket::close(code, ""), ""),
+            Received::Close(code) => Action::Close(websocket::close(code, ""), "".into()),
             Received::Binary(_) => {
                 let reason = "only text messages are taken";
-                Action::Close(websocket::close(Some(websocket::UNSUPPORTED), reason), reason)
+                Action::Close(websocket::close(Some(websocket::UNSUPPORTED), reason), reason.into())
             }
             Received::Text(text) => self.take_message(&text),
         }
@@ -368,8 +399,28 @@ impl Session {
         }
     }
 
-    fn refuse_for_good(&self, refusal: Refusal, why: &'static str, now: Now) -> Action {
-        Action::Close(self.notice(&Notice::Refused(refusal), &None, now), why)
+    /// Refuses somebody who speaks another protocol than ours, so that nothing of it is said here.
+    fn refuse_foreign(&self, protocol: &'static str, line: &[u8], now: Now) -> Action {
+        let name = std::str::from_utf8(line).ok().filter(|line| Name::parse(line).is_ok());
+        let refusal = match name {
+            Some(name) => {
+                let lower = name.trim().to_lowercase();
+                let text = format!(
+                    "{} is what {protocol} begins with; as a name, write {lower}; the connection is closed",
+                    name.trim()
+                );
+                Refusal::new(ErrorCode::NameBad, text)
+            }
+            None => {
+                let text = format!("{protocol} is not chat; the connection is closed");
+                Refusal::new(ErrorCode::BadArgument, text)
+            }
+        };
+        self.refuse_for_good(refusal, format!("{protocol} is not chat"), now)
+    }
+
+    fn refuse_for_good(&self, refusal: Refusal, why: impl Into<Cow<'static, str>>, now: Now) -> Action {
+        Action::Close(self.notice(&Notice::Refused(refusal), &None, now), why.into())
     }
 
     // ---- what is due
@@ -378,9 +429,8 @@ impl Session {
     pub(super) fn wakes_at(&self, limits: &Limits) -> Millis {
         let nameless = self.nameless_at(limits);
         match &self.stage {
-            Stage::Undecided { greeting } => self.greeted_at(*greeting).min(nameless),
-            Stage::Lines { .. } => nameless,
-            Stage::Http => after(self.opened_at, limits.http_wait),
+            Stage::Undecided { .. } | Stage::Lines { .. } => nameless,
+            Stage::Http => after(self.since, limits.http_wait),
             Stage::WebSocket { .. } => nameless.min(self.pings_at(limits)).min(self.dead_at(limits)),
         }
     }
@@ -389,7 +439,6 @@ impl Session {
     pub(super) fn due(&mut self, limits: &Limits, has_input: bool, now: Millis) -> Due {
         match &self.stage {
             Stage::Undecided { .. } if has_input => Due::Nothing,
-            Stage::Undecided { greeting } if self.greeted_at(*greeting) <= now => Due::Greeting,
             Stage::Http if self.wakes_at(limits) <= now => Due::HttpTimeout,
             Stage::Http => Due::Nothing,
             _ if self.nameless_at(limits) <= now => Due::Bye(Bye::Nameless),
@@ -406,16 +455,8 @@ impl Session {
         }
     }
 
-    fn greeted_at(&self, greeting: Greeting) -> Millis {
-        match greeting {
-            Greeting::Due => self.opened_at.after(GREETING_WAIT),
-            Greeting::Spare => self.opened_at.after(SPARE_CONNECTION_WAIT),
-            Greeting::Said => Millis::NEVER,
-        }
-    }
-
     fn nameless_at(&self, limits: &Limits) -> Millis {
-        if self.member.is_some() { Millis::NEVER } else { after(self.opened_at, limits.name_wait) }
+        if self.member.is_some() { Millis::NEVER } else { after(self.since, limits.name_wait) }
     }
 
     fn pings_at(&self, limits: &Limits) -> Millis {
@@ -429,11 +470,12 @@ impl Session {
             (_, dead) => after(self.heard_at, dead),
         }
     }
+}
 
-    /// Whether it was opened within `window` of `at`.
-    pub(super) fn was_opened_within(&self, window: Duration, at: Millis) -> bool {
-        self.opened_at.since(at).max(at.since(self.opened_at)) <= window
-    }
+/// Whether an unfinished line begins with what no keyboard makes. Only the beginning is looked at: a client may send
+/// byte by byte.
+fn begins_binary(lines: &Lines, input: &[u8]) -> bool {
+    lines.last(&input[..input.len().min(64)]).is_some_and(|line| foreign::is_binary(&line))
 }
 
 fn take_json(document: &str) -> Action {

@@ -1,28 +1,30 @@
 //! HTTP: the page, health, metrics, upgrades, and who may come in from a browser.
 //!
 //! A browser lets any web page connect to any server. Two rules keep foreign pages out of the room:
-//! a request with an `Origin` must come from our own page or an allowed one, and from this machine, `Host`
-//! must be a name of this machine (DNS rebinding).
+//! `Host` must be ours (see [`super::host`]), and a request with an `Origin` must come from our own page or an
+//! allowed one.
 
-use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 
 use super::journal::Kind;
-use super::session::{Stage, Subprotocol};
-use super::{Bye, Server, metrics};
+use super::session::Subprotocol;
+use super::{Bye, Host, Listener, Server, metrics};
 use crate::chat::{Name, RoomName};
 use crate::reactor::{ChannelId, ConnectionId, Net};
+use crate::wire::Ask;
 use crate::wire::http::{self, Refused, Request, Response, StatusCode};
-use crate::wire::{Ask, text, websocket};
 
 const HTML: &str = include_str!("../wire/page.html");
 const PAGE: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// The content type of the Prometheus text format, version 0.0.4.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// At most so many characters of a `Host` are quoted.
+const HOST_CHARS_SHOWN_MAX: usize = 100;
 
 /// The subprotocols, by falling preference.
 const SUBPROTOCOLS: [(&str, Subprotocol); 2] =
@@ -129,29 +131,31 @@ impl Server {
     }
 
     /// Refuses what a foreign web page makes its visitor's browser send.
-    fn check_source(&mut self, net: &Net, id: ConnectionId, request: &Request) -> Result<(), Refused> {
+    fn check_source(&self, net: &Net, id: ConnectionId, request: &Request) -> Result<(), Refused> {
         let Some(peer) = net.peer(id) else { return Ok(()) };
-        if let Some(ip) = peer.ip.filter(|_| request.is_from_browser) {
-            self.browsers.note(ip, net.now().monotonic);
-        }
-        let allowed = &self.config.allowed_origins;
-        // Whoever calls from this machine, or could only do so, has to mean this machine.
-        let is_local =
-            self.config.loopback_listeners.get(usize::from(peer.listener)).copied().unwrap_or(false)
-                || peer.ip.is_some_and(|ip| ip.to_canonical().is_loopback());
         let host = request.host.as_deref().unwrap_or_default();
-        let is_allowed_host = allowed.iter().any(|origin| host_of(origin).eq_ignore_ascii_case(host));
-        if is_local && request.host.is_some() && !is_loopback_host(host) && !is_allowed_host {
-            let why = "this Host is not this machine; see --allow-origin";
+        // No browser leaves it out.
+        if request.host.is_some() && !self.is_allowed_host(host, self.listener(peer)) {
+            let shown: String = host.escape_debug().take(HOST_CHARS_SHOWN_MAX).collect();
+            let why = format!("the Host \"{shown}\" is no name of this machine; --allow-host would allow it");
             return Err(Refused::new(StatusCode::FORBIDDEN, why));
         }
         let Some(origin) = &request.origin else { return Ok(()) };
-        let is_ours = !host.is_empty() && host_of(origin).eq_ignore_ascii_case(host);
+        let host_of_origin = origin.split_once("://").map_or("", |(_, host)| host);
+        let is_ours = !host.is_empty() && host_of_origin.eq_ignore_ascii_case(host);
+        let allowed = &self.config.allowed_origins;
         if is_ours || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
             return Ok(());
         }
         let why = "pages of this Origin may not connect; see --allow-origin";
         Err(Refused::new(StatusCode::FORBIDDEN, why))
+    }
+
+    fn is_allowed_host(&self, host: &str, listener: Listener) -> bool {
+        let allowed = &self.config.allowed_hosts;
+        let is_allowed =
+            |host: Host| host.is_own(listener.ip) || allowed.iter().any(|allowed| allowed.covers(&host));
+        host.parse().is_ok_and(is_allowed)
     }
 
     fn may_read_metrics(&self, net: &Net, id: ConnectionId) -> bool {
@@ -180,7 +184,7 @@ impl Server {
             chosen.map_or(Subprotocol::None { has_spoken: false }, |(_, subprotocol)| subprotocol);
         if let Some(session) = self.session(id) {
             let before = metrics::place(&session.stage);
-            session.stage = Stage::WebSocket { subprotocol, decoder: websocket::Decoder::default() };
+            session.upgrade(subprotocol, net.now().monotonic);
             let after = metrics::place(&session.stage);
             self.metrics.move_connection(before, after);
         }
@@ -227,11 +231,7 @@ impl Server {
                 }
                 return waits_for;
             }
-            Subprotocol::Text => {
-                let mut out = Vec::new();
-                websocket::text_frame(&mut out, text::GREETING);
-                net.send(id, &out);
-            }
+            Subprotocol::Text => net.send(id, &self.session(id)?.greeting()),
             Subprotocol::Json => {}
         }
         None
@@ -249,47 +249,9 @@ impl Server {
     }
 }
 
-/// The host of an origin, with its port.
-fn host_of(origin: &str) -> &str {
-    origin.split_once("://").map_or("", |(_, host)| host)
-}
-
-/// Whether a `Host` names this machine: a loopback address, or a name that can only be one (RFC 6761).
-fn is_loopback_host(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(ip, _)| ip),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    match name.parse::<IpAddr>() {
-        Ok(ip) => ip.is_loopback(),
-        Err(_) => name == "localhost" || name.ends_with(".localhost"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hosts_of_this_machine() {
-        for host in
-            ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.9.9.9", "[::1]:8080", "[::1]", "a.localhost."]
-        {
-            assert!(is_loopback_host(host), "{host}");
-        }
-        for host in [
-            "",
-            "evil.example",
-            "localhost.evil.example:80",
-            "10.0.0.1",
-            "[::2]:1",
-            "[::1",
-            "127.0.0.1.nip.io",
-        ] {
-            assert!(!is_loopback_host(host), "{host}");
-        }
-    }
 
     #[test]
     fn the_page_has_exactly_one_style_and_one_script_and_both_are_hashed() {

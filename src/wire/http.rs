@@ -4,6 +4,7 @@
 //! front of us could read differently is refused rather than interpreted: a bare LF, white space
 //! before a colon, two `Host`s, a body, a second request behind the first.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 pub use ::http::StatusCode;
@@ -27,8 +28,6 @@ pub struct Request {
     pub origin: Option<String>,
     /// `If-None-Match`.
     pub if_none_match: Option<String>,
-    /// A browser sent it, as its `User-Agent` says.
-    pub is_from_browser: bool,
     /// What it wants to become, if anything.
     pub upgrade: Option<Upgrade>,
     /// How many bytes the head has.
@@ -47,19 +46,19 @@ pub struct Upgrade {
 }
 
 /// A status and why, for a request that is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The status.
     pub status: StatusCode,
     /// A sentence for whoever debugs the client.
-    pub why: &'static str,
+    pub why: Cow<'static, str>,
 }
 
 impl Refused {
     /// A refusal with a sentence for whoever debugs the client.
     #[must_use]
-    pub fn new(status: StatusCode, why: &'static str) -> Self {
-        Self { status, why }
+    pub fn new(status: StatusCode, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, why: why.into() }
     }
 }
 
@@ -121,7 +120,6 @@ impl Request {
                 "host" => once(&mut self.host)?,
                 "origin" => once(&mut self.origin)?,
                 "if-none-match" => once(&mut self.if_none_match)?,
-                "user-agent" => self.is_from_browser = value.starts_with("Mozilla/"),
                 "sec-websocket-version" => once(&mut upgrade.version)?,
                 "sec-websocket-key" => once(&mut upgrade.key)?,
                 "sec-websocket-protocol" => upgrade.protocols.extend(list(value).map(str::to_owned)),

@@ -9,9 +9,10 @@
 //! | programs | [`mod@line`] | [`json`] |
 //! | browsers, programs | [`websocket`], after [`http`] | [`text`] or [`json`] |
 //!
-//! What the server says goes through the one table of [`encoding`].
+//! What other programs say is told apart by [`foreign`]. What the server says goes through the one table of [`encoding`].
 
 pub mod encoding;
+pub mod foreign;
 pub mod http;
 pub mod json;
 pub mod line;
@@ -21,7 +22,7 @@ pub mod text;
 pub mod websocket;
 
 pub use encoding::{Content, Encoding, Framing};
-pub use sniff::{Sniffed, is_http_request_line, sniff};
+pub use sniff::{Sniffed, sniff};
 
 use crate::chat::{Bye, Chat, Command, Name, Reference, Refusal, RoomName, RoomView};
 

@@ -21,7 +21,7 @@ use crate::chat::{
     RoomView, Why,
 };
 
-/// What a client is told that has said nothing for a moment.
+/// What a client is told that has still to say its name, as the answer to an empty line.
 pub const GREETING: &str = concat!("* roomd ", env!("CARGO_PKG_VERSION"), " - your name?");
 
 /// `/history` without a number shows so many messages.

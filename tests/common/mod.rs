@@ -19,7 +19,7 @@ pub(crate) mod ws;
 /// How long anything may take to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The greeting of somebody who has said nothing yet.
+/// What somebody is asked who has said an empty line and no name.
 pub(crate) const GREETING: &str = concat!("* roomd ", env!("CARGO_PKG_VERSION"), " - your name?");
 
 /// A running roomd on a port of its own. Dropping it ends the process.
@@ -169,8 +169,6 @@ impl Daemon {
         let mut client = self.connect();
         client.say(name);
         let line = client.line();
-        // Whoever takes long to say a name is greeted.
-        let line = if line == GREETING { client.line() } else { line };
         assert!(line.starts_with(&format!("* welcome {name} - #lobby, ")), "{line}");
         client
     }

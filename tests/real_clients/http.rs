@@ -1,6 +1,9 @@
 //! HTTP on the same port: statuses, fields, and what a foreign web page may do to its visitor.
 
-use crate::common::{Daemon, timeless};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+
+use crate::common::{Client, Daemon, Stream, output_of, socket_path, timeless};
 
 /// The status of the answer to a request, which ends the connection.
 fn status(daemon: &Daemon, request: &str) -> u16 {
@@ -144,6 +147,13 @@ fn what_a_proxy_could_read_differently_is_refused() {
     }
 }
 
+#[test]
+fn empty_lines_before_a_request_are_no_person() {
+    let daemon = Daemon::start();
+    let answer = daemon.http("\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
 /// Whatever a web page of somebody else sends: nothing of it reaches the room.
 #[test]
 fn a_foreign_page_can_not_chat_for_its_visitor() {
@@ -178,6 +188,80 @@ fn a_foreign_page_can_not_chat_for_its_visitor() {
         assert!(status(&daemon, &request) >= 400, "{method}");
     }
     alice.hears_nothing();
+}
+
+/// The status of a request for the page with this `Host`, and the body of the answer.
+fn with_host<S: Stream>(mut client: Client<S>, host: &str) -> (u16, String) {
+    client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+    let answer = client.rest();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head[9..12].parse().expect("a status"), body.to_owned())
+}
+
+/// Without: a page of evil.example that gives its name the address of this machine reads what is said in the room.
+#[test]
+fn a_name_that_somebody_else_may_have_given_us_is_no_host_of_ours() {
+    let path = socket_path();
+    let unix = format!("unix:{}", path.display());
+    let daemon = Daemon::with(&[
+        "--listen=127.0.0.1:0",
+        "--listen=0.0.0.0:0",
+        "--listen",
+        &unix,
+        "--allow-origin=https://page.example:8443",
+        "--allow-host=chat.example,Port.Example:81",
+        "--allow-host=192.0.2.9",
+    ]);
+    let nodename = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("this is Linux");
+    let status = |host: &str| {
+        let tcp = |addr: &str| Client::new(TcpStream::connect(addr).expect("the port"));
+        [
+            with_host(tcp(&daemon.addrs[0]), host).0,
+            with_host(tcp(&daemon.addrs[1]), host).0,
+            with_host(Client::new(UnixStream::connect(&path).expect("the socket")), host).0,
+        ]
+    };
+    for own in [
+        "localhost",
+        "localhost:1",
+        "a.localhost",
+        "127.0.0.1",
+        "[::1]:8080",
+        nodename.trim(),
+        &format!("{}.:8080", nodename.trim().to_uppercase()),
+        "chat.example",
+        "CHAT.example.:8080",
+        "port.example:81",
+        "page.example",
+        "192.0.2.9:8080",
+    ] {
+        assert_eq!(status(own), [200; 3], "{own}");
+    }
+    for other in
+        ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "port.example", "", "x/y", "é"]
+    {
+        assert_eq!(status(other), [403; 3], "{other}");
+    }
+    // An address cannot be rebound; where only one leads to us, another one is a mistake.
+    assert_eq!(status("192.0.2.7:8080"), [403, 200, 200]);
+}
+
+#[test]
+fn a_host_that_is_refused_is_named_with_the_flag_that_would_allow_it() {
+    let daemon = Daemon::start();
+    let (status, body) = with_host(daemon.connect(), "evil.example:80");
+    assert_eq!(status, 403);
+    assert!(body.contains("\"evil.example:80\"") && body.contains("--allow-host"), "{body}");
+    let (_, body) = with_host(daemon.connect(), &format!("\u{202e}\\{}", "x".repeat(1000)));
+    assert!(body.contains("\"\\u{202e}\\\\xxx") && body.len() < 250, "{body}");
+    for path in ["/healthz", "/metrics", "/ws", "/nothing"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+        assert!(daemon.http(&request).starts_with("HTTP/1.1 403 "), "{path}");
+    }
+    // Only programs leave it out.
+    assert!(daemon.http("GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    let (status, said) = output_of(&["--allow-host", "https://chat.example"]);
+    assert!(status != Some(0) && said.contains("it takes a host, as chat.example"), "{said}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | text lines: framing, names, commands, errors | [`text`] |
 //! | real netcats (`cargo test -- --ignored`, Debian's `netcat-openbsd`) | [`netcat`] |
+//! | what other protocols than ours may do | [`foreign`] |
 //! | JSON lines | [`json`] |
 //! | WebSocket: subprotocols, close codes, pings | [`websocket`] |
 //! | HTTP: statuses, fields, and what foreign web pages may do | [`http`] |
@@ -13,6 +14,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod foreign;
 mod http;
 mod json;
 mod log;

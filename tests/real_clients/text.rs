@@ -1,34 +1,62 @@
 //! The text dialect over TCP, as DESIGN.md §6 has it.
 
-use std::time::{Duration, Instant};
+use std::os::unix::net::UnixStream;
 
-use crate::common::{Client, Daemon, GREETING};
-
-/// A connection that the daemon accepts together with what it says first: it cannot be greeted.
-fn speaks_at_once(daemon: &Daemon, bytes: &[u8]) -> Client {
-    daemon.signal("STOP");
-    let mut client = daemon.connect();
-    client.send(bytes);
-    daemon.signal("CONT");
-    client
-}
+use crate::common::{Client, Daemon, GREETING, socket_path};
 
 #[test]
-fn whoever_is_silent_for_200_ms_is_greeted_once() {
+fn an_empty_line_is_answered_by_the_greeting() {
     let daemon = Daemon::start();
-    let before = Instant::now();
+    for empty in ["\n", "\r\n", "  \n"] {
+        let mut bob = daemon.connect();
+        bob.send(empty.as_bytes());
+        bob.hears(&[GREETING]);
+        bob.hears_after("", &[GREETING]);
+        bob.hears_after("bob", &["* welcome bob - #lobby, 1 here: bob"]);
+        bob.say("");
+        bob.hears_nothing();
+        bob.hears_after("/quit", &["* bye"]);
+        bob.hears_the_end();
+    }
+}
+
+/// It may be a browser's, which would read what it is told as the answer to its next request.
+#[test]
+fn who_says_nothing_is_told_nothing() {
+    let mut daemon = Daemon::with(&["--name-wait", "300ms"]);
+    daemon.connect().hears_the_end();
     let mut bob = daemon.connect();
-    bob.hears(&[GREETING]);
-    assert!(before.elapsed() >= Duration::from_millis(200));
-    bob.hears_after("bob", &["* welcome bob - #lobby, 1 here: bob"]);
-    bob.hears_nothing();
+    daemon.get("/healthz");
+    daemon.signal("TERM");
+    bob.hears_the_end();
+    assert!(daemon.wait().0.success());
 }
 
 #[test]
-fn whoever_speaks_at_once_is_not_greeted() {
-    let daemon = Daemon::start();
-    let mut bob = speaks_at_once(&daemon, b"bob\n");
-    bob.hears(&["* welcome bob - #lobby, 1 here: bob"]);
+fn a_listener_for_text_greets_at_once_and_speaks_nothing_else() {
+    let path = socket_path();
+    let unix = format!("text:unix:{}", path.display());
+    let daemon =
+        Daemon::with(&["--listen", "127.0.0.1:0", "--listen", "text:127.0.0.1:0", "--listen", &unix]);
+    assert_eq!(daemon.addrs[2], unix);
+    let addr = daemon.addrs[1].strip_prefix("text:").expect("it says so").to_owned();
+    let connect = || Client::new(std::net::TcpStream::connect(&addr).expect("the port"));
+    let mut alice = daemon.enter("alice");
+    let mut bob = connect();
+    bob.hears(&[GREETING]);
+    bob.hears_after("bob", &["* welcome bob - #lobby, 2 here: alice, bob"]);
+    let mut carol = Client::new(UnixStream::connect(&path).expect("the socket"));
+    carol.hears(&[GREETING]);
+    carol.hears_after("carol", &["* welcome carol - #lobby, 3 here: alice, bob, carol"]);
+    let mut browser = connect();
+    browser.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    browser.hears(&[GREETING, "! bad-argument: an HTTP request is not chat; the connection is closed"]);
+    browser.hears_the_end();
+    let mut bot = connect();
+    bot.say(r#"{"type":"hello","name":"bot"}"#);
+    bot.hears(&[GREETING, "! name-bad: a name has 1 to 32 characters: letters, digits, _ - ."]);
+    alice.hears(&["* bob joined", "* carol joined"]);
+    alice.hears_nothing();
 }
 
 #[test]
@@ -100,10 +128,9 @@ fn names_have_rules_and_may_be_tried_again() {
     let _alice = daemon.enter("Alice");
     let mut bob = daemon.connect();
     let rule = "! name-bad: a name has 1 to 32 characters: letters, digits, _ - .";
-    bob.say("b o b");
-    let line = bob.line();
-    assert_eq!(if line == GREETING { bob.line() } else { line }, rule);
-    for bad in [&"x".repeat(33), "\u{ff21}lice", "@bob", "bob:", "b\u{202e}ob", "\u{3164}", "*", "/nick"] {
+    for bad in
+        ["b o b", &"x".repeat(33), "\u{ff21}lice", "@bob", "bob:", "b\u{202e}ob", "\u{3164}", "*", "/nick"]
+    {
         bob.hears_after(bad, &[rule]);
     }
     for reserved in ["GET", "server", "Roomd", "me"] {
@@ -274,12 +301,11 @@ fn a_private_message_reaches_other_rooms_and_nobody_else() {
 #[test]
 fn whoever_does_not_say_a_name_is_told_so_and_closed() {
     let daemon = Daemon::with(&["--name-wait", "300ms"]);
-    let mut silent = daemon.connect();
-    silent.hears(&[GREETING, "* bye: you did not say a name in time (timeout)"]);
-    silent.hears_the_end();
-    let mut stubborn = daemon.connect();
-    stubborn.send(b"not a name\n");
-    assert!(stubborn.rest().ends_with("* bye: you did not say a name in time (timeout)\n"));
+    for start in ["\n", "not a name\n"] {
+        let mut stubborn = daemon.connect();
+        stubborn.send(start.as_bytes());
+        assert!(stubborn.rest().ends_with("* bye: you did not say a name in time (timeout)\n"), "{start:?}");
+    }
 }
 
 #[test]

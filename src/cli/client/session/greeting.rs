@@ -21,16 +21,19 @@ impl Session {
         }
     }
 
-    /// An answer that is not JSON: the text dialect's greeting or refusal, or not a roomd at all.
+    /// An answer that is not JSON: of a port for text only, a refusal, or not of a roomd at all.
     pub(super) fn greeted_strangely(&mut self, line: &str) {
         let line = clean(line);
-        if line.starts_with("* roomd") || line.is_empty() {
+        if line.is_empty() {
             return;
         }
         let address = &self.address;
         let start: String = line.chars().take(60).collect();
         let sentence = match line.strip_prefix("! ") {
             Some(refusal) => format!("{address} does not let you in: {refusal}"),
+            None if line.starts_with("* roomd ") => {
+                format!("{address} is for text only: use nc, or another port")
+            }
             None => format!("{address} is not a roomd: it answered “{start}”"),
         };
         if self.welcomed {

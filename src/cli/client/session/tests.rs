@@ -198,6 +198,7 @@ fn what_is_not_a_roomd_is_named() {
         (Input::Lost("the server closed it".into()), "host:1 does not answer like a roomd"),
         (Input::Failed("nothing is listening".into()), "nothing is listening"),
         (Input::Received("! full: 10000 are here".into()), "does not let you in: full: 10000"),
+        (Input::Received("* roomd 0.1.0 - your name?".into()), "host:1 is for text only"),
     ] {
         let mut script = Script::new(Mode::Person, Some("alice"));
         script.input(Input::Connected);
@@ -209,16 +210,6 @@ fn what_is_not_a_roomd_is_named() {
     script.input(Input::Connected);
     script.passes(GREETING_WAIT);
     assert!(script.left.unwrap().unwrap_err().contains("nothing came within 10 s"));
-}
-
-#[test]
-fn the_text_greeting_of_a_slow_line_is_overheard() {
-    let mut script = Script::new(Mode::Person, Some("alice"));
-    script.input(Input::Connected);
-    script.input(Input::Received("* roomd 0.1.0 - your name?".into()));
-    script.hello(0, 1);
-    assert_eq!(script.left, None);
-    assert!(script.notes().contains("you are alice in #lobby, 2 here: alice, bob"));
 }
 
 #[test]
