@@ -16,24 +16,26 @@ use roomd::wire::json::{self, EventDocument};
 use roomd::wire::text;
 use sim::Rng;
 
-/// What people call themselves: the name, what it is folded to, and what it looks like.
-const NAMES: [(&str, &str, &str); 18] = [
+/// What people call themselves: the name, what it is folded to, and whom one takes its owner for.
+const NAMES: [(&str, &str, &str); 20] = [
     ("alice", "alice", "alice"),
-    ("ALICE", "alice", "ALICE"),
-    ("al\u{456}ce", "al\u{456}ce", "alice"), // a Cyrillic letter
-    ("AlicE", "alice", "AlicE"),
+    ("ALICE", "alice", "alice"),
+    ("ALlCE", "allce", "alice"),
+    ("AlicE", "alice", "alice"),
     ("bob", "bob", "bob"),
-    ("Bob", "bob", "Bob"),
+    ("Bob", "bob", "bob"),
+    ("\u{412}\u{41e}\u{412}", "\u{432}\u{43e}\u{432}", "bob"), // Cyrillic letters
     ("mom", "mom", "mom"),
     ("rnom", "rnom", "mom"),
     ("straße", "strasse", "straße"),
-    ("STRASSE", "strasse", "STRASSE"),
+    ("STRASSE", "strasse", "straße"),
     ("carol", "carol", "carol"),
     ("dave", "dave", "dave"),
     ("eve", "eve", "eve"),
     ("frank", "frank", "frank"),
     ("guest-2", "guest-2", "guest-2"),
     ("李雷", "李雷", "李雷"),
+    ("नमस्ते", "नमस्ते", "नमस्ते"),
     ("x", "x", "x"),
     ("y", "y", "y"),
 ];

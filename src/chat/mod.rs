@@ -4,10 +4,12 @@
 //! have to be carried out, and time is a parameter. It knows no sockets, no bytes on the wire, no
 //! clocks; so it can be driven by a million random steps in a test, and is.
 
+mod alike;
 mod body;
 mod command;
 mod event;
 mod name;
+mod names;
 mod room;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -23,7 +25,8 @@ pub use name::{NAME_CHARS_MAX, Name, RoomName};
 
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
-use name::{Called, Forms, Names};
+use alike::Forms;
+use names::{Called, Names};
 use room::{Crowd, Room};
 
 /// So many empty rooms are remembered, whatever `max_rooms` is.
@@ -118,6 +121,7 @@ impl Chat {
     /// A chat with nobody in it, and one room: the lobby.
     #[must_use]
     pub fn new(limits: impl Into<Rc<Limits>>, now: Now) -> Self {
+        alike::prepare();
         let mut chat = Self {
             limits: limits.into(),
             rooms: Slab::new(),
@@ -146,7 +150,7 @@ impl Chat {
         reference: &Reference,
         now: Now,
     ) -> Result<MemberId, Refusal> {
-        let forms = Forms::of(&name);
+        let forms = Forms::of(name.as_str());
         self.refuse_taken(&name, &forms, None)?;
         let room = self.find_or_make_room(room, now)?;
         let called = self.names.called(name, &forms);
@@ -174,7 +178,7 @@ impl Chat {
     /// # Errors
     /// [`ErrorCode::NameTaken`], with whose name it is.
     pub fn check_free(&self, name: &Name) -> Result<(), Refusal> {
-        self.refuse_taken(name, &Forms::of(name), None)
+        self.refuse_taken(name, &Forms::of(name.as_str()), None)
     }
 
     /// Takes somebody out.
@@ -207,7 +211,7 @@ impl Chat {
             Command::Hello { name, room } => {
                 let room = room.unwrap_or_else(|| self.room_of(key).name.clone());
                 // Both or neither: nothing may be in the way of the room when the name changes.
-                self.refuse_taken(&name, &Forms::of(&name), Some(key))?;
+                self.refuse_taken(&name, &Forms::of(name.as_str()), Some(key))?;
                 self.find_or_make_room(room.clone(), now)?;
                 self.rename(key, name, &None)?;
                 return self.go(key, room, reference, now);
@@ -313,7 +317,7 @@ impl Chat {
     }
 
     fn rename(&mut self, key: u32, to: Name, reference: &Reference) -> Result<(), Refusal> {
-        let forms = Forms::of(&to);
+        let forms = Forms::of(to.as_str());
         self.refuse_taken(&to, &forms, Some(key))?;
         if *self.name_of(key) != to {
             let called = self.names.called(to.clone(), &forms);
@@ -357,7 +361,8 @@ impl Chat {
     }
 
     fn refuse_taken(&self, name: &Name, forms: &Forms, except: Option<u32>) -> Result<(), Refusal> {
-        let holder = self.names.find_alike(forms, except, |key| &self.members[key as usize].called);
+        let holder =
+            self.names.find_alike(forms, |key| Some(key) != except, |key| &self.members[key as usize].called);
         match holder {
             Some(key) => {
                 let holder = self.name_of(key);
