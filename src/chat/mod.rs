@@ -8,6 +8,7 @@ mod alike;
 mod body;
 mod command;
 mod event;
+mod holds;
 mod name;
 mod names;
 mod room;
@@ -21,11 +22,13 @@ use slab::Slab;
 pub use body::Body;
 pub use command::{Command, HistoryQuery};
 pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Reply, Why};
+pub use holds::Home;
 pub use name::{NAME_CHARS_MAX, Name, RoomName};
 
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use alike::Forms;
+use holds::Holds;
 use names::{Called, Names};
 use room::{Crowd, Room};
 
@@ -54,6 +57,7 @@ impl MemberId {
 struct Member {
     /// What the caller calls it; outputs carry this, because a `MemberId` may be used again.
     tag: u64,
+    home: Home,
     called: Called,
     room: u32,
     /// Index into the members of the room.
@@ -74,6 +78,7 @@ pub struct Chat {
     crowded_rooms: VecDeque<u32>,
     members: Slab<Member>,
     names: Names,
+    holds: Holds,
     outputs: VecDeque<Output>,
     guests: u64,
 }
@@ -122,6 +127,7 @@ impl Chat {
     #[must_use]
     pub fn new(limits: impl Into<Rc<Limits>>, now: Now) -> Self {
         alike::prepare();
+        let names = Names::default();
         let mut chat = Self {
             limits: limits.into(),
             rooms: Slab::new(),
@@ -130,7 +136,8 @@ impl Chat {
             emptied: 0,
             crowded_rooms: VecDeque::new(),
             members: Slab::new(),
-            names: Names::default(),
+            holds: Holds::beside(&names),
+            names,
             outputs: VecDeque::new(),
             guests: 0,
         };
@@ -138,56 +145,62 @@ impl Chat {
         chat
     }
 
-    /// Lets somebody in. Its outputs will carry `tag`.
+    /// Lets somebody from `home` in. Its outputs will carry `tag`.
     ///
     /// # Errors
     /// [`ErrorCode::NameTaken`], or [`ErrorCode::Full`] if the room would have to be made and cannot.
     pub fn enter(
         &mut self,
         tag: u64,
+        home: Home,
         name: Name,
         room: RoomName,
         reference: &Reference,
         now: Now,
     ) -> Result<MemberId, Refusal> {
         let forms = Forms::of(name.as_str());
-        self.refuse_taken(&name, &forms, None)?;
+        self.refuse_taken(&name, &forms, None, home, now)?;
         let room = self.find_or_make_room(room, now)?;
+        self.holds.take_back(&forms, home);
         let called = self.names.called(name, &forms);
-        let key = self.members.insert(Member { tag, called, room, position: 0 }) as u32;
+        let key = self.members.insert(Member { tag, home, called, room, position: 0 }) as u32;
         self.names.insert(key, |key| &self.members[key as usize].called);
         self.arrive(key, room, now);
         self.welcome(key, self.limits.history_on_join, reference);
         Ok(MemberId::of(key))
     }
 
-    /// A name nobody has: `guest-1`, `guest-2` …
-    pub fn guest_name(&mut self) -> Name {
+    /// A name nobody has, for somebody from `home`: `guest-1`, `guest-2` …
+    pub fn guest_name(&mut self, home: Home, now: Now) -> Name {
         loop {
             self.guests += 1;
             if let Ok(name) = Name::parse(&format!("guest-{}", self.guests))
-                && self.check_free(&name).is_ok()
+                && self.check_free(&name, home, now).is_ok()
             {
                 return name;
             }
         }
     }
 
-    /// Whether nobody has this name, or one that looks the same.
+    /// Whether somebody from `home` could be called so.
     ///
     /// # Errors
-    /// [`ErrorCode::NameTaken`], with whose name it is.
-    pub fn check_free(&self, name: &Name) -> Result<(), Refusal> {
-        self.refuse_taken(name, &Forms::of(name.as_str()), None)
+    /// [`ErrorCode::NameTaken`], with whose name it is, or was a moment ago.
+    pub fn check_free(&self, name: &Name, home: Home, now: Now) -> Result<(), Refusal> {
+        self.refuse_taken(name, &Forms::of(name.as_str()), None, home, now)
     }
 
-    /// Takes somebody out.
+    /// Takes somebody out. Who has not said good-bye may come back: for a moment nobody else gets the name.
     pub fn leave(&mut self, id: MemberId, why: Option<Why>, now: Now) {
         let key = id.key();
         let room = self.depart(key);
-        let member = self.members.remove(key as usize);
-        self.names.remove(key, &member.called);
-        self.tell_left(room, member.called.name, why, now);
+        let Member { called, home, .. } = self.members.remove(key as usize);
+        self.names.remove(key, &called);
+        let name = called.name.clone();
+        if matches!(why, Some(Why::Timeout | Why::Slow | Why::Reset)) {
+            self.holds.hold(called, home, now.monotonic);
+        }
+        self.tell_left(room, name, why, now);
     }
 
     /// Carries out a command.
@@ -207,13 +220,14 @@ impl Chat {
             Command::Say(body) => self.speak(key, body, false, reference, now),
             Command::Act(body) => self.speak(key, body, true, reference, now),
             Command::Tell { to, body } => return self.tell(key, &to, body, reference),
-            Command::Nick(name) => return self.rename(key, name, reference),
+            Command::Nick(name) => return self.rename(key, name, reference, now),
             Command::Hello { name, room } => {
                 let room = room.unwrap_or_else(|| self.room_of(key).name.clone());
                 // Both or neither: nothing may be in the way of the room when the name changes.
-                self.refuse_taken(&name, &Forms::of(name.as_str()), Some(key))?;
+                let home = self.members[key as usize].home;
+                self.refuse_taken(&name, &Forms::of(name.as_str()), Some(key), home, now)?;
                 self.find_or_make_room(room.clone(), now)?;
-                self.rename(key, name, &None)?;
+                self.rename(key, name, &None, now)?;
                 return self.go(key, room, reference, now);
             }
             Command::Join(room) => return self.go(key, room, reference, now),
@@ -316,10 +330,12 @@ impl Chat {
         Ok(())
     }
 
-    fn rename(&mut self, key: u32, to: Name, reference: &Reference) -> Result<(), Refusal> {
+    fn rename(&mut self, key: u32, to: Name, reference: &Reference, now: Now) -> Result<(), Refusal> {
         let forms = Forms::of(to.as_str());
-        self.refuse_taken(&to, &forms, Some(key))?;
+        let home = self.members[key as usize].home;
+        self.refuse_taken(&to, &forms, Some(key), home, now)?;
         if *self.name_of(key) != to {
+            self.holds.take_back(&forms, home);
             let called = self.names.called(to.clone(), &forms);
             let last = std::mem::replace(&mut self.members[key as usize].called, called);
             self.names.remove(key, &last);
@@ -360,21 +376,33 @@ impl Chat {
         &self.rooms[self.members[key as usize].room as usize]
     }
 
-    fn refuse_taken(&self, name: &Name, forms: &Forms, except: Option<u32>) -> Result<(), Refusal> {
-        let holder =
-            self.names.find_alike(forms, |key| Some(key) != except, |key| &self.members[key as usize].called);
-        match holder {
-            Some(key) => {
-                let holder = self.name_of(key);
-                let text = if holder == name {
-                    format!("{name} is in use")
-                } else {
-                    format!("{name} looks like {holder}, who is here")
-                };
-                Err(Refusal::new(ErrorCode::NameTaken, text))
+    /// Refuses a name to somebody from `home` if it is somebody's, `except`'s aside, or is held, or looks like one.
+    fn refuse_taken(
+        &self,
+        name: &Name,
+        forms: &Forms,
+        except: Option<u32>,
+        home: Home,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let is_other = |key| Some(key) != except;
+        let holder = self.names.find_alike(forms, is_other, |key| &self.members[key as usize].called);
+        let text = if let Some(holder) = holder.map(|key| self.name_of(key)) {
+            if holder == name {
+                format!("{name} is in use")
+            } else {
+                format!("{name} looks like {holder}, who is here")
             }
-            None => Ok(()),
-        }
+        } else if let Some((held, until)) = self.holds.find(forms, home, now.monotonic) {
+            let looks_like = if held == name { String::new() } else { format!("{name} looks like {held}; ") };
+            let seconds = until.since(now.monotonic).as_millis().div_ceil(1000);
+            format!(
+                "{looks_like}{held} was just left by a connection that broke; it is free to others in {seconds} s"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::new(ErrorCode::NameTaken, text))
     }
 
     fn find_or_make_room(&mut self, name: RoomName, now: Now) -> Result<u32, Refusal> {
@@ -512,6 +540,7 @@ impl Chat {
             let found = self.names.find(member.called.name.as_str(), |k| &self.members[k as usize].called);
             assert_eq!(found, Some(key as u32), "{} cannot be found", member.called.name);
         }
+        self.holds.check_invariants();
         assert!(self.outputs.is_empty(), "something was left undone");
     }
 }

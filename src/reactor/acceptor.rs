@@ -167,7 +167,7 @@ pub(crate) fn counted_as(peer: Peer, limits: &Limits) -> Option<IpAddr> {
 
 /// The address that stands for one subscriber: an IPv4 address, or an IPv6 network of 64 bits, which
 /// is what one household or machine is given (RFC 6177).
-fn subscriber_address(ip: IpAddr) -> IpAddr {
+pub(crate) fn subscriber_address(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -26,6 +26,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::ConnectionId;
+use super::acceptor::subscriber_address;
 use crate::clock::Now;
 
 /// A byte stream that does not block.
@@ -55,6 +56,20 @@ pub struct Peer {
     pub ip: Option<IpAddr>,
     /// The listener it came by: its place in the list of listen addresses.
     pub listener: u16,
+}
+
+impl Peer {
+    /// One number for all that one subscriber opens: of its IPv4 address, its IPv6 network (64 bits), or the
+    /// listener, if that is a Unix socket.
+    #[must_use]
+    pub fn subscriber(self) -> u64 {
+        match self.ip.map(subscriber_address) {
+            Some(IpAddr::V6(v6)) => (u128::from(v6) >> 64) as u64,
+            // No network of IPv6 hosts begins with 31 zeros (RFC 4291, section 2.4), so these are others.
+            Some(IpAddr::V4(v4)) => u64::from(u32::from(v4)),
+            None => 1 << 32 | u64::from(self.listener),
+        }
+    }
 }
 
 /// The address, for the log.

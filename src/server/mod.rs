@@ -25,7 +25,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::chat::{
-    Bye, Chat, Command, ErrorCode, MemberId, Name, Output, Reference, Refusal, Reply, RoomName, Why,
+    Bye, Chat, Command, ErrorCode, Home, MemberId, Name, Output, Reference, Refusal, Reply, RoomName, Why,
 };
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
@@ -242,7 +242,7 @@ impl Server {
     ) -> Result<MemberId, Refusal> {
         let name = match from {
             Some(name) => Name::parse(&name)?,
-            None => self.chat.guest_name(),
+            None => self.chat.guest_name(home_of(net, id), net.now()),
         };
         self.enter(net, id, name, RoomName::lobby(), &None)
     }
@@ -257,7 +257,7 @@ impl Server {
         reference: &Reference,
     ) -> Result<MemberId, Refusal> {
         let (shown_name, shown_room) = (name.clone(), room.clone());
-        let member = self.chat.enter(id.to_bits(), name, room, reference, net.now())?;
+        let member = self.chat.enter(id.to_bits(), home_of(net, id), name, room, reference, net.now())?;
         if let (Some(session), Some(peer)) = (self.session(id), net.peer(id)) {
             session.member = Some(member);
             log::info!("join {shown_name} {shown_room} from {peer}");
@@ -391,6 +391,11 @@ impl Server {
             net.send(id, &self.frame);
         }
     }
+}
+
+/// Where a client comes from: to the chat, one subscriber is one home.
+fn home_of(net: &Net, id: ConnectionId) -> Home {
+    Home(net.peer(id).map_or(0, Peer::subscriber))
 }
 
 impl Handler for Server {

@@ -10,7 +10,7 @@ use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 
 use super::session::{Stage, Subprotocol};
-use super::{Bye, Server, metrics};
+use super::{Bye, Server, home_of, metrics};
 use crate::chat::{Name, RoomName};
 use crate::reactor::{ChannelId, ConnectionId, Net};
 use crate::wire::http::{self, Refused, Request, Response, StatusCode};
@@ -202,7 +202,9 @@ impl Server {
         };
         if let Some(name) = request.parameter("name") {
             // A name that is taken is not waited for.
-            match Name::parse(&name).and_then(|name| self.chat.check_free(&name).map(|()| name)) {
+            match Name::parse(&name)
+                .and_then(|name| self.chat.check_free(&name, home_of(net, id), net.now()).map(|()| name))
+            {
                 Ok(name) => {
                     let waits_for = self.say_hello(net, id, name, room.clone());
                     if waits_for.is_some() || self.session(id)?.member.is_some() {
@@ -214,7 +216,7 @@ impl Server {
         }
         match subprotocol {
             Subprotocol::None { .. } => {
-                let name = self.chat.guest_name();
+                let name = self.chat.guest_name(home_of(net, id), net.now());
                 let waits_for = self.say_hello(net, id, name, room);
                 if waits_for.is_none() && self.session(id)?.member.is_none() {
                     self.dismiss(net, id, Bye::Quit, None);
