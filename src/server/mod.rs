@@ -521,7 +521,7 @@ impl Handler for Server {
         log::info!("stopping: {} members are told", self.chat.members());
         for slot in 0..self.sessions.len() {
             // A request that is under way is still answered.
-            if let Some(session) = self.sessions[slot].take_if(|s| !matches!(s.stage, Stage::Http)) {
+            if let Some(session) = self.sessions[slot].take_if(|s| !matches!(s.stage, Stage::Http { .. })) {
                 net.send(session.id, &session.last_words(Bye::Shutdown, net.now()));
                 net.close(session.id);
             }

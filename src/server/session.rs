@@ -26,8 +26,8 @@ const SPARE_CONNECTION_WAIT: Duration = Duration::from_secs(30);
 pub(super) enum Stage {
     /// It has said too little to know. If it says nothing for a moment, it is greeted.
     Undecided { greeting: Greeting },
-    /// One HTTP request, which may turn it into a WebSocket.
-    Http,
+    /// One HTTP request, which may turn it into a WebSocket. So many bytes of its head have been looked at.
+    Http { scanned: u32 },
     /// Lines.
     Lines { content: Content, lines: Lines },
     /// WebSocket messages.
@@ -134,7 +134,7 @@ impl Session {
     /// How it is spoken to; none while that is not decided, or HTTP.
     pub(super) fn encoding(&self) -> Option<Encoding> {
         let (content, framing) = match self.stage {
-            Stage::Undecided { .. } | Stage::Http => return None,
+            Stage::Undecided { .. } | Stage::Http { .. } => return None,
             Stage::Lines { content, .. } => (content, Framing::Line),
             Stage::WebSocket { subprotocol: Subprotocol::Json, .. } => (Content::Json, Framing::WebSocket),
             Stage::WebSocket { .. } => (Content::Text, Framing::WebSocket),
@@ -147,7 +147,7 @@ impl Session {
         match self.stage {
             Stage::Lines { content, .. } => content == Content::Json,
             Stage::WebSocket { subprotocol, .. } => subprotocol != Subprotocol::Text,
-            Stage::Undecided { .. } | Stage::Http => false,
+            Stage::Undecided { .. } | Stage::Http { .. } => false,
         }
     }
 
@@ -161,8 +161,10 @@ impl Session {
 
     /// The last thing it hears, in whole frames; nothing if it does not expect anything.
     pub(super) fn last_words(&self, bye: Bye, now: Now) -> Vec<u8> {
-        if matches!(self.stage, Stage::Undecided { greeting: Greeting::Due | Greeting::Spare } | Stage::Http)
-        {
+        if matches!(
+            self.stage,
+            Stage::Undecided { greeting: Greeting::Due | Greeting::Spare } | Stage::Http { .. }
+        ) {
             return Vec::new();
         }
         let mut out = self.notice(&Notice::Bye(bye), &None, now);
@@ -201,7 +203,15 @@ impl Session {
         }
         let (count, action) = match &mut self.stage {
             Stage::Undecided { .. } => return self.decide(input),
-            Stage::Http => return self.take_http(input, limits),
+            Stage::Http { scanned } => {
+                // A head is read from its first byte each time: not before another line of it has ended.
+                let seen = std::mem::replace(scanned, input.len() as u32) as usize;
+                let has_new_line = input.get(seen..).is_none_or(|new| memchr::memchr(b'\n', new).is_some());
+                if !has_new_line && input.len() <= limits.http_head_bytes {
+                    return (0, Action::Wait);
+                }
+                return take_http(input, limits);
+            }
             Stage::Lines { lines, .. } => match lines.next(input, limits.max_line_bytes) {
                 Found::Nothing(count) => return (count, Action::Wait),
                 Found::Line(line, count) => (count, self.take_line(&line, now)),
@@ -261,7 +271,7 @@ impl Session {
                 }
                 count
             }
-            Stage::Undecided { .. } | Stage::Http => waiting,
+            Stage::Undecided { .. } | Stage::Http { .. } => waiting,
         }
     }
 
@@ -293,22 +303,11 @@ impl Session {
             Sniffed::Tls => {
                 return (input.len(), Action::Close(Vec::new(), "it speaks TLS, this port does not"));
             }
-            Sniffed::Http => Stage::Http,
+            Sniffed::Http => Stage::Http { scanned: 0 },
             Sniffed::Json => lines(Content::Json),
             Sniffed::Text => lines(Content::Text),
         };
         (0, Action::Nothing)
-    }
-
-    fn take_http(&mut self, input: &[u8], limits: &Limits) -> (usize, Action) {
-        match http::parse(input, limits.http_head_bytes) {
-            Ok(None) => (0, Action::Wait),
-            Ok(Some(request)) => {
-                let is_head = request.is_head;
-                (request.bytes, Action::Answer(Ok(request), is_head))
-            }
-            Err(refused) => (input.len(), Action::Answer(Err(refused), input.starts_with(b"HEAD "))),
-        }
     }
 
     fn take_line(&mut self, line: &[u8], now: Now) -> Action {
@@ -381,7 +380,7 @@ impl Session {
         match &self.stage {
             Stage::Undecided { greeting } => self.greeted_at(*greeting).min(nameless),
             Stage::Lines { .. } => nameless,
-            Stage::Http => after(self.opened_at, limits.http_wait),
+            Stage::Http { .. } => after(self.opened_at, limits.http_wait),
             Stage::WebSocket { .. } => nameless.min(self.pings_at(limits)).min(self.dead_at(limits)),
         }
     }
@@ -391,8 +390,8 @@ impl Session {
         match &self.stage {
             Stage::Undecided { .. } if has_input => Due::Nothing,
             Stage::Undecided { greeting } if self.greeted_at(*greeting) <= now => Due::Greeting,
-            Stage::Http if self.wakes_at(limits) <= now => Due::HttpTimeout,
-            Stage::Http => Due::Nothing,
+            Stage::Http { .. } if self.wakes_at(limits) <= now => Due::HttpTimeout,
+            Stage::Http { .. } => Due::Nothing,
             _ if self.nameless_at(limits) <= now => Due::Bye(Bye::Nameless),
             Stage::WebSocket { .. } if has_input => {
                 self.hear(now);
@@ -434,6 +433,17 @@ impl Session {
     /// Whether it was opened within `window` of `at`.
     pub(super) fn was_opened_within(&self, window: Duration, at: Millis) -> bool {
         self.opened_at.since(at).max(at.since(self.opened_at)) <= window
+    }
+}
+
+fn take_http(input: &[u8], limits: &Limits) -> (usize, Action) {
+    match http::parse(input, limits.http_head_bytes) {
+        Ok(None) => (0, Action::Wait),
+        Ok(Some(request)) => {
+            let is_head = request.is_head;
+            (request.bytes, Action::Answer(Ok(request), is_head))
+        }
+        Err(refused) => (input.len(), Action::Answer(Err(refused), input.starts_with(b"HEAD "))),
     }
 }
 
