@@ -12,7 +12,6 @@
 use std::fmt;
 
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
-use unicode_script::{Script, UnicodeScript};
 
 /// What somebody said. It holds nothing that could drive a terminal, fake a line, turn the direction of the text
 /// around it, or hide in it.
@@ -106,8 +105,8 @@ fn is_useful(c: char, before: &str, after: &str) -> bool {
         // In text or as a picture; and a keycap.
         '\u{FE0E}' | '\u{FE0F}' => is_pictographic(last) || is_key(last) && next == Some('\u{20E3}'),
         '\u{FE00}'..='\u{FE0D}' => has_standard_variants(last),
-        '\u{E0100}'..='\u{E01EF}' => last.script() == Script::Han,
-        '\u{180B}'..='\u{180F}' => last.script() == Script::Mongolian && !is_invisible(last),
+        '\u{E0100}'..='\u{E01EF}' => is_ideograph(last),
+        '\u{180B}'..='\u{180F}' => matches!(last, '\u{1820}'..='\u{18AA}'),
         _ => false,
     }
 }
@@ -151,21 +150,27 @@ fn is_virama(c: char) -> bool {
 }
 
 /// Letters and marks of scripts whose letters take other shapes beside others (ArabicShaping.txt), or form clusters
-/// (IndicSyllabicCategory.txt).
+/// (IndicSyllabicCategory.txt). By block: messages are full of them, and a table of scripts would cost more than all
+/// the rest.
 fn joins(c: char) -> bool {
-    use Script::*;
-    let is_mark = is_combining_mark(c);
-    match c.script() {
-        Adlam | Arabic | Balinese | Bengali | Brahmi | Chakma | Chorasmian | Devanagari | Grantha
-        | Gujarati | Gurmukhi | Hanifi_Rohingya | Javanese | Kannada | Khmer | Malayalam | Mandaic
-        | Manichaean | Mongolian | Myanmar | Newa | Nko | Oriya | Phags_Pa | Psalter_Pahlavi | Sinhala
-        | Sogdian | Sundanese | Syriac | Tamil | Telugu | Tibetan => {
-            (c.is_alphanumeric() || is_mark) && !is_invisible(c)
-        }
-        // Vowels that several of these scripts share.
-        Inherited => is_mark && u32::from(c) >= 0x600 && !is_invisible(c),
-        _ => false,
-    }
+    let is_of_such_a_script = matches!(c,
+        '\u{600}'..='\u{74F}' // Arabic, Syriac
+        | '\u{750}'..='\u{77F}' | '\u{7C0}'..='\u{7FF}' // Arabic, NKo
+        | '\u{840}'..='\u{DFF}' // Mandaic, Syriac, Arabic; Devanagari to Sinhala
+        | '\u{F00}'..='\u{109F}' // Tibetan, Myanmar
+        | '\u{1780}'..='\u{18AF}' // Khmer, Mongolian
+        | '\u{1B00}'..='\u{1BBF}' | '\u{1CD0}'..='\u{1CFF}' // Balinese, Sundanese; Vedic signs
+        | '\u{A840}'..='\u{A87F}' | '\u{A8E0}'..='\u{A8FF}' // Phags-pa, Devanagari
+        | '\u{A980}'..='\u{A9FF}' | '\u{AA60}'..='\u{AA7F}' // Javanese, Myanmar
+        | '\u{FB50}'..='\u{FDFF}' | '\u{FE70}'..='\u{FEFE}' // Arabic in its shapes
+        | '\u{10AC0}'..='\u{10BAF}' | '\u{10D00}'..='\u{10FDF}' // Manichaean to Psalter Pahlavi; Rohingya to Chorasmian
+        | '\u{11000}'..='\u{114DF}' | '\u{1E900}'..='\u{1E95F}'); // Brahmi to Tirhuta; Adlam
+    is_of_such_a_script && (c.is_alphanumeric() || is_combining_mark(c)) && !is_invisible(c)
+}
+
+fn is_ideograph(c: char) -> bool {
+    matches!(c, '\u{3005}'..='\u{3007}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}'
+        | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3FFFD}')
 }
 
 /// Characters with variants of their own (StandardizedVariants.txt): mathematical signs, full-width punctuation,
@@ -174,7 +179,7 @@ fn has_standard_variants(c: char) -> bool {
     matches!(c,
         '\u{2200}'..='\u{22FF}' | '\u{2A00}'..='\u{2AFF}' | '\u{3001}'..='\u{3002}' | '\u{FF01}'..='\u{FF1F}'
         | '\u{1000}'..='\u{109F}' | '\u{AA60}'..='\u{AA7F}' | '\u{A840}'..='\u{A87F}')
-        || c.script() == Script::Han
+        || is_ideograph(c)
 }
 
 #[cfg(test)]
