@@ -56,7 +56,9 @@
 //! | how one connection speaks, and what is due for it | `server::session::Session` |
 //! | how much a client may say | `server::allowance` |
 //! | who may come in from a browser | `server::web` |
-//! | which names are the same | [`chat::Name`] |
+//! | what may be a name | [`chat::Name`] |
+//! | which names are the same to a reader | `chat::alike` |
+//! | who gets a name back after a connection broke | `chat::holds` |
 //! | what is removed from messages, and why | [`chat::Body`] |
 //! | what every command does | [`chat::Chat`] |
 //! | every limit, its flag and its default | [`limits::TABLE`] |

@@ -16,13 +16,10 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfd_quick};
 use unicode_security::skeleton;
 
 use super::name::NAME_CHARS_MAX;
-
-/// No character that may be in a name folds to more than four, decomposed.
-const FOLDED_CHARS_MAX: usize = 4 * NAME_CHARS_MAX;
 
 /// Names that would mislead: who says them speaks HTTP, or poses as the server.
 const RESERVED: [&str; 13] = [
@@ -32,23 +29,23 @@ const RESERVED: [&str; 13] = [
 
 /// Folds case and compatibility forms: names that fold alike differ only in how they are written.
 pub(super) fn fold(name: &str) -> String {
-    if name.is_ascii() { name.to_ascii_lowercase() } else { folded(name).collect() }
+    if name.is_ascii() { name.to_ascii_lowercase() } else { folded(name.nfkc()).collect() }
 }
 
-/// The same for whatever somebody typed; none if no name can fold to so much. One letter can become eighteen, so
-/// the work ends where a name would.
+/// The same for whatever somebody typed; none if it is longer than a name. One letter can become eighteen, so the
+/// work ends where a name would.
 pub(super) fn fold_typed(text: &str) -> Option<String> {
     if text.is_ascii() {
         return (text.len() <= NAME_CHARS_MAX).then(|| text.to_ascii_lowercase());
     }
-    let mut letters = folded(text);
-    let fold: String = letters.by_ref().take(FOLDED_CHARS_MAX).collect();
-    letters.next().is_none().then_some(fold)
+    let mut letters = text.nfkc();
+    let name: String = letters.by_ref().take(NAME_CHARS_MAX).collect();
+    letters.next().is_none().then(|| folded(name.chars()).collect())
 }
 
-fn folded(text: &str) -> impl Iterator<Item = char> {
+fn folded(nfkc: impl Iterator<Item = char>) -> impl Iterator<Item = char> {
     // Upper case first: it joins what lower case alone keeps apart, such as ß and ss.
-    text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc()
+    nfkc.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc()
 }
 
 /// What a name is compared by.
@@ -61,14 +58,18 @@ pub(super) struct Forms {
 
 impl Forms {
     pub(super) fn of(name: &str) -> Self {
-        let mut looks = [const { String::new() }; 3];
-        let mut add = |c| LOOKS.add(c, &mut looks);
+        let mut looks = [const { String::new() }; 3].map(|_: String| String::with_capacity(2 * name.len()));
         if name.is_ascii() {
-            name.chars().for_each(&mut add);
+            name.chars().for_each(|c| LOOKS.add(c, &mut looks));
         } else {
-            name.nfkd().for_each(&mut add);
+            name.nfkd().for_each(|c| LOOKS.add(c, &mut looks));
             // Marks that a letter became may stand in another order than those that were written.
-            looks = looks.map(|look| look.nfd().collect());
+            let is_one = looks[0] == looks[1] && looks[0] == looks[2];
+            if is_one && is_nfd_quick(looks[0].chars()) != IsNormalized::Yes
+                || !is_one && looks.iter().any(|look| is_nfd_quick(look.chars()) != IsNormalized::Yes)
+            {
+                looks = looks.map(|look| look.nfd().collect());
+            }
         }
         Self { folded: fold(name), looks }
     }
@@ -81,9 +82,16 @@ impl Forms {
 /// The reserved word that a name would be taken for.
 pub(super) fn reserved(name: &str) -> Option<&'static str> {
     static FORMS: LazyLock<[Forms; 13]> = LazyLock::new(|| RESERVED.map(Forms::of));
+    // No letter looks like nothing: what is longer than the longest look of these words is none of them.
+    if name.chars().count() > RESERVED_CHARS_MAX {
+        return None;
+    }
     let forms = Forms::of(name);
     FORMS.iter().zip(RESERVED).find(|(word, _)| word.is_alike(&forms)).map(|(_, word)| word)
 }
+
+/// Letters of the longest look of a reserved word.
+const RESERVED_CHARS_MAX: usize = 7;
 
 /// Prepares what comparisons need, so that nobody waits for it later.
 pub(super) fn prepare() {
@@ -93,9 +101,9 @@ pub(super) fn prepare() {
 /// The looks of single characters, which those of names are made of.
 static LOOKS: LazyLock<Looks> = LazyLock::new(Looks::new);
 
-/// The characters whose looks are kept: Latin, Greek, Cyrillic, Armenian and Hebrew letters, which most names that
-/// look like others are made of, and the parts of Hangul syllables, which come in threes.
-const KEPT: [Range<u32>; 2] = [0..0x600, 0x1100..0x1200];
+/// The characters whose looks are kept: all scripts with capitals, which most names that look like others are made of
+/// (Latin, Greek, Cyrillic, Armenian; Georgian), and the parts of Hangul syllables, which come in threes.
+const KEPT: [Range<u32>; 2] = [0..0x600, 0x10A0..0x1200];
 
 #[derive(Debug)]
 struct Looks {
@@ -119,12 +127,12 @@ impl Looks {
 
     /// Appends the looks of a character to those of a name.
     fn add(&self, c: char, to: &mut [String; 3]) {
-        let [low, jamo] = KEPT;
+        let [low, high] = KEPT;
         let code = u32::from(c);
         let place = if low.contains(&code) {
             code as usize
-        } else if jamo.contains(&code) {
-            low.len() + (code - jamo.start) as usize
+        } else if high.contains(&code) {
+            low.len() + (code - high.start) as usize
         } else {
             return to.iter_mut().zip(looks_of(c)).for_each(|(to, look)| *to += &look);
         };
@@ -136,14 +144,17 @@ impl Looks {
 }
 
 fn looks_of(c: char) -> [String; 3] {
-    let written = c.to_string();
-    let seen: String = skeleton(&written).collect();
-    let capital: String = c.to_uppercase().collect();
-    if seen == written && capital == written && c.to_lowercase().eq([c]) {
-        return [written.clone(), written.clone(), written];
+    let mut buffer = [0; 4];
+    let written: &str = c.encode_utf8(&mut buffer);
+    let seen: String = skeleton(written).collect();
+    if c.to_uppercase().eq([c]) && c.to_lowercase().eq([c]) {
+        // Without case it looks the same in all ways.
+        let look = if seen == written { seen } else { settled(seen) };
+        return [look.clone(), look.clone(), look];
     }
+    let capital: String = c.to_uppercase().collect();
     let capital: String = skeleton(&capital).collect();
-    [settled(written), settled(seen), settled(capital)]
+    [settled(written.to_owned()), settled(seen), settled(capital)]
 }
 
 /// Folds a look and takes its skeleton until nothing changes. Three rounds are enough for every character of
@@ -161,6 +172,7 @@ fn settled(mut look: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::name::is_allowed;
     use super::*;
 
     fn alike(a: &str, b: &str) -> bool {
@@ -225,6 +237,8 @@ mod tests {
         ] {
             assert_eq!(reserved(name), Some(word), "{name}");
         }
+        let longest = RESERVED.iter().flat_map(|word| Forms::of(word).looks).map(|look| look.chars().count());
+        assert_eq!(longest.max(), Some(RESERVED_CHARS_MAX));
         for name in ["merve", "servers", "Geta", "李雷"] {
             assert_eq!(reserved(name), None, "{name}");
         }
@@ -241,6 +255,7 @@ mod tests {
             let mut kept = [const { String::new() }; 3];
             LOOKS.add(c, &mut kept);
             assert_eq!(kept, looks_of(c), "{c:?}");
+            assert!(kept.iter().all(|look| !look.is_empty()) || !is_allowed(c), "{c:?}");
         }
     }
 
@@ -249,6 +264,8 @@ mod tests {
         assert_eq!(fold_typed(&"\u{fdfa}".repeat(100)), None);
         assert_eq!(fold_typed(&"x".repeat(100)), None);
         assert_eq!(fold_typed("\u{ff21}lice").as_deref(), Some("alice"));
-        assert_eq!(fold_typed(&"ΐ".repeat(32)).map(|fold| fold.chars().count()), Some(32));
+        assert_eq!(fold_typed(&"ΐ".repeat(32)).as_deref(), Some(&*"ΐ".repeat(32)));
+        assert_eq!(fold_typed(&"o\u{323}\u{302}".repeat(32)).as_deref(), Some(&*"ộ".repeat(32)));
+        assert_eq!(fold_typed(&"ΐ".repeat(33)), None);
     }
 }

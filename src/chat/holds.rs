@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Name;
 use super::alike::Forms;
-use super::names::{Called, Names};
+use super::names::Names;
 use crate::clock::Millis;
 
 /// How long a name is held.
@@ -24,13 +24,13 @@ pub struct Home(pub u64);
 
 #[derive(Debug)]
 struct Held {
-    called: Called,
+    name: Name,
     home: Home,
     until: Millis,
 }
 
 /// The names that are held.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Holds {
     /// By rising key, oldest first.
     held: BTreeMap<u32, Held>,
@@ -39,13 +39,8 @@ pub(super) struct Holds {
 }
 
 impl Holds {
-    /// None; `names` makes the [`Called`]s.
-    pub(super) fn beside(names: &Names) -> Self {
-        Self { held: BTreeMap::new(), next_key: 0, names: Names::beside(names) }
-    }
-
     /// Holds a name for those from `home`.
-    pub(super) fn hold(&mut self, called: Called, home: Home, now: Millis) {
+    pub(super) fn hold(&mut self, name: Name, home: Home, now: Millis) {
         self.expire(now);
         let of_home = || self.held.iter().filter(|(_, held)| held.home == home).map(|(&key, _)| key);
         if of_home().count() >= HOLDS_PER_HOME_MAX {
@@ -56,14 +51,14 @@ impl Holds {
         }
         let key = self.next_key;
         self.next_key = key.wrapping_add(1);
-        self.held.insert(key, Held { called, home, until: now.after(HOLD_TIME) });
-        self.names.insert(key, |key| &self.held[&key].called);
+        self.names.insert(key, &Forms::of(name.as_str()));
+        self.held.insert(key, Held { name, home, until: now.after(HOLD_TIME) });
     }
 
     /// The held name that keeps somebody from `home` from being called so, and until when.
     pub(super) fn find(&self, forms: &Forms, home: Home, now: Millis) -> Option<(&Name, Millis)> {
         let key = self.find_where(forms, |held| held.home != home && held.until > now)?;
-        self.held.get(&key).map(|held| (&held.called.name, held.until))
+        self.held.get(&key).map(|held| (&held.name, held.until))
     }
 
     /// Somebody from `home` is called so now: when they leave, others need not wait for what was before.
@@ -77,12 +72,12 @@ impl Holds {
         if self.held.is_empty() {
             return None;
         }
-        self.names.find_alike(forms, |key| counts(&self.held[&key]), |key| &self.held[&key].called)
+        self.names.find_alike(forms, |key| counts(&self.held[&key]), |key| &self.held[&key].name)
     }
 
     fn end(&mut self, key: Option<u32>) {
         if let Some((key, held)) = key.and_then(|key| self.held.remove_entry(&key)) {
-            self.names.remove(key, &held.called);
+            self.names.remove(key, &held.name);
         }
     }
 
@@ -104,8 +99,8 @@ impl Holds {
 mod tests {
     use super::*;
 
-    fn called(names: &Names, name: &str) -> Called {
-        names.called(Name::parse(name).unwrap(), &Forms::of(name))
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
     }
 
     fn is_held(holds: &Holds, name: &str, home: u64, now: u64) -> bool {
@@ -114,9 +109,8 @@ mod tests {
 
     #[test]
     fn a_held_name_and_what_looks_like_it_are_free_to_its_home_only() {
-        let names = Names::default();
-        let mut holds = Holds::beside(&names);
-        holds.hold(called(&names, "alice"), Home(1), Millis(5));
+        let mut holds = Holds::default();
+        holds.hold(name("alice"), Home(1), Millis(5));
         for alike in ["alice", "ALICE", "ALlCE"] {
             assert!(is_held(&holds, alike, 2, 5) && is_held(&holds, alike, 2, 10_004), "{alike}");
             assert!(!is_held(&holds, alike, 1, 5) && !is_held(&holds, alike, 2, 10_005), "{alike}");
@@ -131,20 +125,19 @@ mod tests {
 
     #[test]
     fn holds_are_bounded_in_all_and_for_each_home() {
-        let names = Names::default();
-        let mut holds = Holds::beside(&names);
-        holds.hold(called(&names, "alice"), Home(1), Millis(0));
+        let mut holds = Holds::default();
+        holds.hold(name("alice"), Home(1), Millis(0));
         for i in 0..100 {
-            holds.hold(called(&names, &format!("x{i}")), Home(2), Millis(1));
+            holds.hold(name(&format!("x{i}")), Home(2), Millis(1));
         }
         assert!(is_held(&holds, "alice", 3, 1), "one home does not end the holds of another");
         assert!(!is_held(&holds, "x35", 3, 1) && is_held(&holds, "x36", 3, 1), "its oldest go first");
         for i in 0..HOLDS_MAX as u64 {
-            holds.hold(called(&names, &format!("y{i}")), Home(i + 4), Millis(2));
+            holds.hold(name(&format!("y{i}")), Home(i + 4), Millis(2));
         }
         holds.check_invariants();
         assert!(!is_held(&holds, "alice", 3, 2) && is_held(&holds, "y5", 3, 2));
-        holds.hold(called(&names, "bob"), Home(1), Millis(20_000));
+        holds.hold(name("bob"), Home(1), Millis(20_000));
         assert_eq!(holds.held.len(), 1, "what is over is forgotten");
     }
 }

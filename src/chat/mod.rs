@@ -29,7 +29,7 @@ use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use alike::Forms;
 use holds::Holds;
-use names::{Called, Names};
+use names::Names;
 use room::{Crowd, Room};
 
 /// So many empty rooms are remembered, whatever `max_rooms` is.
@@ -58,7 +58,7 @@ struct Member {
     /// What the caller calls it; outputs carry this, because a `MemberId` may be used again.
     tag: u64,
     home: Home,
-    called: Called,
+    name: Name,
     room: u32,
     /// Index into the members of the room.
     position: u32,
@@ -118,7 +118,7 @@ impl<'a> RoomView<'a> {
     /// Who is here, in no order.
     pub fn users(&self) -> impl Iterator<Item = &'a Name> {
         let members = self.members;
-        self.room.members.iter().map(|&key| &members[key as usize].called.name)
+        self.room.members.iter().map(|&key| &members[key as usize].name)
     }
 }
 
@@ -127,7 +127,6 @@ impl Chat {
     #[must_use]
     pub fn new(limits: impl Into<Rc<Limits>>, now: Now) -> Self {
         alike::prepare();
-        let names = Names::default();
         let mut chat = Self {
             limits: limits.into(),
             rooms: Slab::new(),
@@ -136,8 +135,8 @@ impl Chat {
             emptied: 0,
             crowded_rooms: VecDeque::new(),
             members: Slab::new(),
-            holds: Holds::beside(&names),
-            names,
+            names: Names::default(),
+            holds: Holds::default(),
             outputs: VecDeque::new(),
             guests: 0,
         };
@@ -162,9 +161,8 @@ impl Chat {
         self.refuse_taken(&name, &forms, None, home, now)?;
         let room = self.find_or_make_room(room, now)?;
         self.holds.take_back(&forms, home);
-        let called = self.names.called(name, &forms);
-        let key = self.members.insert(Member { tag, home, called, room, position: 0 }) as u32;
-        self.names.insert(key, |key| &self.members[key as usize].called);
+        let key = self.members.insert(Member { tag, home, name, room, position: 0 }) as u32;
+        self.names.insert(key, &forms);
         self.arrive(key, room, now);
         self.welcome(key, self.limits.history_on_join, reference);
         Ok(MemberId::of(key))
@@ -194,11 +192,10 @@ impl Chat {
     pub fn leave(&mut self, id: MemberId, why: Option<Why>, now: Now) {
         let key = id.key();
         let room = self.depart(key);
-        let Member { called, home, .. } = self.members.remove(key as usize);
-        self.names.remove(key, &called);
-        let name = called.name.clone();
+        let Member { name, home, .. } = self.members.remove(key as usize);
+        self.names.remove(key, &name);
         if matches!(why, Some(Why::Timeout | Why::Slow | Why::Reset)) {
-            self.holds.hold(called, home, now.monotonic);
+            self.holds.hold(name.clone(), home, now.monotonic);
         }
         self.tell_left(room, name, why, now);
     }
@@ -220,14 +217,17 @@ impl Chat {
             Command::Say(body) => self.speak(key, body, false, reference, now),
             Command::Act(body) => self.speak(key, body, true, reference, now),
             Command::Tell { to, body } => return self.tell(key, &to, body, reference),
-            Command::Nick(name) => return self.rename(key, name, reference, now),
+            Command::Nick(name) => {
+                let forms = self.check_rename(key, &name, now)?;
+                self.rename(key, name, &forms);
+                self.acknowledge(key, None, reference);
+            }
             Command::Hello { name, room } => {
                 let room = room.unwrap_or_else(|| self.room_of(key).name.clone());
                 // Both or neither: nothing may be in the way of the room when the name changes.
-                let home = self.members[key as usize].home;
-                self.refuse_taken(&name, &Forms::of(name.as_str()), Some(key), home, now)?;
+                let forms = self.check_rename(key, &name, now)?;
                 self.find_or_make_room(room.clone(), now)?;
-                self.rename(key, name, &None, now)?;
+                self.rename(key, name, &forms);
                 return self.go(key, room, reference, now);
             }
             Command::Join(room) => return self.go(key, room, reference, now),
@@ -267,7 +267,7 @@ impl Chat {
     /// The member with a name, written in whatever way: its tag, and the name as its owner writes it.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<(u64, &Name)> {
-        let key = self.names.find(name, |key| &self.members[key as usize].called)?;
+        let key = self.names.find(name, |key| self.name_of(key))?;
         Some((self.members[key as usize].tag, self.name_of(key)))
     }
 
@@ -308,7 +308,7 @@ impl Chat {
         let room = &mut self.rooms[number as usize];
         room.newest_id += 1;
         let id = room.newest_id;
-        let from = member.called.name.clone();
+        let from = member.name.clone();
         let message = Rc::new(Message { id, at_ms: now.unix_ms, from, is_action, body });
         room.history.push(Rc::clone(&message), &self.limits);
         self.announce(number, Event::Message(message), Some(tag));
@@ -316,7 +316,7 @@ impl Chat {
     }
 
     fn tell(&mut self, key: u32, to: &str, body: Body, reference: &Reference) -> Result<(), Refusal> {
-        let Some(to_key) = self.names.find(to, |key| &self.members[key as usize].called) else {
+        let Some(to_key) = self.names.find(to, |key| self.name_of(key)) else {
             let to: String = Body::new(to).map_or(String::new(), |to| to.as_str().chars().take(40).collect());
             return Err(Refusal::new(ErrorCode::NoSuchUser, format!("nobody here is called {to}")));
         };
@@ -330,21 +330,24 @@ impl Chat {
         Ok(())
     }
 
-    fn rename(&mut self, key: u32, to: Name, reference: &Reference, now: Now) -> Result<(), Refusal> {
+    /// Whether a member may be called so; returns what the name is compared by.
+    fn check_rename(&self, key: u32, to: &Name, now: Now) -> Result<Forms, Refusal> {
         let forms = Forms::of(to.as_str());
-        let home = self.members[key as usize].home;
-        self.refuse_taken(&to, &forms, Some(key), home, now)?;
-        if *self.name_of(key) != to {
-            self.holds.take_back(&forms, home);
-            let called = self.names.called(to.clone(), &forms);
-            let last = std::mem::replace(&mut self.members[key as usize].called, called);
-            self.names.remove(key, &last);
-            self.names.insert(key, |key| &self.members[key as usize].called);
-            let room = self.members[key as usize].room;
-            self.announce(room, Event::Renamed { from: last.name, to }, None);
+        self.refuse_taken(to, &forms, Some(key), self.members[key as usize].home, now)?;
+        Ok(forms)
+    }
+
+    /// Gives a member a name that it may have.
+    fn rename(&mut self, key: u32, to: Name, forms: &Forms) {
+        if *self.name_of(key) == to {
+            return;
         }
-        self.acknowledge(key, None, reference);
-        Ok(())
+        self.holds.take_back(forms, self.members[key as usize].home);
+        let last = std::mem::replace(&mut self.members[key as usize].name, to.clone());
+        self.names.remove(key, &last);
+        self.names.insert(key, forms);
+        let room = self.members[key as usize].room;
+        self.announce(room, Event::Renamed { from: last, to }, None);
     }
 
     fn go(&mut self, key: u32, room: RoomName, reference: &Reference, now: Now) -> Result<(), Refusal> {
@@ -369,7 +372,7 @@ impl Chat {
     // ---- the parts they are made of
 
     fn name_of(&self, key: u32) -> &Name {
-        &self.members[key as usize].called.name
+        &self.members[key as usize].name
     }
 
     fn room_of(&self, key: u32) -> &Room {
@@ -386,7 +389,7 @@ impl Chat {
         now: Now,
     ) -> Result<(), Refusal> {
         let is_other = |key| Some(key) != except;
-        let holder = self.names.find_alike(forms, is_other, |key| &self.members[key as usize].called);
+        let holder = self.names.find_alike(forms, is_other, |key| self.name_of(key));
         let text = if let Some(holder) = holder.map(|key| self.name_of(key)) {
             if holder == name {
                 format!("{name} is in use")
@@ -442,7 +445,7 @@ impl Chat {
         if let Some(place) = room.empty_place.take() {
             self.empty_rooms.remove(&place);
         }
-        let (tag, name, total) = (member.tag, member.called.name.clone(), room.members.len());
+        let (tag, name, total) = (member.tag, member.name.clone(), room.members.len());
         if self.limits.quiet_above.is_some_and(|max| total > max) {
             self.sum_up(number, now, |crowd| crowd.joined += 1);
         } else {
@@ -537,8 +540,8 @@ impl Chat {
         assert_eq!(self.room_numbers.len(), self.rooms.len());
         assert!(self.limits.max_rooms.is_none_or(|max| self.rooms.len() <= max));
         for (key, member) in &self.members {
-            let found = self.names.find(member.called.name.as_str(), |k| &self.members[k as usize].called);
-            assert_eq!(found, Some(key as u32), "{} cannot be found", member.called.name);
+            let found = self.names.find(member.name.as_str(), |key| self.name_of(key));
+            assert_eq!(found, Some(key as u32), "{} cannot be found", member.name);
         }
         self.holds.check_invariants();
         assert!(self.outputs.is_empty(), "something was left undone");

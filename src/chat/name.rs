@@ -124,7 +124,7 @@ fn checked(text: &str, what: &str) -> Result<String, Refusal> {
 
 /// Whether a character may be in a name. Those of type *Recommended* (UTS 39, section 3.1) are all letters, marks
 /// and digits (UAX 31, XID_Continue), and none of them is invisible, historic, or stands for another.
-fn is_allowed(c: char) -> bool {
+pub(super) fn is_allowed(c: char) -> bool {
     match c {
         '_' | '-' | '.' => true,
         _ if c.is_ascii() => c.is_ascii_alphanumeric(),

@@ -8,45 +8,25 @@ use super::Name;
 use super::alike::{Forms, fold, fold_typed};
 use super::name::WRITTEN_BYTES_MAX;
 
-/// A name in use, and the hashes it is found by: so that no name is folded again when the tables grow.
-#[derive(Debug)]
-pub(super) struct Called {
-    pub(super) name: Name,
-    folded_hash: u32,
-    /// Of its looks; some may be the same.
-    look_hashes: [u32; 3],
-}
-
-impl Called {
-    /// The hashes of its looks, each once.
-    fn looks(&self) -> impl Iterator<Item = u32> {
-        let hashes = self.look_hashes;
-        (0..hashes.len()).filter(move |&i| !hashes[..i].contains(&hashes[i])).map(move |i| hashes[i])
-    }
-}
-
 /// A table of names.
 ///
-/// It holds nothing but the keys of those who have them; `called` tells what a key is called. What a name folds to
-/// is computed when it is compared, which is rare, rather than kept for everybody.
+/// It holds nothing but the keys of those who have them; `name_of` tells what a key is called. What a name is compared
+/// by is computed when it is compared, which is rare, rather than kept for everybody.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    folded: HashTable<u32>,
-    /// As many entries for a name as it has looks, each with its hash: the key alone would not tell which it is.
-    looks: HashTable<(u32, u32)>,
+    /// As many entries for a name as it has forms, one for most, each with its hash: so that no name is folded again
+    /// when the table grows.
+    entries: HashTable<(u32, u32)>,
+    names: usize,
     hasher: RandomState,
 }
 
 impl Names {
-    /// An empty table that takes what `other` has made [`Called`].
-    pub(super) fn beside(other: &Self) -> Self {
-        Self { hasher: other.hasher.clone(), ..Self::default() }
-    }
-
-    /// A name with the hashes it is found by.
-    pub(super) fn called(&self, name: Name, forms: &Forms) -> Called {
-        let look_hashes = forms.looks.each_ref().map(|look| self.hash(look));
-        Called { name, folded_hash: self.hash(&forms.folded), look_hashes }
+    /// The hashes of what a name is compared by, each once.
+    fn hashes(&self, forms: &Forms) -> impl Iterator<Item = u32> + use<> {
+        let [small, written, capital] = forms.looks.each_ref().map(|look| self.hash(look));
+        let hashes = [self.hash(&forms.folded), small, written, capital];
+        (0..hashes.len()).filter(move |&i| !hashes[..i].contains(&hashes[i])).map(move |i| hashes[i])
     }
 
     fn hash(&self, form: &str) -> u32 {
@@ -54,26 +34,14 @@ impl Names {
     }
 
     /// Whose name this is, in whatever way it is written.
-    pub(super) fn find<'a>(&self, text: &str, called: impl Fn(u32) -> &'a Called) -> Option<u32> {
+    pub(super) fn find<'a>(&self, text: &str, name_of: impl Fn(u32) -> &'a Name) -> Option<u32> {
         let text = text.trim();
         // What is longer than any way of writing a name is not folded.
         if text.len() > WRITTEN_BYTES_MAX {
             return None;
         }
-        self.find_folded(&fold_typed(text)?, &|_| true, &called)
-    }
-
-    fn find_folded<'a>(
-        &self,
-        folded: &str,
-        counts: &impl Fn(u32) -> bool,
-        called: &impl Fn(u32) -> &'a Called,
-    ) -> Option<u32> {
-        let hash = self.hash(folded);
-        let is_same = |&key: &u32| {
-            counts(key) && called(key).folded_hash == hash && fold(called(key).name.as_str()) == folded
-        };
-        self.folded.find(spread(hash), is_same).copied()
+        let folded = fold_typed(text)?;
+        self.find_by(self.hash(&folded), |key| fold(name_of(key).as_str()) == folded)
     }
 
     /// Whose name, among those that `counts` is true of, is the same as one with these forms, or looks the same.
@@ -81,44 +49,38 @@ impl Names {
         &self,
         forms: &Forms,
         counts: impl Fn(u32) -> bool,
-        called: impl Fn(u32) -> &'a Called,
+        name_of: impl Fn(u32) -> &'a Name,
     ) -> Option<u32> {
-        let found = self.find_folded(&forms.folded, &counts, &called);
-        found.or_else(|| {
-            forms.looks.iter().find_map(|look| {
-                let wanted = self.hash(look);
-                let is_alike = |&(key, hash): &(u32, u32)| {
-                    hash == wanted && counts(key) && Forms::of(called(key).name.as_str()).looks.contains(look)
-                };
-                self.looks.find(spread(wanted), is_alike).map(|&(key, _)| key)
-            })
-        })
+        let is_alike = |key| counts(key) && forms.is_alike(&Forms::of(name_of(key).as_str()));
+        self.hashes(forms).find_map(|hash| self.find_by(hash, is_alike))
     }
 
-    /// Takes up the name of a key; it must not be in use.
-    pub(super) fn insert<'a>(&mut self, key: u32, called: impl Fn(u32) -> &'a Called) {
-        self.folded
-            .insert_unique(spread(called(key).folded_hash), key, |&key| spread(called(key).folded_hash));
-        for hash in called(key).looks() {
-            self.looks.insert_unique(spread(hash), (key, hash), |&(_, hash)| spread(hash));
+    fn find_by(&self, wanted: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let found = self.entries.find(spread(wanted), |&(key, hash)| hash == wanted && is_it(key));
+        found.map(|&(key, _)| key)
+    }
+
+    /// Takes up the name of a key, which has none yet.
+    pub(super) fn insert(&mut self, key: u32, forms: &Forms) {
+        for hash in self.hashes(forms) {
+            self.entries.insert_unique(spread(hash), (key, hash), |&(_, hash)| spread(hash));
         }
+        self.names += 1;
     }
 
     /// Gives the name of a key free.
-    pub(super) fn remove(&mut self, key: u32, called: &Called) {
-        if let Ok(entry) = self.folded.find_entry(spread(called.folded_hash), |&k| k == key) {
-            entry.remove();
-        }
-        for hash in called.looks() {
-            if let Ok(entry) = self.looks.find_entry(spread(hash), |&entry| entry == (key, hash)) {
+    pub(super) fn remove(&mut self, key: u32, name: &Name) {
+        for hash in self.hashes(&Forms::of(name.as_str())) {
+            if let Ok(entry) = self.entries.find_entry(spread(hash), |&entry| entry == (key, hash)) {
                 entry.remove();
             }
         }
+        self.names -= 1;
     }
 
     /// How many names there are.
     pub(super) fn len(&self) -> usize {
-        self.folded.len()
+        self.names
     }
 }
 
