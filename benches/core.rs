@@ -1,4 +1,5 @@
-//! What the parts cost, without a network: `cargo bench --bench core`.
+//! What the parts cost, without a network: `cargo bench --bench core`; and what the worst lines cost:
+//! `cargo bench --bench core -- worst`.
 //!
 //! The machine is noisy: compare figures of one run with each other. For a whole server under load
 //! there is `roomd bench`.
@@ -16,7 +17,14 @@ use roomd::reactor::{
 use roomd::server::{Config, Server};
 use roomd::wire::line::{Found, Lines};
 
+mod worst;
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut words = arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--"));
+    if words.next() == Some("worst") {
+        return worst::run(arguments.iter().any(|argument| argument == "--test"), words.next());
+    }
     divan::main();
 }
 
