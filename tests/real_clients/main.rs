@@ -4,6 +4,7 @@
 //! |---|---|
 //! | text lines: framing, names, commands, errors | [`text`] |
 //! | real netcats (`cargo test -- --ignored`, Debian's `netcat-openbsd`) | [`netcat`] |
+//! | names, and what is invisible | [`names`] |
 //! | JSON lines | [`json`] |
 //! | WebSocket: subprotocols, close codes, pings | [`websocket`] |
 //! | HTTP: statuses, fields, and what foreign web pages may do | [`http`] |
@@ -14,6 +15,7 @@ mod common;
 
 mod http;
 mod json;
+mod names;
 mod netcat;
 mod process;
 mod text;
