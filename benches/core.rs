@@ -1,4 +1,5 @@
-//! What the parts cost, without a network: `cargo bench --bench core`.
+//! What the parts cost, without a network: `cargo bench --bench core`; and what the worst lines cost:
+//! `cargo bench --bench core -- worst`.
 //!
 //! The machine is noisy: compare figures of one run with each other. For a whole server under load
 //! there is `roomd bench`.
@@ -7,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use divan::{Bencher, counter::BytesCount, counter::ItemsCount};
-use roomd::chat::{Chat, Name, RoomName};
+use roomd::chat::{Chat, Home, Name, RoomName};
 use roomd::clock::{Millis, Now};
 use roomd::limits::Limits;
 use roomd::reactor::{
@@ -16,7 +17,14 @@ use roomd::reactor::{
 use roomd::server::{Config, Server};
 use roomd::wire::line::{Found, Lines};
 
+mod worst;
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut words = arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--"));
+    if words.next() == Some("worst") {
+        return worst::run(arguments.iter().any(|argument| argument == "--test"), words.next());
+    }
     divan::main();
 }
 
@@ -45,12 +53,15 @@ fn name_checking(bencher: Bencher<'_, '_>, text: &str) {
     let mut chat = Chat::new(Limits::default(), Now::default());
     for tag in 0..1000 {
         let name = Name::parse(&format!("member-{tag}")).expect("a good name");
-        chat.enter(tag, name, RoomName::lobby(), &None, Now::default()).expect("a free name");
+        chat.enter(tag, Home::default(), name, RoomName::lobby(), &None, Now::default())
+            .expect("a free name");
     }
     while chat.poll_output().is_some() {}
     bencher.bench_local(|| {
         let name = Name::parse(divan::black_box(text)).expect("a good name");
-        let id = chat.enter(5000, name, RoomName::lobby(), &None, Now::default()).expect("a free name");
+        let id = chat
+            .enter(5000, Home::default(), name, RoomName::lobby(), &None, Now::default())
+            .expect("a free name");
         chat.leave(id, None, Now::default());
         while chat.poll_output().is_some() {}
     });

@@ -59,7 +59,9 @@
 //! | what is logged, and how often | `server::journal` |
 //! | what becomes of a line of the log | `cli::logging` |
 //! | who may come in from a browser | `server::web`, and by which name [`server::Host`] |
-//! | which names are the same | [`chat::Name`] |
+//! | what may be a name | [`chat::Name`] |
+//! | which names are the same to a reader | `chat::alike` |
+//! | who gets a name back after a connection broke | `chat::holds` |
 //! | what is removed from messages, and why | [`chat::Body`] |
 //! | what every command does | [`chat::Chat`] |
 //! | every limit, its flag and its default | [`limits::TABLE`] |

@@ -8,7 +8,8 @@ mod sim;
 use std::collections::BTreeMap;
 
 use roomd::chat::{
-    Body, Chat, Command, Event, HistoryQuery, MemberId, Message, Name, Output, Reply, RoomName, RoomView, Why,
+    Body, Chat, Command, Event, HistoryQuery, Home, MemberId, Message, Name, Output, Reply, RoomName,
+    RoomView, Why,
 };
 use roomd::clock::{Millis, Now};
 use roomd::limits::Limits;
@@ -16,24 +17,26 @@ use roomd::wire::json::{self, EventDocument};
 use roomd::wire::text;
 use sim::Rng;
 
-/// What people call themselves: the name, what it is folded to, and what it looks like.
-const NAMES: [(&str, &str, &str); 18] = [
+/// What people call themselves: the name, what it is folded to, and whom one takes its owner for.
+const NAMES: [(&str, &str, &str); 20] = [
     ("alice", "alice", "alice"),
-    ("ALICE", "alice", "ALICE"),
-    ("al\u{456}ce", "al\u{456}ce", "alice"), // a Cyrillic letter
-    ("AlicE", "alice", "AlicE"),
+    ("ALICE", "alice", "alice"),
+    ("ALlCE", "allce", "alice"),
+    ("AlicE", "alice", "alice"),
     ("bob", "bob", "bob"),
-    ("Bob", "bob", "Bob"),
+    ("Bob", "bob", "bob"),
+    ("\u{412}\u{41e}\u{412}", "\u{432}\u{43e}\u{432}", "bob"), // Cyrillic letters
     ("mom", "mom", "mom"),
     ("rnom", "rnom", "mom"),
     ("straße", "strasse", "straße"),
-    ("STRASSE", "strasse", "STRASSE"),
+    ("STRASSE", "strasse", "straße"),
     ("carol", "carol", "carol"),
     ("dave", "dave", "dave"),
     ("eve", "eve", "eve"),
     ("frank", "frank", "frank"),
     ("guest-2", "guest-2", "guest-2"),
     ("李雷", "李雷", "李雷"),
+    ("नमस्ते", "नमस्ते", "नमस्ते"),
     ("x", "x", "x"),
     ("y", "y", "y"),
 ];
@@ -45,6 +48,9 @@ const MESSAGE_OVERHEAD: usize = 96;
 
 /// So many empty rooms are remembered at most.
 const EMPTY_ROOMS_MAX: usize = 1024;
+
+/// How long a name is held for whoever was cut off from it.
+const HOLD_MS: u64 = 10_000;
 
 /// How long the joins and leaves of a crowded room are summed up.
 const SUM_MS: u64 = 1000;
@@ -60,8 +66,17 @@ fn at(now: u64) -> Now {
 struct Person {
     tag: u64,
     id: MemberId,
+    home: u64,
     name: String,
     room: String,
+}
+
+/// A name that somebody was cut off from.
+#[derive(Debug)]
+struct Held {
+    name: String,
+    home: u64,
+    until: u64,
 }
 
 #[derive(Debug)]
@@ -95,6 +110,7 @@ struct Kept {
 struct Shadow {
     limits: Limits,
     people: Vec<Person>,
+    held: Vec<Held>,
     places: Vec<Place>,
     /// How often one of them became empty.
     emptied: u64,
@@ -118,6 +134,10 @@ fn looks(name: &str) -> &str {
     NAMES.iter().find(|(text, ..)| *text == name).map_or(name, |(.., look)| look)
 }
 
+fn are_alike(one: &str, other: &str) -> bool {
+    folded(one) == folded(other) || looks(one) == looks(other)
+}
+
 fn room_name(text: &str) -> String {
     text.trim_start_matches('#').to_lowercase()
 }
@@ -127,6 +147,7 @@ impl Shadow {
         let mut shadow = Self {
             limits,
             people: Vec::new(),
+            held: Vec::new(),
             places: Vec::new(),
             emptied: 0,
             inbox: BTreeMap::new(),
@@ -181,11 +202,14 @@ impl Shadow {
         tags.into_iter().for_each(|tag| self.tell(tag, line.to_owned()));
     }
 
-    fn is_taken(&self, name: &str, except: Option<u64>) -> bool {
-        let others = self.people.iter().filter(|person| Some(person.tag) != except);
-        let alike =
-            |person: &Person| folded(&person.name) == folded(name) || looks(&person.name) == looks(name);
-        { others }.any(alike)
+    fn is_taken(&self, name: &str, except: Option<u64>, home: u64, now: u64) -> bool {
+        let mut others = self.people.iter().filter(|person| Some(person.tag) != except);
+        let mut held = self.held.iter().filter(|held| held.home != home && held.until > now);
+        others.any(|person| are_alike(&person.name, name)) || held.any(|held| are_alike(&held.name, name))
+    }
+
+    fn take_back(&mut self, name: &str, home: u64) {
+        self.held.retain(|held| held.home != home || !are_alike(&held.name, name));
     }
 
     /// Whether there is a room of this name, or can be.
@@ -310,9 +334,13 @@ impl Shadow {
         Ok(())
     }
 
-    fn rename(&mut self, tag: u64, to: &str, reference: Option<&str>) -> Result<(), &'static str> {
-        if self.is_taken(to, Some(tag)) {
+    fn rename(&mut self, tag: u64, to: &str, now: u64, reference: Option<&str>) -> Result<(), &'static str> {
+        let home = self.person(tag).home;
+        if self.is_taken(to, Some(tag), home, now) {
             return Err("name-taken");
+        }
+        if self.person(tag).name != to {
+            self.take_back(to, home);
         }
         let person = self.person(tag);
         let (from, room) = (std::mem::replace(&mut person.name, to.to_owned()), person.room.clone());
@@ -480,9 +508,10 @@ impl Run {
 
     fn enters(&mut self) {
         let text = self.a_name();
+        let home = self.rng.below(3) as u64;
         let name = if self.rng.chance(15) {
-            let guest = self.chat.guest_name();
-            assert!(!self.shadow.is_taken(guest.as_str(), None), "{guest} is in use");
+            let guest = self.chat.guest_name(Home(home), self.now());
+            assert!(!self.shadow.is_taken(guest.as_str(), None, home, self.now), "{guest} is in use");
             guest
         } else {
             Name::parse(text).expect("a good name")
@@ -492,9 +521,10 @@ impl Run {
         let (tag, now, text) = (self.next_tag, self.now, name.as_str().to_owned());
         self.next_tag += 1;
         let room_parsed = RoomName::parse(room).expect("a good name");
-        let entered = self.chat.enter(tag, name, room_parsed, &reference.map(Into::into), self.now());
+        let reference_boxed = reference.map(Into::into);
+        let entered = self.chat.enter(tag, Home(home), name, room_parsed, &reference_boxed, self.now());
         let room = room_name(room);
-        let expected = if self.shadow.is_taken(&text, None) {
+        let expected = if self.shadow.is_taken(&text, None, home, now) {
             Err("name-taken")
         } else if !self.shadow.has_place(&room, now) {
             Err("full")
@@ -503,7 +533,8 @@ impl Run {
         };
         match (entered, expected) {
             (Ok(id), Ok(())) => {
-                self.shadow.people.push(Person { tag, id, name: text, room: String::new() });
+                self.shadow.take_back(&text, home);
+                self.shadow.people.push(Person { tag, id, home, name: text, room: String::new() });
                 self.shadow.arrive(tag, &room, now);
                 self.shadow.welcome(tag, self.shadow.limits.history_on_join, reference);
             }
@@ -518,8 +549,12 @@ impl Run {
         let why = [None, Some(Why::Timeout), Some(Why::Slow), Some(Why::Reset)][self.rng.below(4)].clone();
         self.chat.leave(id, why.clone(), self.now());
         self.listening.remove(&tag);
-        self.shadow.depart(tag, why.map(|why| why.to_string()).as_deref(), self.now);
-        self.shadow.people.remove(place);
+        let told = why.as_ref().map(ToString::to_string);
+        self.shadow.depart(tag, told.as_deref(), self.now);
+        let Person { name, home, .. } = self.shadow.people.remove(place);
+        if why.is_some() {
+            self.shadow.held.push(Held { name, home, until: self.now + HOLD_MS });
+        }
     }
 
     fn commands(&mut self) {
@@ -546,18 +581,19 @@ impl Run {
                 let expected = shadow.tell_one(tag, name, &text, reference);
                 (Command::Tell { to: name.into(), body }, expected)
             }
-            7 | 8 => (Command::Nick(parsed), shadow.rename(tag, name, reference)),
+            7 | 8 => (Command::Nick(parsed), shadow.rename(tag, name, now, reference)),
             9 => {
                 let is_moving = self.rng.chance(50);
                 let here = shadow.person(tag).room.clone();
                 let to = if is_moving { room } else { here };
                 // Both or neither.
-                let expected = if shadow.is_taken(name, Some(tag)) {
+                let home = shadow.person(tag).home;
+                let expected = if shadow.is_taken(name, Some(tag), home, now) {
                     Err("name-taken")
                 } else if !shadow.has_place(&to, now) {
                     Err("full")
                 } else {
-                    shadow.rename(tag, name, None).and_then(|()| shadow.go(tag, &to, now, reference))
+                    shadow.rename(tag, name, now, None).and_then(|()| shadow.go(tag, &to, now, reference))
                 };
                 (Command::Hello { name: parsed, room: is_moving.then_some(parsed_room) }, expected)
             }
@@ -762,7 +798,8 @@ fn a_short_list_of_names_has_the_newcomer_on_it() {
     for count in 1..=IN_JSON_MAX + 10 {
         // The names rise and fall, so that the newcomer is anywhere among them.
         let name = Name::parse(&format!("user-{}", count * 7919 % 1999)).expect("a good name");
-        chat.enter(count as u64, name.clone(), RoomName::lobby(), &None, now).expect("there is room");
+        chat.enter(count as u64, Home(0), name.clone(), RoomName::lobby(), &None, now)
+            .expect("there is room");
         let mut is_welcome = false;
         while let Some(output) = chat.poll_output() {
             let Output::ToMember { reply, .. } = output else { continue };
@@ -819,7 +856,7 @@ impl Travel {
         let mut chat = Chat::new(limits, at(1));
         let mut enter = |tag: u64| {
             let name = Name::parse(&format!("traveller-{tag}")).expect("a good name");
-            let id = chat.enter(tag, name, RoomName::lobby(), &None, at(1)).expect("there is room");
+            let id = chat.enter(tag, Home(0), name, RoomName::lobby(), &None, at(1)).expect("there is room");
             while chat.poll_output().is_some() {}
             id
         };
@@ -943,8 +980,9 @@ fn at_most_1024_rooms_are_remembered_of_those_who_are_gone() {
     let mut chat = Chat::new(Limits { max_rooms: None, ..Limits::default() }, at(1));
     let room = |visit: usize| RoomName::parse(&format!("room-{visit}")).expect("a good name");
     for visit in 0..3000 {
-        let (name, now) = (chat.guest_name(), at(visit as u64));
-        let id = chat.enter(visit as u64, name, room(visit), &None, now).expect("there is room");
+        let now = at(visit as u64);
+        let name = chat.guest_name(Home(0), now);
+        let id = chat.enter(visit as u64, Home(0), name, room(visit), &None, now).expect("there is room");
         chat.leave(id, None, now);
         while chat.poll_output().is_some() {}
         let visits = visit + 1;
@@ -982,8 +1020,8 @@ fn nothing_is_told_to_a_room_that_is_forgotten() {
     let mut chat = Chat::new(limits, at(1));
     let name = |name: &str| Name::parse(name).expect("a good name");
     let room = |number: usize| RoomName::parse(&format!("r{number}")).expect("a good name");
-    let bob = chat.enter(1, name("bob"), room(9999), &None, at(1)).expect("there is room");
-    let alice = chat.enter(2, name("alice"), room(0), &None, at(1)).expect("there is room");
+    let bob = chat.enter(1, Home(0), name("bob"), room(9999), &None, at(1)).expect("there is room");
+    let alice = chat.enter(2, Home(0), name("alice"), room(0), &None, at(1)).expect("there is room");
     for number in 1..=EMPTY_ROOMS_MAX {
         chat.command(alice, Command::Join(room(number)), &None, at(1)).expect("there is room");
         while chat.poll_output().is_some() {}
@@ -1005,7 +1043,8 @@ fn a_storm_of_joins_is_summed_up_below_the_limit_too() {
     let mut chat = Chat::new(limits, at(1));
     let mut enter = |i: u64, stays: bool, now: u64| {
         let name = Name::parse(&format!("user-{i}")).expect("a good name");
-        let id = chat.enter(i, name, RoomName::lobby(), &None, at(now)).expect("there is room");
+        let id =
+            chat.enter(i, Home::default(), name, RoomName::lobby(), &None, at(now)).expect("there is room");
         if !stays {
             chat.leave(id, None, at(now));
         }

@@ -4,10 +4,13 @@
 //! have to be carried out, and time is a parameter. It knows no sockets, no bytes on the wire, no
 //! clocks; so it can be driven by a million random steps in a test, and is.
 
+mod alike;
 mod body;
 mod command;
 mod event;
+mod holds;
 mod name;
+mod names;
 mod room;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -19,11 +22,14 @@ use slab::Slab;
 pub use body::Body;
 pub use command::{Command, HistoryQuery};
 pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Reply, Why};
+pub use holds::Home;
 pub use name::{NAME_CHARS_MAX, Name, RoomName};
 
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
-use name::{Called, Forms, Names};
+use alike::Forms;
+use holds::Holds;
+use names::Names;
 use room::{Notice, Room};
 
 /// So many empty rooms are remembered, whatever `max_rooms` is.
@@ -49,7 +55,8 @@ impl MemberId {
 struct Member {
     /// What the caller calls it; outputs carry this, because a `MemberId` may be used again.
     tag: u64,
-    called: Called,
+    home: Home,
+    name: Name,
     room: u32,
     /// Index into the members of the room.
     position: u32,
@@ -69,6 +76,7 @@ pub struct Chat {
     crowded_rooms: VecDeque<u32>,
     members: Slab<Member>,
     names: Names,
+    holds: Holds,
     outputs: VecDeque<Output>,
     guests: u64,
 }
@@ -108,7 +116,7 @@ impl<'a> RoomView<'a> {
     /// Who is here, in no order.
     pub fn users(&self) -> impl Iterator<Item = &'a Name> {
         let members = self.members;
-        self.room.members.iter().map(|&key| &members[key as usize].called.name)
+        self.room.members.iter().map(|&key| &members[key as usize].name)
     }
 
     /// The messages asked for, by rising id, as far as they `fit` in the direction asked (the first one always does),
@@ -126,6 +134,7 @@ impl Chat {
     /// A chat with nobody in it, and one room: the lobby.
     #[must_use]
     pub fn new(limits: impl Into<Rc<Limits>>, now: Now) -> Self {
+        alike::prepare();
         let mut chat = Self {
             limits: limits.into(),
             rooms: Slab::new(),
@@ -135,6 +144,7 @@ impl Chat {
             crowded_rooms: VecDeque::new(),
             members: Slab::new(),
             names: Names::default(),
+            holds: Holds::default(),
             outputs: VecDeque::new(),
             guests: 0,
         };
@@ -142,56 +152,60 @@ impl Chat {
         chat
     }
 
-    /// Lets somebody in. Its outputs will carry `tag`.
+    /// Lets somebody from `home` in. Its outputs will carry `tag`.
     ///
     /// # Errors
     /// [`ErrorCode::NameTaken`], or [`ErrorCode::Full`] if the room would have to be made and cannot.
     pub fn enter(
         &mut self,
         tag: u64,
+        home: Home,
         name: Name,
         room: RoomName,
         reference: &Reference,
         now: Now,
     ) -> Result<MemberId, Refusal> {
-        let forms = Forms::of(&name);
-        self.refuse_taken(&name, &forms, None)?;
+        let forms = Forms::of(name.as_str());
+        self.refuse_taken(&name, &forms, None, home, now)?;
         let room = self.find_or_make_room(room, now)?;
-        let called = self.names.called(name, &forms);
-        let key = self.members.insert(Member { tag, called, room, position: 0 }) as u32;
-        self.names.insert(key, |key| &self.members[key as usize].called);
+        self.holds.take_back(&forms, home);
+        let key = self.members.insert(Member { tag, home, name, room, position: 0 }) as u32;
+        self.names.insert(key, &forms);
         self.arrive(key, room, now);
         self.welcome(key, self.limits.history_on_join, reference);
         Ok(MemberId::of(key))
     }
 
-    /// A name nobody has: `guest-1`, `guest-2` …
-    pub fn guest_name(&mut self) -> Name {
+    /// A name nobody has, for somebody from `home`: `guest-1`, `guest-2` …
+    pub fn guest_name(&mut self, home: Home, now: Now) -> Name {
         loop {
             self.guests += 1;
             if let Ok(name) = Name::parse(&format!("guest-{}", self.guests))
-                && self.check_free(&name).is_ok()
+                && self.check_free(&name, home, now).is_ok()
             {
                 return name;
             }
         }
     }
 
-    /// Whether nobody has this name, or one that looks the same.
+    /// Whether somebody from `home` could be called so.
     ///
     /// # Errors
-    /// [`ErrorCode::NameTaken`], with whose name it is.
-    pub fn check_free(&self, name: &Name) -> Result<(), Refusal> {
-        self.refuse_taken(name, &Forms::of(name), None)
+    /// [`ErrorCode::NameTaken`], with whose name it is, or was a moment ago.
+    pub fn check_free(&self, name: &Name, home: Home, now: Now) -> Result<(), Refusal> {
+        self.refuse_taken(name, &Forms::of(name.as_str()), None, home, now)
     }
 
-    /// Takes somebody out.
+    /// Takes somebody out. Who has not said good-bye may come back: for a moment nobody else gets the name.
     pub fn leave(&mut self, id: MemberId, why: Option<Why>, now: Now) {
         let key = id.key();
         let room = self.depart(key);
-        let member = self.members.remove(key as usize);
-        self.names.remove(key, &member.called);
-        self.tell_left(room, member.called.name, why, now);
+        let Member { name, home, .. } = self.members.remove(key as usize);
+        self.names.remove(key, &name);
+        if matches!(why, Some(Why::Timeout | Why::Slow | Why::Reset)) {
+            self.holds.hold(name.clone(), home, now.monotonic);
+        }
+        self.tell_left(room, name, why, now);
     }
 
     /// Carries out a command.
@@ -211,13 +225,17 @@ impl Chat {
             Command::Say(body) => self.speak(key, body, false, reference, now),
             Command::Act(body) => self.speak(key, body, true, reference, now),
             Command::Tell { to, body } => return self.tell(key, &to, body, reference),
-            Command::Nick(name) => return self.rename(key, name, reference),
+            Command::Nick(name) => {
+                let forms = self.check_rename(key, &name, now)?;
+                self.rename(key, name, &forms);
+                self.acknowledge(key, None, reference);
+            }
             Command::Hello { name, room } => {
                 let room = room.unwrap_or_else(|| self.room_of(key).name.clone());
                 // Both or neither: nothing may be in the way of the room when the name changes.
-                self.refuse_taken(&name, &Forms::of(&name), Some(key))?;
+                let forms = self.check_rename(key, &name, now)?;
                 self.find_or_make_room(room.clone(), now)?;
-                self.rename(key, name, &None)?;
+                self.rename(key, name, &forms);
                 return self.go(key, room, reference, now);
             }
             Command::Join(room) => return self.go(key, room, reference, now),
@@ -253,7 +271,7 @@ impl Chat {
     /// The member with a name, written in whatever way: its tag, and the name as its owner writes it.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<(u64, &Name)> {
-        let key = self.names.find(name, |key| &self.members[key as usize].called)?;
+        let key = self.names.find(name, |key| self.name_of(key))?;
         Some((self.members[key as usize].tag, self.name_of(key)))
     }
 
@@ -300,7 +318,7 @@ impl Chat {
         let room = &mut self.rooms[number as usize];
         room.newest_id += 1;
         let id = room.newest_id;
-        let from = member.called.name.clone();
+        let from = member.name.clone();
         let message = Rc::new(Message { id, at_ms: now.unix_ms, from, is_action, body });
         room.history.push(Rc::clone(&message), &self.limits);
         self.announce(number, Event::Message(message), Some(tag));
@@ -308,7 +326,7 @@ impl Chat {
     }
 
     fn tell(&mut self, key: u32, to: &str, body: Body, reference: &Reference) -> Result<(), Refusal> {
-        let Some(to_key) = self.names.find(to, |key| &self.members[key as usize].called) else {
+        let Some(to_key) = self.names.find(to, |key| self.name_of(key)) else {
             let to: String = Body::new(to).map_or(String::new(), |to| to.as_str().chars().take(40).collect());
             return Err(Refusal::new(ErrorCode::NoSuchUser, format!("nobody here is called {to}")));
         };
@@ -322,19 +340,24 @@ impl Chat {
         Ok(())
     }
 
-    fn rename(&mut self, key: u32, to: Name, reference: &Reference) -> Result<(), Refusal> {
-        let forms = Forms::of(&to);
-        self.refuse_taken(&to, &forms, Some(key))?;
-        if *self.name_of(key) != to {
-            let called = self.names.called(to.clone(), &forms);
-            let last = std::mem::replace(&mut self.members[key as usize].called, called);
-            self.names.remove(key, &last);
-            self.names.insert(key, |key| &self.members[key as usize].called);
-            let room = self.members[key as usize].room;
-            self.announce(room, Event::Renamed { from: last.name, to }, None);
+    /// Whether a member may be called so; returns what the name is compared by.
+    fn check_rename(&self, key: u32, to: &Name, now: Now) -> Result<Forms, Refusal> {
+        let forms = Forms::of(to.as_str());
+        self.refuse_taken(to, &forms, Some(key), self.members[key as usize].home, now)?;
+        Ok(forms)
+    }
+
+    /// Gives a member a name that it may have.
+    fn rename(&mut self, key: u32, to: Name, forms: &Forms) {
+        if *self.name_of(key) == to {
+            return;
         }
-        self.acknowledge(key, None, reference);
-        Ok(())
+        self.holds.take_back(forms, self.members[key as usize].home);
+        let last = std::mem::replace(&mut self.members[key as usize].name, to.clone());
+        self.names.remove(key, &last);
+        self.names.insert(key, forms);
+        let room = self.members[key as usize].room;
+        self.announce(room, Event::Renamed { from: last, to }, None);
     }
 
     fn go(&mut self, key: u32, room: RoomName, reference: &Reference, now: Now) -> Result<(), Refusal> {
@@ -354,27 +377,40 @@ impl Chat {
     // ---- the parts they are made of
 
     fn name_of(&self, key: u32) -> &Name {
-        &self.members[key as usize].called.name
+        &self.members[key as usize].name
     }
 
     fn room_of(&self, key: u32) -> &Room {
         &self.rooms[self.members[key as usize].room as usize]
     }
 
-    fn refuse_taken(&self, name: &Name, forms: &Forms, except: Option<u32>) -> Result<(), Refusal> {
-        let holder = self.names.find_alike(forms, except, |key| &self.members[key as usize].called);
-        match holder {
-            Some(key) => {
-                let holder = self.name_of(key);
-                let text = if holder == name {
-                    format!("{name} is in use")
-                } else {
-                    format!("{name} looks like {holder}, who is here")
-                };
-                Err(Refusal::new(ErrorCode::NameTaken, text))
+    /// Refuses a name to somebody from `home` if it is somebody's, `except`'s aside, or is held, or looks like one.
+    fn refuse_taken(
+        &self,
+        name: &Name,
+        forms: &Forms,
+        except: Option<u32>,
+        home: Home,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let is_other = |key| Some(key) != except;
+        let holder = self.names.find_alike(forms, is_other, |key| self.name_of(key));
+        let text = if let Some(holder) = holder.map(|key| self.name_of(key)) {
+            if holder == name {
+                format!("{name} is in use")
+            } else {
+                format!("{name} looks like {holder}, who is here")
             }
-            None => Ok(()),
-        }
+        } else if let Some((held, until)) = self.holds.find(forms, home, now.monotonic) {
+            let looks_like = if held == name { String::new() } else { format!("{name} looks like {held}; ") };
+            let seconds = until.since(now.monotonic).as_millis().div_ceil(1000);
+            format!(
+                "{looks_like}{held} was just left by a connection that broke; it is free to others in {seconds} s"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::new(ErrorCode::NameTaken, text))
     }
 
     fn find_or_make_room(&mut self, name: RoomName, now: Now) -> Result<u32, Refusal> {
@@ -414,7 +450,7 @@ impl Chat {
         if let Some(place) = room.empty_place.take() {
             self.empty_rooms.remove(&place);
         }
-        let (tag, name, total) = (member.tag, member.called.name.clone(), room.members.len());
+        let (tag, name, total) = (member.tag, member.name.clone(), room.members.len());
         if self.is_told_now(number, true, total - 1, now) {
             self.announce(number, Event::Joined { name, total }, None);
         }
@@ -505,9 +541,10 @@ impl Chat {
         assert_eq!(self.room_numbers.len(), self.rooms.len());
         assert!(self.limits.max_rooms.is_none_or(|max| self.rooms.len() <= max));
         for (key, member) in &self.members {
-            let found = self.names.find(member.called.name.as_str(), |k| &self.members[k as usize].called);
-            assert_eq!(found, Some(key as u32), "{} cannot be found", member.called.name);
+            let found = self.names.find(member.name.as_str(), |key| self.name_of(key));
+            assert_eq!(found, Some(key as u32), "{} cannot be found", member.name);
         }
+        self.holds.check_invariants();
         assert!(self.outputs.is_empty(), "something was left undone");
     }
 }

@@ -1,32 +1,30 @@
-//! Names of users and rooms: what may be one, and when two are the same.
+//! Names of users and rooms: what may be one.
 //!
-//! A [`Name`] that exists is a good one: 1 to 32 characters in NFC, letters and digits of any script
-//! and `_ - .`. Two names are the same person to a reader if they fold to the same string (NFKC and
-//! case, Unicode TR 31 and UAX 15) or look alike (the *skeleton* of UTS 39, section 4); the chat lets
-//! in only one of them.
+//! A [`Name`] that exists is a good one: 1 to 32 characters in NFC, and `_ - .`, or letters, marks and digits that
+//! UTS 39 recommends for identifiers (section 3.1), of scripts that people write together (section 5.2, *Highly
+//! Restrictive*). Which names are the same to a reader, `alike` tells; the chat lets in only one of them.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
-use hashbrown::HashTable;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
-use unicode_security::{GeneralSecurityProfile, skeleton};
+use unicode_security::general_security_profile::IdentifierType;
+use unicode_security::mixed_script::AugmentedScriptSet;
+use unicode_security::{GeneralSecurityProfile, RestrictionLevel, RestrictionLevelDetection};
 
+use super::alike::{fold, reserved};
 use super::{ErrorCode, Refusal};
 
 /// A name has at most this many characters.
 pub const NAME_CHARS_MAX: usize = 32;
 
 /// No way of writing a name has more bytes: 4 for each character, each with as many combining marks as make one.
-const FORM_BYTES_MAX: usize = 16 * NAME_CHARS_MAX;
+/// What is longer is not looked at.
+pub(super) const WRITTEN_BYTES_MAX: usize = 16 * NAME_CHARS_MAX;
 
-/// Names that would mislead: who says them speaks HTTP, or poses as the server.
-const RESERVED: [&str; 13] = [
-    "get", "head", "post", "put", "delete", "options", "connect", "trace", "patch", "pri", "server", "roomd",
-    "me",
-];
+/// A letter has at most so many marks (UTS 39, section 5.4).
+const MARKS_MAX: usize = 4;
 
 /// The name of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,10 +37,17 @@ impl Name {
     /// [`ErrorCode::NameBad`], with a sentence that says what would be right.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let name = checked(text, "name")?;
-        if RESERVED.contains(&fold(&name).as_str()) {
-            return Err(Refusal::new(ErrorCode::NameBad, format!("{name} is a reserved word")));
+        match reserved(&name) {
+            None => Ok(Self(name.into())),
+            Some(word) => {
+                let text = if fold(&name) == word {
+                    format!("{name} is a reserved word")
+                } else {
+                    format!("{name} looks like {word}, which is a reserved word")
+                };
+                Err(Refusal::new(ErrorCode::NameBad, text))
+            }
         }
-        Ok(Self(name.into()))
     }
 
     /// The name as its owner wrote it.
@@ -94,166 +99,75 @@ impl fmt::Display for RoomName {
 }
 
 fn checked(text: &str, what: &str) -> Result<String, Refusal> {
-    // NFC neither adds nor removes many characters: what is far too long need not be looked at.
-    let name: String = text.trim().chars().take(4 * NAME_CHARS_MAX).nfc().collect();
-    // What is invisible, or looks like a sign, is not allowed in identifiers (UTS 39, section 3.1).
-    let is_good = |c: char| (c.is_alphanumeric() && c.identifier_allowed()) || "_-.".contains(c);
-    let count = name.chars().count();
-    if (1..=NAME_CHARS_MAX).contains(&count)
-        && name.chars().all(is_good)
-        && !name.starts_with(is_combining_mark)
-    {
-        return Ok(name);
+    let bad = |text| Refusal::new(ErrorCode::NameBad, text);
+    let rule = || bad(format!("a {what} has 1 to {NAME_CHARS_MAX} characters: letters, digits, _ - ."));
+    let text = text.trim();
+    if text.is_empty() || text.len() > WRITTEN_BYTES_MAX {
+        return Err(rule());
     }
-    let text = format!("a {what} has 1 to {NAME_CHARS_MAX} characters: letters, digits, _ - .");
-    Err(Refusal::new(ErrorCode::NameBad, text))
-}
-
-/// Folds case and compatibility forms: names that fold alike differ only in how they are written.
-fn fold(name: &str) -> String {
-    if name.is_ascii() {
-        return name.to_ascii_lowercase();
+    let name: String = if text.is_ascii() { text.into() } else { text.nfc().collect() };
+    if name.chars().count() > NAME_CHARS_MAX || !name.chars().all(is_allowed) {
+        return Err(rule());
     }
-    // Upper case first: it joins what lower case alone keeps apart, such as ß and ss.
-    name.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect()
-}
-
-/// What a name is compared by.
-#[derive(Debug)]
-pub(super) struct Forms {
-    folded: String,
-    skeleton: String,
-}
-
-impl Forms {
-    pub(super) fn of(name: &Name) -> Self {
-        Self { folded: fold(&name.0), skeleton: skeleton(&name.0).collect() }
-    }
-}
-
-/// A name in use, and the hashes it is found by: so that no name is folded again when the tables grow.
-#[derive(Debug)]
-pub(super) struct Called {
-    pub(super) name: Name,
-    folded_hash: u32,
-    skeleton_hash: u32,
-}
-
-/// The names in use, and whose they are.
-///
-/// The tables hold nothing but members' keys; `called` tells what a key is called. What a name folds to is
-/// computed when it is compared, which is rare, rather than kept for everybody.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    folded: HashTable<u32>,
-    skeletons: HashTable<u32>,
-    hasher: RandomState,
-}
-
-impl Names {
-    /// A name with the hashes it is found by.
-    pub(super) fn called(&self, name: Name, forms: &Forms) -> Called {
-        Called { name, folded_hash: self.hash(&forms.folded), skeleton_hash: self.hash(&forms.skeleton) }
-    }
-
-    fn hash(&self, form: &str) -> u32 {
-        self.hasher.hash_one(form) as u32
-    }
-
-    /// Whose name this is, in whatever way it is written.
-    pub(super) fn find<'a>(&self, text: &str, called: impl Fn(u32) -> &'a Called) -> Option<u32> {
-        let text = text.trim();
-        // What is longer than any way of writing a name is not folded.
-        if text.len() > FORM_BYTES_MAX { None } else { self.find_folded(&fold(text), None, &called) }
-    }
-
-    fn find_folded<'a>(
-        &self,
-        folded: &str,
-        except: Option<u32>,
-        called: &impl Fn(u32) -> &'a Called,
-    ) -> Option<u32> {
-        let hash = self.hash(folded);
-        let is_same = |&key: &u32| {
-            Some(key) != except && called(key).folded_hash == hash && fold(&called(key).name.0) == folded
-        };
-        self.folded.find(spread(hash), is_same).copied()
-    }
-
-    /// Whose name, `except`'s aside, is the same as one with these forms, or looks the same.
-    pub(super) fn find_alike<'a>(
-        &self,
-        forms: &Forms,
-        except: Option<u32>,
-        called: impl Fn(u32) -> &'a Called,
-    ) -> Option<u32> {
-        let hash = self.hash(&forms.skeleton);
-        let is_alike = |&key: &u32| {
-            Some(key) != except
-                && called(key).skeleton_hash == hash
-                && Forms::of(&called(key).name).skeleton == forms.skeleton
-        };
-        let found = self.find_folded(&forms.folded, except, &called);
-        found.or_else(|| self.skeletons.find(spread(hash), is_alike).copied())
-    }
-
-    /// Takes up the name of a member; it must not be in use.
-    pub(super) fn insert<'a>(&mut self, key: u32, called: impl Fn(u32) -> &'a Called) {
-        let (folded, skeleton) = (called(key).folded_hash, called(key).skeleton_hash);
-        self.folded.insert_unique(spread(folded), key, |&key| spread(called(key).folded_hash));
-        self.skeletons.insert_unique(spread(skeleton), key, |&key| spread(called(key).skeleton_hash));
-    }
-
-    /// Gives the name of a member free.
-    pub(super) fn remove(&mut self, key: u32, called: &Called) {
-        for (table, hash) in
-            [(&mut self.folded, called.folded_hash), (&mut self.skeletons, called.skeleton_hash)]
-        {
-            if let Ok(entry) = table.find_entry(spread(hash), |&k| k == key) {
-                entry.remove();
-            }
+    if !name.is_ascii() {
+        if !name.check_restriction_level(RestrictionLevel::HighlyRestrictive) {
+            return Err(bad(mixed(&name, what)));
+        }
+        if !are_marks_good(&name) {
+            return Err(bad(format!(
+                "a {what} has marks on letters only, each once, and {MARKS_MAX} at most"
+            )));
         }
     }
+    Ok(name)
+}
 
-    pub(super) fn len(&self) -> usize {
-        debug_assert_eq!(self.folded.len(), self.skeletons.len());
-        self.folded.len()
+/// Whether a character may be in a name. Those of type *Recommended* (UTS 39, section 3.1) are all letters, marks
+/// and digits (UAX 31, XID_Continue), and none of them is invisible, historic, or stands for another.
+pub(super) fn is_allowed(c: char) -> bool {
+    match c {
+        '_' | '-' | '.' => true,
+        _ if c.is_ascii() => c.is_ascii_alphanumeric(),
+        _ => c.identifier_type() == Some(IdentifierType::Recommended),
     }
 }
 
-/// The table looks at the upper bits of a hash, too.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// Says which scripts a name mixes that nobody writes together: one of them could hide among the other's letters.
+fn mixed(name: &str, what: &str) -> String {
+    let scripts = || {
+        let sets = name.chars().map(AugmentedScriptSet::for_char).filter(|set| !set.is_all());
+        sets.filter_map(|set| set.base.iter().next())
+    };
+    let names = scripts().next().and_then(|first| Some((first, scripts().find(|&other| other != first)?)));
+    let (first, other) = names.map_or(("several", "other"), |(a, b)| (a.full_name(), b.full_name()));
+    format!("a {what} is written in one script; {name} has {first} and {other} letters")
 }
+
+/// Whether marks are where they can be seen (UTS 39, section 5.4): on a letter, few, and each once. The dot of an
+/// `i` hides another.
+fn are_marks_good(name: &str) -> bool {
+    let (mut letter, mut marks) = (None, Vec::new());
+    for c in name.nfd() {
+        if !is_combining_mark(c) {
+            letter = c.is_alphabetic().then_some(c);
+            marks.clear();
+            continue;
+        }
+        let is_hidden = c == '\u{307}' && letter.is_some_and(|letter| SOFT_DOTTED.contains(letter));
+        if letter.is_none() || marks.len() == MARKS_MAX || marks.contains(&c) || is_hidden {
+            return false;
+        }
+        marks.push(c);
+    }
+    true
+}
+
+/// Decomposed letters with a dot that a mark above takes the place of (Soft_Dotted), of those that may be in names.
+const SOFT_DOTTED: &str = "ij\u{268}\u{456}\u{458}";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn alike(a: &str, b: &str) -> bool {
-        let (a, b) = (Name::parse(a).unwrap(), Name::parse(b).unwrap());
-        let mut names = Names::default();
-        let called = names.called(a.clone(), &Forms::of(&a));
-        names.insert(0, |_| &called);
-        names.find_alike(&Forms::of(&b), None, |_| &called).is_some()
-    }
-
-    #[test]
-    fn names_that_a_reader_would_mix_up_are_the_same() {
-        for (a, b) in [
-            ("alice", "ALICE"),
-            ("paypal", "p\u{430}yp\u{430}l"), // Cyrillic a
-            ("Ivan", "lvan"),
-            ("mom", "rnom"),
-            ("straße", "STRASSE"),
-            ("é", "e\u{301}"),
-            ("ΣΑΣ", "σας"),
-        ] {
-            assert!(alike(a, b), "{a} and {b}");
-        }
-        assert!(!alike("alice", "alicia"));
-        assert!(!alike("bob", "rob"));
-    }
 
     #[test]
     fn what_may_be_a_name() {
@@ -276,16 +190,80 @@ mod tests {
             "a\u{7}",
             "#x",
             "alice\u{2d0}",
+            "alice\u{13441}", // a blank hieroglyph
+            "bob\u{a4fd}",    // a letter that looks like a colon
+            "a\u{200d}b",
+            "क\u{94d}\u{200d}ष",
             "\u{301}a",
+            "_\u{332}a",
+            "e\u{302}\u{302}",
+            "i\u{307}a",
+            "a\u{300}\u{304}\u{308}\u{30a}\u{30c}\u{331}",
+            "\u{fdfa}",
+            "\u{ff21}lice",
+            "roornd",
+            "ME",
+            "\u{41c}\u{435}", // Cyrillic
             long.as_str(),
         ] {
             assert!(Name::parse(bad).is_err(), "{bad:?}");
         }
         let long = "é".repeat(32);
-        for good in ["a", "Zoë", "李雷", "محمد", "a_b-c.d", "x2", "निशा", long.as_str(), " trimmed "]
-        {
+        for good in [
+            "a",
+            "Zoë",
+            "李雷",
+            "محمد",
+            "a_b-c.d",
+            "x2",
+            "निशा",
+            long.as_str(),
+            " trimmed ",
+            "田中さん",
+            "Łukasz",
+            "Αλέξης",
+            "Иван",
+            "김철수",
+            "नमस्ते",
+            "தமிழ்",
+            "Bob李",
+            "ユーザー2",
+            "শ্রী",
+            "Adébáyọ̀",
+            "മലയാളം",
+            "မြန်မာ",
+            "ไทยนี้",
+            "ខ្មែរ",
+            "Ժան",
+            "ኢትዮ",
+            "Nguyễn",
+            "שרה",
+        ] {
             assert_eq!(Name::parse(good).unwrap().as_str(), good.trim());
         }
+    }
+
+    #[test]
+    fn scripts_that_nobody_writes_together_are_not_in_one_name() {
+        for (name, first, other) in [
+            ("s\u{435}rver", "Latin", "Cyrillic"),
+            ("r\u{43e}\u{43e}md", "Latin", "Cyrillic"),
+            ("\u{410}lice", "Cyrillic", "Latin"),
+            ("b\u{3bf}b", "Latin", "Greek"),
+            ("मa", "Devanagari", "Latin"),
+        ] {
+            let refusal = Name::parse(name).unwrap_err();
+            let text = format!("a name is written in one script; {name} has {first} and {other} letters");
+            assert_eq!((refusal.code, &*refusal.text), (ErrorCode::NameBad, &*text));
+            assert_eq!(RoomName::parse(name).unwrap_err().code, ErrorCode::BadArgument);
+        }
+    }
+
+    #[test]
+    fn what_follows_the_longest_way_of_writing_a_name_is_not_cut_off() {
+        let longest = "o\u{323}\u{302}".repeat(NAME_CHARS_MAX);
+        assert_eq!(Name::parse(&longest).unwrap().as_str(), "ộ".repeat(NAME_CHARS_MAX));
+        assert!(Name::parse(&(longest + "x")).is_err());
     }
 
     #[test]

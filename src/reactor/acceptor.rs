@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Peer;
-use super::allowance::{Allowances, subscriber_address};
+use super::allowance::Allowances;
 use crate::clock::Millis;
 use crate::limits::Limits;
 
@@ -83,7 +82,7 @@ pub(crate) struct Acceptor {
     pub(crate) admitted: usize,
     /// Connections that are only open to be told that there is no room.
     pub(crate) refused: usize,
-    per_ip: HashMap<IpAddr, usize>,
+    per_ip: HashMap<u64, usize>,
     /// How many connections an address may still begin.
     beginnings: Allowances,
 }
@@ -137,22 +136,22 @@ impl Acceptor {
     /// Counts a connection in, if there is room.
     pub(crate) fn admit(&mut self, peer: Peer, limits: &Limits, now: Millis) -> Result<(), TurnedAway> {
         let counted_as = counted_as(peer, limits);
-        let count = counted_as.and_then(|ip| self.per_ip.get(&ip)).copied().unwrap_or(0);
+        let count = counted_as.and_then(|who| self.per_ip.get(&who)).copied().unwrap_or(0);
         if counted_as.is_some() && limits.max_per_ip.is_some_and(|max| count >= max) {
             return Err(TurnedAway::PerIp);
         }
         if limits.max_connections.is_some_and(|max| self.admitted >= max) {
             return Err(TurnedAway::Full);
         }
-        if let (Some(ip), Some(rate)) = (counted_as, limits.connect_rate) {
-            let allowance = self.beginnings.of(ip, now);
+        if let (Some(who), Some(rate)) = (counted_as, limits.connect_rate) {
+            let allowance = self.beginnings.of(who, now);
             if !allowance.has_one(rate, rate, now) {
                 return Err(TurnedAway::TooOften);
             }
             allowance.reserve(rate, rate, now);
         }
-        if let Some(ip) = counted_as {
-            *self.per_ip.entry(ip).or_insert(0) += 1;
+        if let Some(who) = counted_as {
+            *self.per_ip.entry(who).or_insert(0) += 1;
         }
         self.admitted += 1;
         Ok(())
@@ -161,18 +160,18 @@ impl Acceptor {
     /// Counts a connection out that was let in.
     pub(crate) fn release(&mut self, peer: Peer, limits: &Limits) {
         self.admitted -= 1;
-        if let Some(ip) = counted_as(peer, limits)
-            && let Some(count) = self.per_ip.get_mut(&ip)
+        if let Some(who) = counted_as(peer, limits)
+            && let Some(count) = self.per_ip.get_mut(&who)
         {
             *count -= 1;
             if *count == 0 {
-                self.per_ip.remove(&ip);
+                self.per_ip.remove(&who);
             }
         }
     }
 }
 
-/// The address under which a peer counts against `max_per_ip`; none if it is exempt.
-pub(crate) fn counted_as(peer: Peer, limits: &Limits) -> Option<IpAddr> {
-    peer.ip.filter(|&ip| !limits.is_exempt(ip)).map(subscriber_address)
+/// The subscriber under whom a peer counts against `max_per_ip`; none if it is exempt.
+pub(crate) fn counted_as(peer: Peer, limits: &Limits) -> Option<u64> {
+    peer.ip.filter(|&ip| !limits.is_exempt(ip)).map(|_| peer.subscriber())
 }

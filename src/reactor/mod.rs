@@ -12,7 +12,7 @@
 //! | who is waited for, and for how long | [`backpressure`] |
 //! | the life of a connection | [`connection`] |
 //! | who is let in | [`acceptor`] |
-//! | how much an address may do per second | [`Allowances`] |
+//! | how much a subscriber may do per second | [`Allowances`] |
 //! | time-outs | [`deadlines`] |
 //! | epoll, sockets, signals | [`epoll`], behind [`platform`] |
 
@@ -30,11 +30,11 @@ pub mod platform;
 pub mod turn;
 
 pub use acceptor::TurnedAway;
-pub use allowance::{Allowance, Allowances, subscriber_address};
+pub use allowance::{Allowance, Allowances};
 pub use counters::{Counters, TURN_TIME_BOUNDS_US};
 pub use feed::ChannelId;
 pub use net::{Net, QueueFull};
-pub use platform::{Event, Peer, Platform, Socket};
+pub use platform::{Event, Peer, Platform, Socket, subscriber_address};
 pub use turn::Reactor;
 
 use crate::clock::Millis;

@@ -22,7 +22,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use super::ConnectionId;
@@ -55,6 +55,33 @@ pub struct Peer {
     pub ip: Option<IpAddr>,
     /// The listener it came by: its place in the list of listen addresses.
     pub listener: u16,
+}
+
+impl Peer {
+    /// One number for all that one subscriber opens: of its IPv4 address, its IPv6 network (64 bits), or the
+    /// listener, if that is a Unix socket.
+    #[must_use]
+    pub fn subscriber(self) -> u64 {
+        match self.ip.map(subscriber_address) {
+            Some(IpAddr::V6(v6)) => (u128::from(v6) >> 64) as u64,
+            // No network of IPv6 hosts begins with 31 zeros (RFC 4291, section 2.4), so these are others.
+            Some(IpAddr::V4(v4)) => u64::from(u32::from(v4)),
+            None => 1 << 32 | u64::from(self.listener),
+        }
+    }
+}
+
+/// The address that stands for one subscriber: an IPv4 address, or an IPv6 network of 64 bits, which
+/// is what one household or machine is given (RFC 6177).
+#[must_use]
+pub fn subscriber_address(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
 }
 
 /// The address, for the log.
@@ -137,4 +164,23 @@ pub trait Platform {
 
     /// No longer watches a socket: nothing of it is fetched any more.
     fn deregister(&mut self, socket: &mut Self::Socket);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscriber_is_an_ipv4_address_or_64_bits_of_an_ipv6_one() {
+        for (ip, address) in [
+            ("10.1.2.3", "10.1.2.3"),
+            ("::ffff:10.1.2.3", "10.1.2.3"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ] {
+            assert_eq!(subscriber_address(ip.parse().unwrap()), address.parse::<IpAddr>().unwrap());
+            let number = |ip: &str| Peer { ip: Some(ip.parse().unwrap()), listener: 0 }.subscriber();
+            assert_eq!(number(ip), number(address));
+            assert_ne!(number(ip), number("2001:db8:1:3::"));
+        }
+    }
 }

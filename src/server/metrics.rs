@@ -27,7 +27,7 @@ pub(super) fn place(stage: &Stage) -> usize {
         Stage::Undecided { .. } => 0,
         Stage::Lines { content: Content::Text, .. } => 1,
         Stage::Lines { content: Content::Json, .. } => 2,
-        Stage::Http => 3,
+        Stage::Http { .. } => 3,
         Stage::WebSocket { subprotocol: Subprotocol::Json, .. } => 5,
         Stage::WebSocket { .. } => 4,
     }

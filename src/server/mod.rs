@@ -29,7 +29,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::chat::{
-    Bye, Chat, Command, ErrorCode, MemberId, Name, Output, Reference, Refusal, Reply, RoomName, Why,
+    Bye, Chat, Command, ErrorCode, Home, MemberId, Name, Output, Reference, Refusal, Reply, RoomName, Why,
 };
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
@@ -162,13 +162,13 @@ impl Server {
 
     /// When a client may say its next line. All connections of its address take turns.
     fn turn_of(&mut self, net: &Net, id: ConnectionId) -> Millis {
-        let (now, ip) = (net.now().monotonic, net.peer(id).and_then(|peer| peer.ip));
+        let (now, peer) = (net.now().monotonic, net.peer(id));
         let Self { sessions, allowances, config, .. } = self;
         let session = sessions.get_mut(id.index as usize).and_then(Option::as_mut);
         let Some(session) = session.filter(|s| s.id == id && !s.is_exempt) else { return now };
-        let (Some(rate), Some(ip)) = (config.limits.rate, ip) else { return now };
+        let (Some(rate), Some(peer)) = (config.limits.rate, peer) else { return now };
         if session.turn_at == Millis::NEVER {
-            session.turn_at = allowances.of(ip, now).reserve(rate, config.limits.burst, now);
+            session.turn_at = allowances.of(peer.subscriber(), now).reserve(rate, config.limits.burst, now);
         }
         session.turn_at
     }
@@ -288,7 +288,7 @@ impl Server {
     ) -> Result<MemberId, Refusal> {
         let name = match from {
             Some(name) => Name::parse(&name)?,
-            None => self.chat.guest_name(),
+            None => self.chat.guest_name(home_of(net, id), net.now()),
         };
         self.enter(net, id, name, RoomName::lobby(), &None)
     }
@@ -303,7 +303,7 @@ impl Server {
         reference: &Reference,
     ) -> Result<MemberId, Refusal> {
         let (shown_name, shown_room) = (name.clone(), room.clone());
-        let member = self.chat.enter(id.to_bits(), name, room, reference, net.now())?;
+        let member = self.chat.enter(id.to_bits(), home_of(net, id), name, room, reference, net.now())?;
         if let (Some(session), Some(peer)) = (self.session(id), net.peer(id)) {
             session.member = Some(member);
             let who = format_args!("{shown_name} {shown_room}");
@@ -365,9 +365,9 @@ impl Server {
         let Some(session) = self.sessions[id.index as usize].take() else { return };
         self.metrics.remove_connection(metrics::place(&session.stage));
         if session.turn_at != Millis::NEVER
-            && let (Some(rate), Some(ip)) = (self.config.limits.rate, net.peer(id).and_then(|peer| peer.ip))
+            && let (Some(rate), Some(peer)) = (self.config.limits.rate, net.peer(id))
         {
-            self.allowances.of(ip, net.now().monotonic).refund(rate);
+            self.allowances.of(peer.subscriber(), net.now().monotonic).refund(rate);
         }
         if let Some(member) = session.member {
             let (name, now) = (self.chat.name(member), net.now().monotonic);
@@ -448,6 +448,11 @@ impl Server {
             net.send(id, &self.frame);
         }
     }
+}
+
+/// Where a client comes from: to the chat, one subscriber is one home.
+fn home_of(net: &Net, id: ConnectionId) -> Home {
+    Home(net.peer(id).map_or(0, Peer::subscriber))
 }
 
 impl Handler for Server {
@@ -584,7 +589,7 @@ impl Handler for Server {
         log::info!("stopping: {} members are told", self.chat.members());
         for slot in 0..self.sessions.len() {
             // A request that is under way is still answered.
-            if let Some(session) = self.sessions[slot].take_if(|s| !matches!(s.stage, Stage::Http)) {
+            if let Some(session) = self.sessions[slot].take_if(|s| !matches!(s.stage, Stage::Http { .. })) {
                 net.send(session.id, &session.last_words(Bye::Shutdown, net.now()));
                 net.close(session.id);
             }

@@ -23,8 +23,8 @@ pub(super) enum Stage {
     /// It has said too little to know. It is not spoken to: a browser opens connections ahead of time, and would
     /// read what it is told as the answer to its next request.
     Undecided { has_begun: bool },
-    /// One HTTP request, which may turn it into a WebSocket.
-    Http,
+    /// One HTTP request, which may turn it into a WebSocket. So many bytes of its head have been looked at.
+    Http { scanned: u32 },
     /// Lines.
     Lines { content: Content, lines: Lines },
     /// WebSocket messages.
@@ -123,7 +123,7 @@ impl Session {
     /// How it is spoken to; none while that is not decided, or HTTP.
     pub(super) fn encoding(&self) -> Option<Encoding> {
         let (content, framing) = match self.stage {
-            Stage::Undecided { .. } | Stage::Http => return None,
+            Stage::Undecided { .. } | Stage::Http { .. } => return None,
             Stage::Lines { content, .. } => (content, Framing::Line),
             Stage::WebSocket { subprotocol: Subprotocol::Json, .. } => (Content::Json, Framing::WebSocket),
             Stage::WebSocket { .. } => (Content::Text, Framing::WebSocket),
@@ -136,7 +136,7 @@ impl Session {
         match self.stage {
             Stage::Lines { content, .. } => content == Content::Json,
             Stage::WebSocket { subprotocol, .. } => subprotocol != Subprotocol::Text,
-            Stage::Undecided { .. } | Stage::Http => false,
+            Stage::Undecided { .. } | Stage::Http { .. } => false,
         }
     }
 
@@ -159,7 +159,7 @@ impl Session {
 
     /// The last thing it hears, in whole frames; nothing if it does not expect anything.
     pub(super) fn last_words(&self, bye: Bye, now: Now) -> Vec<u8> {
-        if matches!(self.stage, Stage::Undecided { .. } | Stage::Http) {
+        if matches!(self.stage, Stage::Undecided { .. } | Stage::Http { .. }) {
             return Vec::new();
         }
         let mut out = self.notice(&Notice::Bye(bye), &None, now);
@@ -193,12 +193,13 @@ impl Session {
     /// Whether what is at the front of `input` counts against the rate: lines, messages, and requests to become a
     /// WebSocket, which let somebody in.
     pub(super) fn takes_turns(&self, input: &[u8], limits: &Limits) -> bool {
+        let is_whole = || memchr::memmem::find(input, b"\r\n\r\n").is_some();
         let is_upgrade =
             || matches!(http::parse(input, limits.http_head_bytes), Ok(Some(r)) if r.upgrade.is_some());
         match self.stage {
             _ if self.is_exempt || input.is_empty() => false,
             Stage::Undecided { .. } => false,
-            Stage::Http => is_upgrade(),
+            Stage::Http { .. } => is_whole() && is_upgrade(),
             Stage::Lines { .. } | Stage::WebSocket { .. } => true,
         }
     }
@@ -216,7 +217,7 @@ impl Session {
         }
         let (count, action) = match &mut self.stage {
             Stage::Undecided { .. } => return self.decide(input),
-            Stage::Http => self.take_http(input, limits),
+            Stage::Http { .. } => self.take_http(input, limits),
             Stage::Lines { .. } => self.take_from_lines(input, limits, now),
             Stage::WebSocket { decoder, .. } => match decoder.next(input, limits.max_line_bytes) {
                 Ok(None) => (0, Action::Wait),
@@ -264,7 +265,7 @@ impl Session {
                 }
                 count
             }
-            Stage::Undecided { .. } | Stage::Http => waiting,
+            Stage::Undecided { .. } | Stage::Http { .. } => waiting,
         }
     }
 
@@ -296,7 +297,7 @@ impl Session {
             Sniffed::Tls => {
                 return (input.len(), Action::Close(Vec::new(), "it speaks TLS, this port does not".into()));
             }
-            Sniffed::Http => Stage::Http,
+            Sniffed::Http => Stage::Http { scanned: 0 },
             Sniffed::Json => lines(Content::Json),
             Sniffed::Text => lines(Content::Text),
         };
@@ -304,6 +305,13 @@ impl Session {
     }
 
     fn take_http(&mut self, input: &[u8], limits: &Limits) -> (usize, Action) {
+        let Stage::Http { scanned } = &mut self.stage else { return (0, Action::Wait) };
+        // A head is read from its first byte each time: not before another line of it has ended.
+        let seen = std::mem::replace(scanned, input.len() as u32) as usize;
+        let has_new_line = input.get(seen..).is_none_or(|new| memchr::memchr(b'\n', new).is_some());
+        if !has_new_line && input.len() <= limits.http_head_bytes {
+            return (0, Action::Wait);
+        }
         match http::parse(input, limits.http_head_bytes) {
             Ok(None) => (0, Action::Wait),
             Ok(Some(request)) => {
@@ -430,7 +438,7 @@ impl Session {
         let nameless = self.nameless_at(limits);
         match &self.stage {
             Stage::Undecided { .. } | Stage::Lines { .. } => nameless,
-            Stage::Http => after(self.since, limits.http_wait),
+            Stage::Http { .. } => after(self.since, limits.http_wait),
             Stage::WebSocket { .. } => nameless.min(self.pings_at(limits)).min(self.dead_at(limits)),
         }
     }
@@ -439,8 +447,8 @@ impl Session {
     pub(super) fn due(&mut self, limits: &Limits, has_input: bool, now: Millis) -> Due {
         match &self.stage {
             Stage::Undecided { .. } if has_input => Due::Nothing,
-            Stage::Http if self.wakes_at(limits) <= now => Due::HttpTimeout,
-            Stage::Http => Due::Nothing,
+            Stage::Http { .. } if self.wakes_at(limits) <= now => Due::HttpTimeout,
+            Stage::Http { .. } => Due::Nothing,
             _ if self.nameless_at(limits) <= now => Due::Bye(Bye::Nameless),
             Stage::WebSocket { .. } if has_input => {
                 self.hear(now);

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::journal::Kind;
 use super::session::Subprotocol;
-use super::{Bye, Host, Listener, Server, metrics};
+use super::{Bye, Host, Listener, Server, home_of, metrics};
 use crate::chat::{Name, RoomName};
 use crate::reactor::{ChannelId, ConnectionId, Net};
 use crate::wire::Ask;
@@ -212,7 +212,9 @@ impl Server {
         };
         if let Some(name) = request.parameter("name") {
             // A name that is taken is not waited for.
-            match Name::parse(&name).and_then(|name| self.chat.check_free(&name).map(|()| name)) {
+            match Name::parse(&name)
+                .and_then(|name| self.chat.check_free(&name, home_of(net, id), net.now()).map(|()| name))
+            {
                 Ok(name) => {
                     let waits_for = self.say_hello(net, id, name, room.clone());
                     if waits_for.is_some() || self.session(id)?.member.is_some() {
@@ -224,7 +226,7 @@ impl Server {
         }
         match subprotocol {
             Subprotocol::None { .. } => {
-                let name = self.chat.guest_name();
+                let name = self.chat.guest_name(home_of(net, id), net.now());
                 let waits_for = self.say_hello(net, id, name, room);
                 if waits_for.is_none() && self.session(id)?.member.is_none() {
                     self.dismiss(net, id, Bye::Quit, None);

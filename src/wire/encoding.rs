@@ -94,7 +94,7 @@ impl Encoding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Body, Command, HistoryQuery, Name, Output};
+    use crate::chat::{Body, Command, HistoryQuery, Home, Name, Output};
     use crate::clock::Now;
     use crate::limits::Limits;
 
@@ -116,7 +116,8 @@ mod tests {
             let mut member = None;
             for i in 0..1500 {
                 let name = Name::parse(&format!("{}{i}", "名".repeat(28))).unwrap();
-                let entered = chat.enter(i, name, RoomName::lobby(), &None, Now::default()).unwrap();
+                let entered =
+                    chat.enter(i, Home::default(), name, RoomName::lobby(), &None, Now::default()).unwrap();
                 member = Some(entered);
                 let room = RoomName::parse(&format!("{}{i}", "室".repeat(28))).unwrap();
                 let _ = chat.command(entered, Command::Join(room), &None, Now::default());

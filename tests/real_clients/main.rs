@@ -5,6 +5,7 @@
 //! | text lines: framing, names, commands, errors | [`text`] |
 //! | real netcats (`cargo test -- --ignored`, Debian's `netcat-openbsd`) | [`netcat`] |
 //! | what other protocols than ours may do | [`foreign`] |
+//! | names, and what is invisible | [`names`] |
 //! | JSON lines | [`json`] |
 //! | WebSocket: subprotocols, close codes, pings | [`websocket`] |
 //! | HTTP: statuses, fields, and what foreign web pages may do | [`http`] |
@@ -18,6 +19,7 @@ mod foreign;
 mod http;
 mod json;
 mod log;
+mod names;
 mod netcat;
 mod process;
 mod text;
