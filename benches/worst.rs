@@ -22,8 +22,9 @@ const US_PER_KIB_MAX: f64 = 50.0;
 const LONG_BYTES: usize = 4096;
 /// What comes at once: less than the loop reads, so that a read of the shortest lines is done in one turn.
 const READ_BYTES_MAX: usize = 8192;
-/// How long each input is measured.
-const TIME: Duration = Duration::from_millis(15);
+/// How often each input is measured, and how long.
+const SLICES: usize = 5;
+const SLICE_TIME: Duration = Duration::from_millis(3);
 /// Members who say nothing, besides one reader of each encoding.
 const LISTENERS: usize = 20;
 
@@ -292,14 +293,19 @@ fn measure(script: Script, count: usize, is_test: bool) -> Cost {
         }
         before
     };
-    let (before, started) = (next_read(), Instant::now());
-    let (read, spent) = loop {
-        let read = next_read() - before;
-        if is_test || started.elapsed() > TIME {
-            break (read, started.elapsed().as_secs_f64() * 1e6);
-        }
-    };
-    Cost { bytes: unit / count, us: spent * unit as f64 / read as f64 / count as f64 }
+    // The best of some: the machine is noisy, and what disturbs is not what is measured.
+    let mut us = f64::INFINITY;
+    for _ in 0..if is_test { 1 } else { SLICES } {
+        let (before, started) = (next_read(), Instant::now());
+        let (read, spent) = loop {
+            let read = next_read() - before;
+            if is_test || started.elapsed() > SLICE_TIME {
+                break (read, started.elapsed().as_secs_f64() * 1e6);
+            }
+        };
+        us = us.min(spent * unit as f64 / read as f64 / count as f64);
+    }
+    Cost { bytes: unit / count, us }
 }
 
 /// A command: its name, whether only somebody without a name says it, and what it is with a filler in it.

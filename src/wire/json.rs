@@ -401,8 +401,14 @@ fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
 
 /// The reference of a document whose other fields are wrong, so that its sender knows which one it was.
 fn reference_of(document: &str) -> Reference {
-    let value: serde_json::Value = serde_json::from_str(document).ok()?;
-    value.get("ref")?.as_str().filter(|r| r.len() <= REFERENCE_BYTES_MAX).map(Into::into)
+    /// Nothing else is kept: whoever sends nonsense does not decide how much of it is built up here.
+    #[derive(Deserialize)]
+    struct Marked {
+        #[serde(rename = "ref")]
+        reference: String,
+    }
+    let Marked { reference } = serde_json::from_str(document).ok()?;
+    (reference.len() <= REFERENCE_BYTES_MAX).then(|| reference.into())
 }
 
 /// The beginning of what is wrong with a document: it may quote all of it, and quoted letters grow.
