@@ -14,7 +14,7 @@
 //! | [`wire`] the dialects: bytes to requests, events to bytes | framing, HTTP, WebSocket, JSON, text | sockets, who is connected |
 //! | [`chat`] the chat itself: a pure state machine | names, rooms, members, history | bytes, sockets, clocks |
 //! | [`reactor`] the loop | readiness, backpressure, deadlines, feeds | what a chat is |
-//! | [`limits`] every limit, once; [`clock`] time as a parameter; `buffer` bytes that wait | | |
+//! | [`limits`] every limit, once; [`clock`] time as a parameter; `allowance` and `buffer` | | |
 //!
 //! Data goes one way: socket → framing → request → session → chat → event → encoding → feed → cursor → socket.
 //! The loop is generic over a [`Platform`](reactor::Platform) (epoll, or the scripted machine of the tests)
@@ -55,7 +55,7 @@
 //! | what a WebSocket peer may not do | [`wire::websocket::Decoder`] |
 //! | how many encodings there are | [`wire::encoding`] |
 //! | how one connection speaks, and what is due for it | `server::session::Session` |
-//! | how much a client may say | [`reactor::Allowances`] |
+//! | how much a client may say | `allowance` |
 //! | what is logged, and how often | `server::journal` |
 //! | what becomes of a line of the log | `cli::logging` |
 //! | who may come in from a browser | `server::web`, and by which name [`server::Host`] |
@@ -69,6 +69,7 @@
 #[cfg(all(test, feature = "chat"))]
 extern crate self as roomd; // the simulated machine of tests/ calls us so
 
+mod allowance;
 mod buffer;
 pub mod chat;
 #[cfg(feature = "daemon")]

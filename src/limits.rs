@@ -195,7 +195,7 @@ limits! {
     max_per_ip: Option<usize>, Count, Some(32), 1..=u64::MAX,
         "Connections at once from one IPv4 address or IPv6 /64. At the limit: as above",
         "per IPv4 address or IPv6 /64";
-    connect_rate: Option<usize>, Count, Some(20), 1..=100_000,
+    connect_rate: Option<usize>, Count, Some(100), 1..=100_000,
         "Connections per second from one IPv4 address or IPv6 /64, and as many at once. At the limit: refused with a \
          line that says so. Unless it is given, --max-per-ip none turns it off too: all may come through one proxy",
         "per second and address; more: told and refused";
@@ -218,9 +218,17 @@ limits! {
         "Messages that whoever enters a room by text is shown; none shows none",
         "messages shown to whoever enters by text";
     max_rooms: Option<usize>, Count, Some(64), 1..=u64::MAX,
-        "Rooms at once. At the limit: the room that has been empty for longest makes place; error full if none is \
-         empty. None: any number in use, and 1024 empty ones are remembered",
-        "the room empty for longest makes place";
+        "Rooms at once. At the limit: an empty one makes place, first those in which nothing was said, then those of \
+         the address that has made most, of these the one that has been empty for longest; error full if none is empty. None: any number in use, and 1024 empty ones are remembered",
+        "an empty room makes place";
+    max_rooms_per_ip: Option<usize>, Count, Some(16), 1..=u64::MAX,
+        "Rooms at once that were made from one IPv4 address or IPv6 /64. At the limit: an empty one of them makes place; \
+         error full if none is. --exempt spares from it, and unless it is given, --max-per-ip none turns it off too",
+        "of one address; an empty one of its own makes place";
+    room_rate: Option<usize>, Count, Some(10), 1..=100_000,
+        "New rooms per minute from one IPv4 address or IPv6 /64, and as many at once. At the limit: error full. \
+         --exempt spares from it, and unless it is given, --max-per-ip none turns it off too",
+        "new ones per minute and address";
     quiet_above: Option<usize>, Count, Some(256), 1..=u64::MAX,
         "Members of a room above which joins and leaves are summed up once a second. So are those in a smaller room that \
          come so fast that they take 16 times as many deliveries in a second",

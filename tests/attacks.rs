@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::time::Instant;
 
-use common::{Daemon, PATIENCE};
+use common::{Client, Daemon, PATIENCE};
 
 /// The state of the timer that the system keeps for the daemon's side of a connection (proc(5), tcp).
 fn timer_of(daemon: &Daemon, client: u16) -> Option<String> {
@@ -121,4 +121,69 @@ fn resident_bytes(daemon: &Daemon) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is there");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+}
+
+// ---- rooms
+
+/// Each says `/join` with a name of its own, and is told this.
+fn joins(client: &mut Client, room: &str) -> String {
+    client.say(&format!("/join {room}"));
+    loop {
+        let line = client.line();
+        if line.starts_with("* welcome") || line.starts_with("! ") {
+            return line;
+        }
+    }
+}
+
+/// Without: one connection's `/join x1`, `/join x2` … makes others' rooms go, with all that was said in them.
+#[test]
+fn who_makes_many_rooms_loses_its_own_first() {
+    let flags = ["--exempt", "none", "--rate", "none", "--max-rooms", "8", "--room-rate", "none"];
+    let daemon = Daemon::with(&flags);
+    let mut alice = daemon.enter_from(2, "alice");
+    joins(&mut alice, "memories");
+    alice.say("never forget this");
+    joins(&mut alice, "lobby");
+    let mut eve = daemon.enter_from(3, "eve");
+    for i in 0..40 {
+        assert!(joins(&mut eve, &format!("x{i}")).starts_with("* welcome"), "{i}");
+        eve.say("something, or they would go first anyway");
+    }
+    joins(&mut alice, "memories");
+    let line = alice.line();
+    assert!(line.ends_with("alice: never forget this"), "{line}");
+}
+
+/// Without: 63 squatters from two addresses hold all the rooms there can be.
+#[test]
+fn each_address_has_a_share_of_the_rooms() {
+    let daemon = Daemon::with(&["--exempt", "none", "--rate", "none", "--room-rate", "none"]);
+    let mut refused = 0;
+    let squatters: Vec<Client> = (0..63)
+        .map(|i| {
+            let mut squatter = daemon.enter_from(2 + i % 2, &format!("squatter{i}"));
+            let told = joins(&mut squatter, &format!("x{i}"));
+            refused += usize::from(told.starts_with("! full: your address has made as many rooms"));
+            squatter
+        })
+        .collect();
+    assert_eq!(refused, 63 - 2 * 16);
+    assert!(joins(&mut daemon.enter_from(4, "alice"), "ours").starts_with("* welcome"));
+    drop(squatters);
+}
+
+/// Without: rooms come and go as fast as somebody can type their names.
+#[test]
+fn an_address_makes_so_many_rooms_a_minute() {
+    let daemon = Daemon::with(&["--exempt", "127.0.0.4", "--rate", "none", "--room-rate", "3"]);
+    let mut eve = daemon.enter_from(2, "eve");
+    let told: Vec<String> = (0..5).map(|i| joins(&mut eve, &format!("x{i}"))).collect();
+    assert!(told[..3].iter().all(|told| told.starts_with("* welcome")), "{told:?}");
+    assert!(told[3..].iter().all(|told| told.starts_with("! full: your address makes too many")), "{told:?}");
+    assert!(joins(&mut eve, "x0").starts_with("* welcome"), "it is there");
+    // Others may, and so may whoever is exempt, as often as it likes.
+    assert!(joins(&mut daemon.enter_from(3, "alice"), "y").starts_with("* welcome"));
+    let mut admin = daemon.enter_from(4, "admin");
+    assert!((0..10).all(|i| joins(&mut admin, &format!("z{i}")).starts_with("* welcome")));
 }

@@ -58,6 +58,11 @@ const SUM_MS: u64 = 1000;
 /// Where the fake clock starts: 2026-01-01 00:00 UTC.
 const START_UNIX_MS: u64 = 1_767_225_600_000;
 
+/// The first of all homes is spared by the limits for each.
+fn home_of(subscriber: u64) -> Home {
+    Home { subscriber, is_exempt: subscriber == 0 }
+}
+
 fn at(now: u64) -> Now {
     Now { monotonic: Millis(now), unix_ms: START_UNIX_MS + now }
 }
@@ -82,6 +87,8 @@ struct Held {
 #[derive(Debug)]
 struct Place {
     name: String,
+    /// The home of who made it.
+    maker: Option<u64>,
     /// What the chat calls it; known when it has said so.
     number: Option<u32>,
     newest: u64,
@@ -155,15 +162,16 @@ impl Shadow {
             closes: None,
             sums: BTreeMap::new(),
         };
-        shadow.make_place("lobby", 1);
+        shadow.make_place("lobby", None, 1);
         shadow
     }
 
-    fn make_place(&mut self, name: &str, now: u64) {
+    fn make_place(&mut self, name: &str, maker: Option<u64>, now: u64) {
         let name = name.to_owned();
         assert_eq!(self.opens.replace(name.clone()), None);
         let place = Place {
             name,
+            maker,
             number: None,
             newest: 0,
             epoch: START_UNIX_MS + now,
@@ -213,20 +221,24 @@ impl Shadow {
     }
 
     /// Whether there is a room of this name, or can be.
-    fn has_place(&mut self, room: &str, now: u64) -> bool {
+    fn has_place(&mut self, room: &str, home: u64, now: u64) -> bool {
         if self.places.iter().any(|place| place.name == room) {
             return true;
         }
-        if self.limits.max_rooms.is_some_and(|max| self.places.len() >= max) {
+        let made_by = |home| self.places.iter().filter(|place| place.maker == Some(home)).count();
+        let has_its_share = home != 0 && self.limits.max_rooms_per_ip.is_some_and(|max| made_by(home) >= max);
+        if has_its_share || self.limits.max_rooms.is_some_and(|max| self.places.len() >= max) {
             let is_free = |place: &&Place| place.name != "lobby" && self.members(&place.name) == 0;
             let free = self.places.iter().filter(is_free);
-            let Some(longest) = free.min_by_key(|place| place.empty_since) else {
+            let free = free.filter(|place| !has_its_share || place.maker == Some(home));
+            let made = |place: &Place| place.maker.map_or(0, made_by);
+            let Some(first) = free.min_by_key(|p| (p.newest > 0, usize::MAX - made(p), p.empty_since)) else {
                 return false;
             };
-            self.closes = longest.number;
+            self.closes = first.number;
             self.places.retain(|place| place.number != self.closes);
         }
-        self.make_place(room, now);
+        self.make_place(room, Some(home), now);
         true
     }
 
@@ -352,7 +364,8 @@ impl Shadow {
     }
 
     fn go(&mut self, tag: u64, room: &str, now: u64, reference: Option<&str>) -> Result<(), &'static str> {
-        if !self.has_place(room, now) {
+        let home = self.person(tag).home;
+        if !self.has_place(room, home, now) {
             return Err("full");
         }
         if self.person(tag).room == room {
@@ -433,6 +446,8 @@ impl Run {
         let scale = if rng.chance(10) { 500 } else { 1 };
         let limits = Limits {
             max_rooms: some(&mut rng, 1, 5),
+            max_rooms_per_ip: some(&mut rng, 1, 3),
+            room_rate: None,
             history: some(&mut rng, 1, 20),
             history_bytes: some(&mut rng, 100 * scale, 2000 * scale),
             history_on_join: some(&mut rng, 1, 4),
@@ -510,7 +525,7 @@ impl Run {
         let text = self.a_name();
         let home = self.rng.below(3) as u64;
         let name = if self.rng.chance(15) {
-            let guest = self.chat.guest_name(Home(home), self.now());
+            let guest = self.chat.guest_name(home_of(home), self.now());
             assert!(!self.shadow.is_taken(guest.as_str(), None, home, self.now), "{guest} is in use");
             guest
         } else {
@@ -522,11 +537,11 @@ impl Run {
         self.next_tag += 1;
         let room_parsed = RoomName::parse(room).expect("a good name");
         let reference_boxed = reference.map(Into::into);
-        let entered = self.chat.enter(tag, Home(home), name, room_parsed, &reference_boxed, self.now());
+        let entered = self.chat.enter(tag, home_of(home), name, room_parsed, &reference_boxed, self.now());
         let room = room_name(room);
         let expected = if self.shadow.is_taken(&text, None, home, now) {
             Err("name-taken")
-        } else if !self.shadow.has_place(&room, now) {
+        } else if !self.shadow.has_place(&room, home, now) {
             Err("full")
         } else {
             Ok(())
@@ -590,7 +605,7 @@ impl Run {
                 let home = shadow.person(tag).home;
                 let expected = if shadow.is_taken(name, Some(tag), home, now) {
                     Err("name-taken")
-                } else if !shadow.has_place(&to, now) {
+                } else if !shadow.has_place(&to, home, now) {
                     Err("full")
                 } else {
                     shadow.rename(tag, name, now, None).and_then(|()| shadow.go(tag, &to, now, reference))
@@ -642,7 +657,7 @@ impl Run {
                 Output::RoomClosed { room } => {
                     let name = self.numbers.remove(&room).expect("a room that is open");
                     let expected = self.shadow.closes.take();
-                    assert_eq!(Some(room), expected, "{name} has not been empty for longest");
+                    assert_eq!(Some(room), expected, "{name} was not the one to make place");
                     assert!(!self.listening.values().any(|&at| at == room), "{name} is in use");
                 }
                 Output::Entered { tag, room } => {
@@ -798,7 +813,7 @@ fn a_short_list_of_names_has_the_newcomer_on_it() {
     for count in 1..=IN_JSON_MAX + 10 {
         // The names rise and fall, so that the newcomer is anywhere among them.
         let name = Name::parse(&format!("user-{}", count * 7919 % 1999)).expect("a good name");
-        chat.enter(count as u64, Home(0), name.clone(), RoomName::lobby(), &None, now)
+        chat.enter(count as u64, home_of(0), name.clone(), RoomName::lobby(), &None, now)
             .expect("there is room");
         let mut is_welcome = false;
         while let Some(output) = chat.poll_output() {
@@ -856,7 +871,8 @@ impl Travel {
         let mut chat = Chat::new(limits, at(1));
         let mut enter = |tag: u64| {
             let name = Name::parse(&format!("traveller-{tag}")).expect("a good name");
-            let id = chat.enter(tag, Home(0), name, RoomName::lobby(), &None, at(1)).expect("there is room");
+            let id =
+                chat.enter(tag, home_of(0), name, RoomName::lobby(), &None, at(1)).expect("there is room");
             while chat.poll_output().is_some() {}
             id
         };
@@ -981,8 +997,8 @@ fn at_most_1024_rooms_are_remembered_of_those_who_are_gone() {
     let room = |visit: usize| RoomName::parse(&format!("room-{visit}")).expect("a good name");
     for visit in 0..3000 {
         let now = at(visit as u64);
-        let name = chat.guest_name(Home(0), now);
-        let id = chat.enter(visit as u64, Home(0), name, room(visit), &None, now).expect("there is room");
+        let name = chat.guest_name(home_of(0), now);
+        let id = chat.enter(visit as u64, home_of(0), name, room(visit), &None, now).expect("there is room");
         chat.leave(id, None, now);
         while chat.poll_output().is_some() {}
         let visits = visit + 1;
@@ -1020,8 +1036,8 @@ fn nothing_is_told_to_a_room_that_is_forgotten() {
     let mut chat = Chat::new(limits, at(1));
     let name = |name: &str| Name::parse(name).expect("a good name");
     let room = |number: usize| RoomName::parse(&format!("r{number}")).expect("a good name");
-    let bob = chat.enter(1, Home(0), name("bob"), room(9999), &None, at(1)).expect("there is room");
-    let alice = chat.enter(2, Home(0), name("alice"), room(0), &None, at(1)).expect("there is room");
+    let bob = chat.enter(1, home_of(0), name("bob"), room(9999), &None, at(1)).expect("there is room");
+    let alice = chat.enter(2, home_of(0), name("alice"), room(0), &None, at(1)).expect("there is room");
     for number in 1..=EMPTY_ROOMS_MAX {
         chat.command(alice, Command::Join(room(number)), &None, at(1)).expect("there is room");
         while chat.poll_output().is_some() {}

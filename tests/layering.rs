@@ -7,14 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and all that it may know besides itself.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("clock", &[]),
     ("limits", &[]),
     ("buffer", &[]),
-    ("chat", &["clock", "limits"]),
+    ("allowance", &["clock"]),
+    ("chat", &["allowance", "clock", "limits"]),
     ("wire", &["chat", "buffer", "clock", "limits"]),
-    ("reactor", &["buffer", "clock", "limits"]),
-    ("server", &["reactor", "wire", "chat", "clock", "limits"]),
+    ("reactor", &["allowance", "buffer", "clock", "limits"]),
+    ("server", &["allowance", "reactor", "wire", "chat", "clock", "limits"]),
     ("cli", &["server", "reactor", "wire", "chat", "clock", "limits"]),
     ("main", &["cli"]),
 ];

@@ -20,7 +20,12 @@ const HOLDS_PER_HOME_MAX: usize = 64;
 
 /// Where somebody comes from: the same for all that one subscriber opens. What it means is up to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Home(pub u64);
+pub struct Home {
+    /// Another number for each subscriber.
+    pub subscriber: u64,
+    /// Spared by what is limited for each.
+    pub is_exempt: bool,
+}
 
 #[derive(Debug)]
 struct Held {
@@ -103,22 +108,26 @@ mod tests {
         Name::parse(text).unwrap()
     }
 
+    fn home(subscriber: u64) -> Home {
+        Home { subscriber, is_exempt: false }
+    }
+
     fn is_held(holds: &Holds, name: &str, home: u64, now: u64) -> bool {
-        holds.find(&Forms::of(name), Home(home), Millis(now)).is_some()
+        holds.find(&Forms::of(name), self::home(home), Millis(now)).is_some()
     }
 
     #[test]
     fn a_held_name_and_what_looks_like_it_are_free_to_its_home_only() {
         let mut holds = Holds::default();
-        holds.hold(name("alice"), Home(1), Millis(5));
+        holds.hold(name("alice"), home(1), Millis(5));
         for alike in ["alice", "ALICE", "ALlCE"] {
             assert!(is_held(&holds, alike, 2, 5) && is_held(&holds, alike, 2, 10_004), "{alike}");
             assert!(!is_held(&holds, alike, 1, 5) && !is_held(&holds, alike, 2, 10_005), "{alike}");
         }
         assert!(!is_held(&holds, "bob", 2, 5));
-        holds.take_back(&Forms::of("Alice"), Home(2));
+        holds.take_back(&Forms::of("Alice"), home(2));
         assert!(is_held(&holds, "alice", 2, 5));
-        holds.take_back(&Forms::of("Alice"), Home(1));
+        holds.take_back(&Forms::of("Alice"), home(1));
         assert!(!is_held(&holds, "alice", 2, 5));
         holds.check_invariants();
     }
@@ -126,18 +135,18 @@ mod tests {
     #[test]
     fn holds_are_bounded_in_all_and_for_each_home() {
         let mut holds = Holds::default();
-        holds.hold(name("alice"), Home(1), Millis(0));
+        holds.hold(name("alice"), home(1), Millis(0));
         for i in 0..100 {
-            holds.hold(name(&format!("x{i}")), Home(2), Millis(1));
+            holds.hold(name(&format!("x{i}")), home(2), Millis(1));
         }
         assert!(is_held(&holds, "alice", 3, 1), "one home does not end the holds of another");
         assert!(!is_held(&holds, "x35", 3, 1) && is_held(&holds, "x36", 3, 1), "its oldest go first");
         for i in 0..HOLDS_MAX as u64 {
-            holds.hold(name(&format!("y{i}")), Home(i + 4), Millis(2));
+            holds.hold(name(&format!("y{i}")), home(i + 4), Millis(2));
         }
         holds.check_invariants();
         assert!(!is_held(&holds, "alice", 3, 2) && is_held(&holds, "y5", 3, 2));
-        holds.hold(name("bob"), Home(1), Millis(20_000));
+        holds.hold(name("bob"), home(1), Millis(20_000));
         assert_eq!(holds.held.len(), 1, "what is over is forgotten");
     }
 }

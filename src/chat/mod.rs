@@ -12,6 +12,7 @@ mod holds;
 mod name;
 mod names;
 mod room;
+mod rooms;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -25,15 +26,14 @@ pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Repl
 pub use holds::Home;
 pub use name::{NAME_CHARS_MAX, Name, RoomName};
 
+use crate::allowance::Allowances;
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use alike::Forms;
 use holds::Holds;
 use names::Names;
 use room::{Notice, Room};
-
-/// So many empty rooms are remembered, whatever `max_rooms` is.
-const EMPTY_ROOMS_MAX: usize = 1024;
+use rooms::EMPTY_ROOMS_MAX;
 
 /// Names a member, for as long as it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,6 +70,10 @@ pub struct Chat {
     room_numbers: HashMap<RoomName, u32>,
     /// The rooms with nobody in them, but for the lobby, in the order in which they make place for others.
     empty_rooms: BTreeMap<u64, u32>,
+    /// How many rooms there are that each subscriber has made.
+    rooms_made: HashMap<u64, usize>,
+    /// How many rooms each may still make.
+    room_allowances: Allowances,
     /// How often a room has become empty.
     emptied: u64,
     /// The rooms that will tell a sum of joins and leaves, in the order in which they do.
@@ -140,6 +144,8 @@ impl Chat {
             rooms: Slab::new(),
             room_numbers: HashMap::new(),
             empty_rooms: BTreeMap::new(),
+            rooms_made: HashMap::new(),
+            room_allowances: Allowances::default(),
             emptied: 0,
             crowded_rooms: VecDeque::new(),
             members: Slab::new(),
@@ -148,7 +154,7 @@ impl Chat {
             outputs: VecDeque::new(),
             guests: 0,
         };
-        chat.make_room(RoomName::lobby(), now);
+        chat.make_room(RoomName::lobby(), None, now);
         chat
     }
 
@@ -167,7 +173,7 @@ impl Chat {
     ) -> Result<MemberId, Refusal> {
         let forms = Forms::of(name.as_str());
         self.refuse_taken(&name, &forms, None, home, now)?;
-        let room = self.find_or_make_room(room, now)?;
+        let room = self.find_or_make_room(room, home, now)?;
         self.holds.take_back(&forms, home);
         let key = self.members.insert(Member { tag, home, name, room, position: 0 }) as u32;
         self.names.insert(key, &forms);
@@ -234,7 +240,7 @@ impl Chat {
                 let room = room.unwrap_or_else(|| self.room_of(key).name.clone());
                 // Both or neither: nothing may be in the way of the room when the name changes.
                 let forms = self.check_rename(key, &name, now)?;
-                self.find_or_make_room(room.clone(), now)?;
+                self.find_or_make_room(room.clone(), self.members[key as usize].home, now)?;
                 self.rename(key, name, &forms);
                 return self.go(key, room, reference, now);
             }
@@ -361,7 +367,7 @@ impl Chat {
     }
 
     fn go(&mut self, key: u32, room: RoomName, reference: &Reference, now: Now) -> Result<(), Refusal> {
-        let number = self.find_or_make_room(room.clone(), now)?;
+        let number = self.find_or_make_room(room.clone(), self.members[key as usize].home, now)?;
         let is_elsewhere = self.members[key as usize].room != number;
         if is_elsewhere {
             let left = self.depart(key);
@@ -413,33 +419,6 @@ impl Chat {
         Err(Refusal::new(ErrorCode::NameTaken, text))
     }
 
-    fn find_or_make_room(&mut self, name: RoomName, now: Now) -> Result<u32, Refusal> {
-        if let Some(number) = self.room_number(&name) {
-            return Ok(number);
-        }
-        if self.limits.max_rooms.is_some_and(|max| self.rooms.len() >= max) && !self.forget_a_room() {
-            return Err(Refusal::new(ErrorCode::Full, "there is no place for another room; see /rooms"));
-        }
-        Ok(self.make_room(name, now))
-    }
-
-    fn make_room(&mut self, name: RoomName, now: Now) -> u32 {
-        let room = self.rooms.insert(Room::new(name.clone(), now)) as u32;
-        self.room_numbers.insert(name, room);
-        self.outputs.push_back(Output::RoomOpened { room });
-        room
-    }
-
-    /// Gives up the room that has been empty for longest.
-    fn forget_a_room(&mut self) -> bool {
-        let Some((_, number)) = self.empty_rooms.pop_first() else { return false };
-        let room = self.rooms.remove(number as usize);
-        self.room_numbers.remove(&room.name);
-        self.crowded_rooms.retain(|&crowded| crowded != number);
-        self.outputs.push_back(Output::RoomClosed { room: number });
-        true
-    }
-
     /// Puts a member into a room, and tells those who were there.
     fn arrive(&mut self, key: u32, number: u32, now: Now) {
         let room = &mut self.rooms[number as usize];
@@ -482,7 +461,7 @@ impl Chat {
         }
         // Only when all is done: the room may be the one that somebody goes to.
         if self.empty_rooms.len() > EMPTY_ROOMS_MAX {
-            self.forget_a_room();
+            self.forget_a_room(None);
         }
     }
 
@@ -536,6 +515,11 @@ impl Chat {
             assert_eq!(is_listed, room.members.is_empty() && room.name != RoomName::lobby());
         }
         assert!(self.empty_rooms.len() <= self.rooms.len());
+        assert_eq!(
+            self.rooms_made.values().sum::<usize>(),
+            self.rooms.len() - 1,
+            "all but the lobby were made"
+        );
         assert_eq!(seen, self.members.len(), "everybody is in exactly one room");
         assert_eq!(self.names.len(), self.members.len(), "everybody has exactly one name");
         assert_eq!(self.room_numbers.len(), self.rooms.len());

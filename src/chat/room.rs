@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{HistoryQuery, Message, RoomName};
+use super::{HistoryQuery, Home, Message, RoomName};
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 
@@ -20,6 +20,8 @@ const MESSAGE_OVERHEAD_BYTES: usize = 96;
 #[derive(Debug)]
 pub(super) struct Room {
     pub(super) name: RoomName,
+    /// Who has made it; none for the lobby.
+    pub(super) maker: Option<Home>,
     /// Keys of the members, in no order.
     pub(super) members: Vec<u32>,
     /// The id of the newest message; 0 before the first.
@@ -33,9 +35,10 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName, now: Now) -> Self {
+    pub(super) fn new(name: RoomName, maker: Option<Home>, now: Now) -> Self {
         Self {
             name,
+            maker,
             members: Vec::new(),
             newest_id: 0,
             epoch_ms: now.unix_ms,

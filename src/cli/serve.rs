@@ -44,7 +44,7 @@ pub struct Args {
     #[command(flatten)]
     limits: LimitArgs,
 
-    /// Addresses and networks that --max-per-ip, --connect-rate and --rate spare, with commas, or none
+    /// Addresses and networks that all limits per address spare, with commas, or none
     #[arg(long, value_name = "NETWORKS", env = "ROOMD_EXEMPT", default_value = "127.0.0.0/8,::1")]
     exempt: Networks,
 
@@ -89,9 +89,21 @@ impl Args {
             ));
         }
         let max_connections = Some(self.max_connections()?);
-        let is_proxied = limits.max_per_ip.is_none() && !self.limits.is_given("connect_rate");
-        let connect_rate = limits.connect_rate.filter(|_| !is_proxied);
-        Ok(Limits { max_connections, connect_rate, exempt: self.exempt.0.clone(), ..limits.clone() })
+        // What is for each address is for none of those who come through one proxy, unless it is asked for.
+        let is_proxied = limits.max_per_ip.is_none();
+        let of_each =
+            |limit: Option<usize>, name| limit.filter(|_| !is_proxied || self.limits.is_given(name));
+        let connect_rate = of_each(limits.connect_rate, "connect_rate");
+        let max_rooms_per_ip = of_each(limits.max_rooms_per_ip, "max_rooms_per_ip");
+        let room_rate = of_each(limits.room_rate, "room_rate");
+        Ok(Limits {
+            max_connections,
+            connect_rate,
+            max_rooms_per_ip,
+            room_rate,
+            exempt: self.exempt.0.clone(),
+            ..limits.clone()
+        })
     }
 
     /// The hosts that are ours by name: those of flags, and what this machine calls itself.

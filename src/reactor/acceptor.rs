@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::Peer;
-use super::allowance::Allowances;
+use crate::allowance::Allowances;
 use crate::clock::Millis;
 use crate::limits::Limits;
 
@@ -144,11 +144,12 @@ impl Acceptor {
             return Err(TurnedAway::Full);
         }
         if let (Some(who), Some(rate)) = (counted_as, limits.connect_rate) {
+            let second = Duration::from_secs(1);
             let allowance = self.beginnings.of(who, now);
-            if !allowance.has_one(rate, rate, now) {
+            if !allowance.has_one(second / rate as u32, rate, now) {
                 return Err(TurnedAway::TooOften);
             }
-            allowance.reserve(rate, rate, now);
+            allowance.reserve(second / rate as u32, rate, now);
         }
         if let Some(who) = counted_as {
             *self.per_ip.entry(who).or_insert(0) += 1;

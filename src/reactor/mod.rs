@@ -12,12 +12,10 @@
 //! | who is waited for, and for how long | [`backpressure`] |
 //! | the life of a connection | [`connection`] |
 //! | who is let in | [`acceptor`] |
-//! | how much a subscriber may do per second | [`Allowances`] |
 //! | time-outs | [`deadlines`] |
 //! | epoll, sockets, signals | [`epoll`], behind [`platform`] |
 
 pub mod acceptor;
-mod allowance;
 pub(crate) mod backpressure;
 pub(crate) mod connection;
 mod counters;
@@ -30,7 +28,6 @@ pub mod platform;
 pub mod turn;
 
 pub use acceptor::TurnedAway;
-pub use allowance::{Allowance, Allowances};
 pub use counters::{Counters, TURN_TIME_BOUNDS_US};
 pub use feed::ChannelId;
 pub use net::{Net, QueueFull};

@@ -28,14 +28,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::allowance::Allowances;
 use crate::chat::{
     Bye, Chat, Command, ErrorCode, Home, MemberId, Name, Output, Reference, Refusal, Reply, RoomName, Why,
 };
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
-use crate::reactor::{
-    Allowances, ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway,
-};
+use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway};
 use crate::wire::{Ask, Encoding, Notice, Request, text, websocket};
 use journal::{Journal, Kind};
 use metrics::Metrics;
@@ -168,7 +167,8 @@ impl Server {
         let Some(session) = session.filter(|s| s.id == id && !s.is_exempt) else { return now };
         let (Some(rate), Some(peer)) = (config.limits.rate, peer) else { return now };
         if session.turn_at == Millis::NEVER {
-            session.turn_at = allowances.of(peer.subscriber(), now).reserve(rate, config.limits.burst, now);
+            session.turn_at =
+                allowances.of(peer.subscriber(), now).reserve(interval(rate), config.limits.burst, now);
         }
         session.turn_at
     }
@@ -367,7 +367,7 @@ impl Server {
         if session.turn_at != Millis::NEVER
             && let (Some(rate), Some(peer)) = (self.config.limits.rate, net.peer(id))
         {
-            self.allowances.of(peer.subscriber(), net.now().monotonic).refund(rate);
+            self.allowances.of(peer.subscriber(), net.now().monotonic).refund(interval(rate));
         }
         if let Some(member) = session.member {
             let (name, now) = (self.chat.name(member), net.now().monotonic);
@@ -452,7 +452,14 @@ impl Server {
 
 /// Where a client comes from: to the chat, one subscriber is one home.
 fn home_of(net: &Net, id: ConnectionId) -> Home {
-    Home(net.peer(id).map_or(0, Peer::subscriber))
+    let peer = net.peer(id);
+    let is_exempt = peer.and_then(|peer| peer.ip).is_none_or(|ip| net.limits().is_exempt(ip));
+    Home { subscriber: peer.map_or(0, Peer::subscriber), is_exempt }
+}
+
+/// How long it takes until one of so many a second may be said.
+fn interval(rate: usize) -> Duration {
+    Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX)
 }
 
 impl Handler for Server {

@@ -110,7 +110,14 @@ mod tests {
     #[test]
     fn an_answer_is_bounded_by_what_is_sent_and_says_that_there_is_more() {
         for feed_bytes in [None, Some(256 * 1024), Some(40 * 1024)] {
-            let limits = Limits { feed_bytes, max_rooms: None, quiet_above: None, ..Limits::default() };
+            let limits = Limits {
+                feed_bytes,
+                max_rooms: None,
+                max_rooms_per_ip: None,
+                room_rate: None,
+                quiet_above: None,
+                ..Limits::default()
+            };
             let max = limits.answer_bytes_max();
             let mut chat = Chat::new(limits, Now::default());
             let mut member = None;

@@ -5,7 +5,7 @@
 #![allow(dead_code, clippy::needless_pass_by_value)]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 pub(crate) mod ws;
 
@@ -162,6 +164,23 @@ impl Daemon {
     /// Somebody connects.
     pub(crate) fn connect(&self) -> Client {
         Client::new(TcpStream::connect(self.addr()).expect("the daemon's port"))
+    }
+
+    /// Somebody connects from another address of this machine: to the daemon it is a subscriber of its own.
+    pub(crate) fn stream_from(&self, ip: Ipv4Addr) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((ip, 0)).into()).expect("an address of this machine");
+        socket.connect(&self.addr().into()).expect("the daemon's port");
+        socket.into()
+    }
+
+    /// Somebody connects from 127.0.0.`host`, says a name, and is welcome in the lobby.
+    pub(crate) fn enter_from(&self, host: u8, name: &str) -> Client {
+        let mut client = Client::new(self.stream_from(Ipv4Addr::new(127, 0, 0, host)));
+        client.say(name);
+        let line = client.line();
+        assert!(line.starts_with(&format!("* welcome {name} - #lobby, ")), "{line}");
+        client
     }
 
     /// Somebody connects, says a name, and is welcome in the lobby.

@@ -2,13 +2,11 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
 use std::time::Instant;
-
-use socket2::{Domain, Socket, Type};
 
 use crate::common::{Client, Daemon, PATIENCE, address_in, roomd, socket_path};
 
@@ -262,12 +260,7 @@ fn a_flood_from_many_addresses_is_summed_up_as_well() {
     let mut guests: Vec<Client> = Vec::new();
     for i in 0..1000_u16 {
         let [high, low] = i.to_be_bytes();
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket
-            .bind(&SocketAddr::from((Ipv4Addr::new(127, 1, high, low), 0)).into())
-            .expect("an address of ours");
-        socket.connect(&daemon.addr().into()).expect("the daemon's port");
-        let mut guest = Client::new(TcpStream::from(socket));
+        let mut guest = Client::new(daemon.stream_from(Ipv4Addr::new(127, 1, high, low)));
         guest.say(&format!("guest{i}"));
         assert!(guest.line().starts_with("* "), "it is welcome");
         guests.push(guest);

@@ -1,20 +1,15 @@
 //! Names, and what is invisible in messages, from outside.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use serde_json::json;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use crate::common::{Client, Daemon, GREETING};
 
-/// A connection from this machine's address 127.0.0.`host`, which to the daemon is a subscriber of its own.
 fn stream_from(daemon: &Daemon, host: u8) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, host));
-    socket.bind(&SocketAddr::new(ip, 0).into()).expect("an address of this machine");
-    socket.connect(&daemon.addr().into()).expect("the daemon's port");
-    socket.into()
+    daemon.stream_from(Ipv4Addr::new(127, 0, 0, host))
 }
 
 /// What the daemon says to a connection that says this name.

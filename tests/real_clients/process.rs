@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use crate::common::{Client, Daemon, output_of, roomd, socket_path};
 
 /// Every limit, with a value that is right.
-const LIMITS: [(&str, &str); 25] = [
+const LIMITS: [(&str, &str); 27] = [
     ("--max-line-bytes", "4096"),
     ("--name-wait", "60s"),
     ("--http-head-bytes", "8KiB"),
@@ -27,6 +27,8 @@ const LIMITS: [(&str, &str); 25] = [
     ("--history-bytes", "1MiB"),
     ("--history-on-join", "10"),
     ("--max-rooms", "64"),
+    ("--max-rooms-per-ip", "16"),
+    ("--room-rate", "10"),
     ("--quiet-above", "256"),
     ("--allow-origin", "https://chat.example"),
     ("--metrics-from", "127.0.0.1"),

@@ -1,0 +1,88 @@
+//! Which rooms there are: who may make one, and which makes place.
+//!
+//! Rooms are for everybody, and a place in the list is worth as much as a name. So nobody gets one at the expense of
+//! others: each [`Home`] has a share, may make so many a minute, and loses its own rooms first.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::room::Room;
+use super::{Chat, ErrorCode, Home, Output, Refusal, RoomName};
+use crate::clock::Now;
+
+/// So many empty rooms are remembered, whatever `max_rooms` is.
+pub(super) const EMPTY_ROOMS_MAX: usize = 1024;
+/// What [`Limits::room_rate`](crate::limits::Limits::room_rate) counts in.
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Chat {
+    /// The room of this name, which somebody from `home` makes if it is not there.
+    pub(super) fn find_or_make_room(&mut self, name: RoomName, home: Home, now: Now) -> Result<u32, Refusal> {
+        if let Some(number) = self.room_number(&name) {
+            return Ok(number);
+        }
+        let full = |text| Err(Refusal::new(ErrorCode::Full, text));
+        let room_rate = self.limits.room_rate.filter(|_| !home.is_exempt);
+        if let Some(rate) = room_rate
+            && !self.room_allowances.of(home.subscriber, now.monotonic).has_one(
+                MINUTE / rate as u32,
+                rate,
+                now.monotonic,
+            )
+        {
+            return full("your address makes too many new rooms; wait a minute, or see /rooms");
+        }
+        let made = self.rooms_made.get(&home.subscriber).copied().unwrap_or(0);
+        let has_its_share = !home.is_exempt && self.limits.max_rooms_per_ip.is_some_and(|max| made >= max);
+        let is_full = self.limits.max_rooms.is_some_and(|max| self.rooms.len() >= max);
+        if has_its_share && !self.forget_a_room(Some(home)) {
+            return full("your address has made as many rooms as it may, and they are in use; see /rooms");
+        }
+        if is_full && !has_its_share && !self.forget_a_room(None) {
+            return full("there is no place for another room; see /rooms");
+        }
+        if let Some(rate) = room_rate {
+            let allowance = self.room_allowances.of(home.subscriber, now.monotonic);
+            allowance.reserve(MINUTE / rate as u32, rate, now.monotonic);
+        }
+        Ok(self.make_room(name, Some(home), now))
+    }
+
+    pub(super) fn make_room(&mut self, name: RoomName, maker: Option<Home>, now: Now) -> u32 {
+        let room = self.rooms.insert(Room::new(name.clone(), maker, now)) as u32;
+        self.room_numbers.insert(name, room);
+        if let Some(maker) = maker {
+            *self.rooms_made.entry(maker.subscriber).or_default() += 1;
+        }
+        self.outputs.push_back(Output::RoomOpened { room });
+        room
+    }
+
+    /// Gives up an empty room, of those that somebody from `maker` has made: first those in which nothing was said, then
+    /// those of whoever has made most; of these, the one that has been empty for longest.
+    pub(super) fn forget_a_room(&mut self, maker: Option<Home>) -> bool {
+        let made_by = |number: u32| self.rooms[number as usize].maker.map_or(0, |maker| maker.subscriber);
+        let candidates = self.empty_rooms.iter().map(|(&place, &number)| (place, number));
+        let candidates =
+            candidates.filter(|&(_, number)| maker.is_none_or(|m| made_by(number) == m.subscriber));
+        let rank = |&(place, number): &(u64, u32)| {
+            let has_messages = self.rooms[number as usize].newest_id > 0;
+            (has_messages, Reverse(self.rooms_made.get(&made_by(number))), place)
+        };
+        let Some((place, number)) = candidates.min_by_key(rank) else { return false };
+        self.empty_rooms.remove(&place);
+        let room = self.rooms.remove(number as usize);
+        self.room_numbers.remove(&room.name);
+        self.crowded_rooms.retain(|&crowded| crowded != number);
+        if let Some(maker) = room.maker
+            && let Some(made) = self.rooms_made.get_mut(&maker.subscriber)
+        {
+            *made -= 1;
+            if *made == 0 {
+                self.rooms_made.remove(&maker.subscriber);
+            }
+        }
+        self.outputs.push_back(Output::RoomClosed { room: number });
+        true
+    }
+}
