@@ -13,6 +13,8 @@ use ipnet::IpNet;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+/// See [`Limits::request_bytes_max`].
+const REQUEST_BYTES_MAX: usize = 64 * KIB;
 /// See [`Limits::answer_bytes_max`].
 const ANSWER_BYTES_MAX: usize = 64 * KIB;
 
@@ -145,8 +147,8 @@ macro_rules! limits {
 
 limits! {
     max_line_bytes: usize, Bytes, 4096, 16..=64 * 1024,
-        "Bytes of a line or message, 16 to 64KiB. At the limit: an error, the line is skipped; the connection is \
-         closed after 64 KiB without a newline, and at once if it is to be a name",
+        "Bytes of a message, whatever is around it, 16 to 64KiB. At the limit: an error, the message is dropped; the \
+         connection is closed after 64 KiB without an end of line (more if a message may have more)",
         "longer: an error, the line is skipped";
     name_wait: Option<Duration>, Time, Some(Duration::from_secs(60)), 1..=u64::MAX,
         "Time to say a name, from the opening of the connection and again from its first byte. At the limit: closed with \
@@ -248,6 +250,13 @@ fn loopback() -> Vec<IpNet> {
 }
 
 impl Limits {
+    /// How many bytes a request of a program may have, with all that is around the message: 64 KiB, or twice the limit on
+    /// messages if that is more.
+    #[must_use]
+    pub fn request_bytes_max(&self) -> usize {
+        REQUEST_BYTES_MAX.max(2 * self.max_line_bytes)
+    }
+
     /// How many bytes one answer may have, as it is sent: 64 KiB, or a quarter of what a feed keeps if that is less.
     /// An answer that would be longer says that there is more.
     #[must_use]

@@ -448,6 +448,7 @@ impl Run {
             max_rooms: some(&mut rng, 1, 5),
             max_rooms_per_ip: some(&mut rng, 1, 3),
             room_rate: None,
+            max_line_bytes: 64 * 1024,
             history: some(&mut rng, 1, 20),
             history_bytes: some(&mut rng, 100 * scale, 2000 * scale),
             history_on_join: some(&mut rng, 1, 4),

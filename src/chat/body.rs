@@ -13,7 +13,10 @@ use std::fmt;
 
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 
-/// What somebody said. It holds nothing that could drive a terminal, fake a line, turn the direction of the text
+/// A message has at most so many lines: to people each of them is sent with the name in front.
+pub const BODY_LINES_MAX: usize = 128;
+
+/// What somebody said: one line or several. It holds nothing that could drive a terminal, fake a line, turn the direction of the text
 /// around it, or hide in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body(Box<str>);
@@ -22,7 +25,7 @@ impl Body {
     /// Takes `text` without the characters that may not reach another user; none if nothing visible is left.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
-        let text = text.trim_end_matches(['\r', '\n']);
+        let text = text.trim_matches(['\r', '\n']);
         let body = if text.bytes().all(is_plain_ascii) || text.chars().all(|c| is_safe(c) && !is_invisible(c))
         {
             text.to_owned()
@@ -30,6 +33,11 @@ impl Body {
             cleaned(text)
         };
         body.contains(|c| !is_blank(c)).then(|| Self(body.into()))
+    }
+
+    /// Its lines; at least one.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.0.split('\n')
     }
 
     /// The text.
@@ -46,16 +54,16 @@ impl fmt::Display for Body {
 }
 
 fn is_plain_ascii(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~' | b'\t')
+    matches!(byte, b' '..=b'~' | b'\t' | b'\n')
 }
 
-/// Not C0 (tab aside), DEL, C1, one of the 12 bidirectional controls (UAX 9, Bidi_Control), or a line
+/// Not C0 (Tab and LF aside), DEL, C1, one of the 12 bidirectional controls (UAX 9, Bidi_Control), or a line
 /// or paragraph separator. By code point, never by byte: in UTF-8, C1 bytes continue ordinary letters.
 fn is_safe(c: char) -> bool {
     let is_bidi_control = matches!(c,
         '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     let is_separator = matches!(c, '\u{2028}' | '\u{2029}');
-    c == '\t' || !(c.is_control() || is_bidi_control || is_separator)
+    c == '\t' || c == '\n' || !(c.is_control() || is_bidi_control || is_separator)
 }
 
 /// Default_Ignorable_Code_Point (DerivedCoreProperties.txt, the same since Unicode 9 but for U+180F), and the
@@ -79,8 +87,6 @@ fn cleaned(text: &str) -> String {
     let mut rest = text.chars();
     while let Some(c) = rest.next() {
         match c {
-            // A line break within a message (JSON and WebSocket can have one) still parts two words.
-            '\n' => clean.push(' '),
             '\u{E0020}'..='\u{E007F}' => {}
             _ if !is_safe(c) || is_invisible(c) && !is_useful(c, &clean, rest.as_str()) => {}
             BLACK_FLAG => {
@@ -195,7 +201,8 @@ mod tests {
             ("bell\u{7}del\u{7f}", "belldel"),
             ("c1\u{9b}31m", "c131m"),
             ("a\rb", "ab"),
-            ("a\nb", "a b"),
+            ("  a\r\n\n\tb\n", "  a\n\n\tb"),
+            ("\n\n  a", "  a"),
             ("a\u{2028}b\u{2029}c", "abc"),
             ("\u{202e}evil\u{2066}", "evil"),
             ("à ĀÿＡ 😀", "à ĀÿＡ 😀"),

@@ -20,7 +20,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-pub use body::Body;
+pub use body::{BODY_LINES_MAX, Body};
 pub use command::{Command, HistoryQuery};
 pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Reply, Why};
 pub use holds::Home;
@@ -228,8 +228,8 @@ impl Chat {
         let key = id.key();
         let room = self.members[key as usize].room;
         match command {
-            Command::Say(body) => self.speak(key, body, false, reference, now),
-            Command::Act(body) => self.speak(key, body, true, reference, now),
+            Command::Say(body) => return self.speak(key, body, false, reference, now),
+            Command::Act(body) => return self.speak(key, body, true, reference, now),
             Command::Tell { to, body } => return self.tell(key, &to, body, reference),
             Command::Nick(name) => {
                 let forms = self.check_rename(key, &name, now)?;
@@ -318,7 +318,15 @@ impl Chat {
 
     // ---- what the commands do
 
-    fn speak(&mut self, key: u32, body: Body, is_action: bool, reference: &Reference, now: Now) {
+    fn speak(
+        &mut self,
+        key: u32,
+        body: Body,
+        is_action: bool,
+        reference: &Reference,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        self.check_length(key, &body)?;
         let member = &self.members[key as usize];
         let (number, tag) = (member.room, member.tag);
         let room = &mut self.rooms[number as usize];
@@ -329,6 +337,24 @@ impl Chat {
         room.history.push(Rc::clone(&message), &self.limits);
         self.announce(number, Event::Message(message), Some(tag));
         self.acknowledge(key, Some(id), reference);
+        Ok(())
+    }
+
+    /// The limit is the same in every dialect: one of what is said, not of what is around it.
+    fn check_length(&self, key: u32, body: &Body) -> Result<(), Refusal> {
+        let max = self.limits.max_line_bytes;
+        let too_long = |text: String| Err(Refusal::new(ErrorCode::TooLong, text));
+        if body.as_str().len() > max {
+            return too_long(format!("a message has at most {max} bytes; yours was dropped"));
+        }
+        let lines = body.lines().count();
+        // To people each line has the name in front, and all of them have to fit into half of what a feed keeps.
+        let bytes = body.as_str().len() + lines * (self.name_of(key).as_str().len() + 4);
+        let is_too_much = lines > 1 && self.limits.feed_bytes.is_some_and(|max| bytes > max / 2);
+        if lines > BODY_LINES_MAX || is_too_much {
+            return too_long(format!("a message has at most {BODY_LINES_MAX} lines; yours was dropped"));
+        }
+        Ok(())
     }
 
     fn tell(&mut self, key: u32, to: &str, body: Body, reference: &Reference) -> Result<(), Refusal> {
@@ -336,6 +362,7 @@ impl Chat {
             let to: String = Body::new(to).map_or(String::new(), |to| to.as_str().chars().take(40).collect());
             return Err(Refusal::new(ErrorCode::NoSuchUser, format!("nobody here is called {to}")));
         };
+        self.check_length(key, &body)?;
         let from = self.name_of(key).clone();
         let to = self.name_of(to_key).clone();
         self.reply(to_key, Reply::Private { from: from.clone(), to: to.clone(), body: body.clone() }, &None);

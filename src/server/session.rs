@@ -86,6 +86,9 @@ pub(super) enum Action {
     Close(Vec<u8>, Cow<'static, str>),
 }
 
+/// What stands before a message in a line of text: at most so many bytes, those of `/msg` and any name.
+const COMMAND_BYTES_MAX: usize = 256;
+
 /// Whether an HTTP request was a `HEAD`.
 pub(super) type IsHead = bool;
 
@@ -219,7 +222,7 @@ impl Session {
             Stage::Undecided { .. } => return self.decide(input),
             Stage::Http { .. } => self.take_http(input, limits),
             Stage::Lines { .. } => self.take_from_lines(input, limits, now),
-            Stage::WebSocket { decoder, .. } => match decoder.next(input, limits.max_line_bytes) {
+            Stage::WebSocket { decoder, .. } => match decoder.next(input, limits.request_bytes_max()) {
                 Ok(None) => (0, Action::Wait),
                 // A fragment: only whole messages count against the rate.
                 Ok(Some((count, None))) => return (count, Action::Nothing),
@@ -259,7 +262,7 @@ impl Session {
             }
             Stage::WebSocket { decoder, .. } => {
                 let mut count = waiting;
-                while let Ok(Some((bytes, received))) = decoder.next(rest, limits.max_line_bytes) {
+                while let Ok(Some((bytes, received))) = decoder.next(rest, limits.request_bytes_max()) {
                     count += usize::from(matches!(received, Some(Received::Text(_))));
                     rest = &rest[bytes..];
                 }
@@ -325,7 +328,11 @@ impl Session {
     fn take_from_lines(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
         let Stage::Lines { content, lines } = &mut self.stage else { return (0, Action::Wait) };
         let is_nameless = self.member.is_none() && *content == Content::Text;
-        match lines.next(input, limits.max_line_bytes) {
+        let max = match content {
+            Content::Text => limits.max_line_bytes + COMMAND_BYTES_MAX,
+            Content::Json => limits.request_bytes_max(),
+        };
+        match lines.next(input, max) {
             // A binary protocol may have no newline, and may wait for an answer.
             Found::Nothing(_) if is_nameless && begins_binary(lines, input) => {
                 (input.len(), self.refuse_foreign(foreign::BINARY, input, now))

@@ -54,7 +54,7 @@ impl Encoding {
     /// Appends an event, in whole frames, to `out`.
     pub fn event(self, out: &mut Vec<u8>, room: &RoomName, at_ms: u64, event: &Event) {
         match self.content {
-            Content::Text => self.frame(out, &text::event(event)),
+            Content::Text => text::event(event, &mut |line| self.frame(out, line)),
             Content::Json => self.frame(out, &json::event(room, at_ms, event)),
         }
     }

@@ -33,7 +33,7 @@
 //!
 //! | `type` | fields (optional ones in brackets) | meaning |
 //! |---|---|---|
-//! | `hello` | `name`, `room`, `id`, `users`, `total`, `epoch`, `server`, `[ref]` | you are `name` in `room`; `id` is that of the room's newest message (0: none yet); `users` are up to 1000 names of `total`, you among them; `epoch` is when this room began to count (it changes with a restart, and when a room was forgotten and made again): ids of another epoch are not comparable |
+//! | `hello` | `name`, `room`, `id`, `users`, `total`, `epoch`, `server`, `[limit]`, `[ref]` | you are `name` in `room`; `id` is that of the room's newest message (0: none yet); `users` are up to 1000 names of `total`, you among them; `epoch` is when this room began to count (it changes with a restart, and when a room was forgotten and made again): ids of another epoch are not comparable; `limit` is how many bytes a `body` may have, if that is not 4096 |
 //! | `public` | `id`, `ts`, `room`, `from`, `body` | somebody said `body`; ids count 1, 2, 3 … per room over `public` and `action` together |
 //! | `action` | `id`, `ts`, `room`, `from`, `body` | somebody did `body` |
 //! | `private` | `ts`, `from`, `to`, `body` | only the two of you see it |
@@ -58,6 +58,8 @@ use std::borrow::Cow;
 use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
+
+use crate::limits::Limits;
 
 use super::{Ask, Notice, Request, names, place_in_answer, rooms};
 use crate::chat::{
@@ -157,6 +159,8 @@ pub enum EventDocument<T> {
         epoch: u64,
         #[serde(default)]
         server: T,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<T>,
     },
@@ -472,6 +476,8 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
                 total: room.total(),
                 epoch: room.epoch_ms(),
                 server: concat!("roomd/", env!("CARGO_PKG_VERSION")),
+                limit: Some(chat.limits().max_line_bytes)
+                    .filter(|&limit| limit != Limits::default().max_line_bytes),
                 reference,
             }
         }
@@ -593,7 +599,7 @@ mod tests {
     #[test]
     fn what_the_server_writes_is_what_a_client_reads() {
         let events = [
-            r#"{"type":"hello","name":"al","room":"dev","id":1,"users":["al"],"total":1,"epoch":2,"server":"x","ref":"c"}"#,
+            r#"{"type":"hello","name":"al","room":"dev","id":1,"users":["al"],"total":1,"epoch":2,"server":"x","limit":512,"ref":"c"}"#,
             r#"{"type":"action","id":1,"ts":2,"room":"dev","from":"al","body":"x"}"#,
             r#"{"type":"private","ts":2,"from":"al","to":"bob","body":"x"}"#,
             r#"{"type":"join","ts":2,"room":"dev","name":"al","total":1}"#,

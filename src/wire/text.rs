@@ -100,11 +100,10 @@ fn usage(right: &str) -> Refusal {
     Refusal::new(ErrorCode::BadArgument, format!("say {right}"))
 }
 
-/// The line of an event.
-#[must_use]
-pub fn event(event: &Event) -> String {
-    match event {
-        Event::Message(message) => said(message),
+/// Calls `put` with each line of an event.
+pub fn event(event: &Event, put: &mut impl FnMut(&str)) {
+    let line = match event {
+        Event::Message(message) => return said(message, "", put),
         Event::Joined { name, .. } => format!("* {name} joined"),
         Event::Left { name, why: None, .. } => format!("* {name} left"),
         Event::Left { name, why: Some(Why::Moved(room)), .. } => format!("* {name} left (room {room})"),
@@ -113,12 +112,20 @@ pub fn event(event: &Event) -> String {
         Event::Crowd { joined, left: 0, total } => format!("* {joined} joined, {total} here"),
         Event::Crowd { joined: 0, left, total } => format!("* {left} left, {total} here"),
         Event::Crowd { joined, left, total } => format!("* {joined} joined, {left} left, {total} here"),
-    }
+    };
+    put(&line);
 }
 
-fn said(message: &Message) -> String {
+/// Calls `put` with each line of a message, `prefix` in front of it.
+fn said(message: &Message, prefix: &str, put: &mut impl FnMut(&str)) {
     let Message { from, body, .. } = message;
-    if message.is_action { format!("** {from} {body}") } else { format!("{from}: {body}") }
+    for line in body.lines() {
+        put(&if message.is_action {
+            format!("{prefix}** {from} {line}")
+        } else {
+            format!("{prefix}{from}: {line}")
+        });
+    }
 }
 
 /// Calls `put` with each line of a reply.
@@ -133,7 +140,7 @@ pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut impl FnMut(&str))
             ));
             older(at_ms, &last(chat, room, *history).0, put);
         }
-        Reply::Private { from, body, .. } => put(&format!("@{from}: {body}")),
+        Reply::Private { from, body, .. } => body.lines().for_each(|line| put(&format!("@{from}: {line}"))),
         Reply::Users { room } => put(&format!("* {}", here(chat, chat.room(*room), None, WHO_NAMES_MAX))),
         Reply::Rooms => {
             let list: Vec<String> = rooms(chat, ROOM_BYTES)
@@ -196,7 +203,9 @@ fn and_more(count: usize) -> String {
 /// The messages asked for, as far as they fit into an answer, and whether there are more.
 fn last<'a>(chat: &Chat, room: RoomView<'a>, query: HistoryQuery) -> (Vec<&'a Message>, bool) {
     let mut fits = place_in_answer(chat);
-    room.history(query, |m| fits(OLDER_BYTES + m.from.as_str().len() + m.body.as_str().len()))
+    let bytes =
+        |m: &Message| m.body.lines().count() * (OLDER_BYTES + m.from.as_str().len()) + m.body.as_str().len();
+    room.history(query, |m| fits(bytes(m)))
 }
 
 fn older(now_ms: u64, messages: &[&Message], put: &mut impl FnMut(&str)) {
@@ -204,12 +213,8 @@ fn older(now_ms: u64, messages: &[&Message], put: &mut impl FnMut(&str)) {
     for message in messages {
         let time = at(message.at_ms);
         let (hour, minute) = (time.hour(), time.minute());
-        let said = said(message);
-        if time.date() == today {
-            put(&format!("~ {hour:02}:{minute:02} {said}"));
-        } else {
-            put(&format!("~ {} {hour:02}:{minute:02} {said}", time.date()));
-        }
+        let date = if time.date() == today { String::new() } else { format!("{} ", time.date()) };
+        said(message, &format!("~ {date}{hour:02}:{minute:02} "), put);
     }
 }
 

@@ -138,9 +138,13 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     match payload.len() {
         length @ 0..126 => out.push(0x80 | length as u8),
-        length => {
+        length @ 126..65536 => {
             out.push(0x80 | 126);
-            out.extend(u16::try_from(length).expect("a short frame").to_be_bytes());
+            out.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            out.push(0x80 | 127);
+            out.extend((length as u64).to_be_bytes());
         }
     }
     out.extend(mask);

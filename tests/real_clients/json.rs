@@ -213,8 +213,16 @@ fn every_refusal_has_a_code_a_sentence_and_the_ref() {
     bot.answers(longest, json!({"type": "pong", "ref": "x".repeat(64)}));
     bot.send(b"{\"type\":\"public\",\"body\":\"caf\xe9\"}\n");
     assert_eq!(bot.json()["code"], "bad-utf8");
-    bot.say(&json!({"type": "public", "body": "x".repeat(512)}).to_string());
-    assert_eq!(bot.json()["code"], "too-long");
+    let longest = json!({"type": "public", "body": "x".repeat(512)});
+    bot.answers(
+        longest,
+        json!({"type": "public", "id": 1, "room": "lobby", "from": "bot", "body": "x".repeat(512)}),
+    );
+    bot.answers(
+        json!({"type": "public", "body": "x".repeat(513), "ref": "k"}),
+        json!({"type": "error", "code": "too-long", "ref": "k",
+               "text": "a message has at most 512 bytes; yours was dropped"}),
+    );
     bot.answers(json!({"type": "ping"}), json!({"type": "pong"}));
 }
 
@@ -233,12 +241,36 @@ fn whoever_leaves_is_gone_with_the_reason_and_a_crowd_is_summed_up() {
 }
 
 #[test]
-fn what_the_text_dialect_can_not_show_is_one_line_here_too() {
+fn a_message_may_have_several_lines_and_people_see_who_said_each() {
     let daemon = Daemon::start();
     let (mut bot, mut alice) = (daemon.enter_json("bot"), daemon.enter("alice"));
     bot.is_told(json!({"type": "join", "room": "lobby", "name": "alice", "total": 2}));
-    bot.say(&json!({"type": "public", "body": "two\nlines\u{2028}and \"quotes\" \u{1b}[2J"}).to_string());
-    bot.is_told(json!({"type": "public", "id": 1, "room": "lobby", "from": "bot",
-                       "body": "two linesand \"quotes\" [2J"}));
-    alice.hears(&["bot: two linesand \"quotes\" [2J"]);
+    let code = "\r\nfn main() {\r\n\n\tlines\u{2028}and(\"quotes\");\u{1b}[2J\n}\n";
+    let clean = "fn main() {\n\n\tlinesand(\"quotes\");[2J\n}";
+    bot.say(&json!({"type": "public", "body": code}).to_string());
+    bot.is_told(json!({"type": "public", "id": 1, "room": "lobby", "from": "bot", "body": clean}));
+    let lines = ["bot: fn main() {", "bot: ", "bot: \tlinesand(\"quotes\");[2J", "bot: }"];
+    alice.hears(&lines);
+    bot.say(&json!({"type": "private", "to": "alice", "body": "a\nb"}).to_string());
+    alice.hears(&["@bot: a", "@bot: b"]);
+    bot.say(&json!({"type": "action", "body": "a\nb"}).to_string());
+    alice.hears(&["** bot a", "** bot b"]);
+    // All of them or none.
+    bot.json();
+    bot.json();
+    bot.answers(
+        json!({"type": "public", "body": "x\n".repeat(129), "ref": "n"}),
+        json!({"type": "error", "code": "too-long", "ref": "n",
+               "text": "a message has at most 128 lines; yours was dropped"}),
+    );
+    alice.say("/history 5");
+    for line in lines {
+        assert!(alice.line().ends_with(line));
+    }
+    // From WebSocket too, and to it: a frame for each line.
+    let mut guest = daemon.guest("?name=guest");
+    guest.say("one\n  two\n");
+    for line in ["guest: one", "guest:   two"] {
+        while guest.text() != line {}
+    }
 }

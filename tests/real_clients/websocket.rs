@@ -110,9 +110,9 @@ fn every_violation_has_its_close_code() {
         ("bad UTF-8", frame(0x81, b"caf\xe9"), 1007),
         ("bad UTF-8 across fragments", [frame(0x01, b"\xc3"), frame(0x80, b"x")].concat(), 1007),
         ("half a letter at the end", frame(0x81, b"\xc3"), 1007),
-        ("too long", frame(0x81, &[b'x'; 4097]), 1009),
-        ("too long in parts", [frame(0x01, &[b'x'; 4000]), frame(0x80, &[b'x'; 97])].concat(), 1009),
-        ("a thousand fragments", [frame(0x01, b"x"), frame(0x00, &[b'x'; 15]).repeat(1000)].concat(), 1009),
+        ("too long", frame(0x81, &vec![b'x'; 65537]), 1009),
+        ("too long in parts", [frame(0x01, &[b'x'; 65000]), frame(0x80, &[b'x'; 537])].concat(), 1009),
+        ("two thousand fragments", [frame(0x01, b"x"), frame(0x00, &[b'x'; 15]).repeat(2000)].concat(), 1009),
     ] {
         let mut guest = daemon.guest("?name=mallory");
         guest.hears(&["* welcome mallory - #lobby, 2 here: alice, mallory"]);
@@ -120,6 +120,20 @@ fn every_violation_has_its_close_code() {
         assert_eq!(guest.close_code(), code, "{what}");
         alice.hears(&["* mallory joined", "* mallory left"]);
     }
+}
+
+/// It closed the connection, and a page that connects again said it again.
+#[test]
+fn a_message_that_is_too_long_is_refused_and_nothing_else() {
+    let daemon = Daemon::start();
+    let mut guest = daemon.guest("?name=bob");
+    guest.hears(&["* welcome bob - #lobby, 1 here: bob"]);
+    for length in [4097, 5000, 65536] {
+        guest.say(&"y".repeat(length));
+        guest.hears(&["! too-long: a message has at most 4096 bytes; yours was dropped"]);
+    }
+    guest.say("short");
+    guest.hears(&["bob: short"]);
 }
 
 #[test]
