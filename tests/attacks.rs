@@ -3,6 +3,9 @@
 mod common;
 
 use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use common::{Client, Daemon, PATIENCE};
@@ -121,6 +124,102 @@ fn resident_bytes(daemon: &Daemon) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is there");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+}
+
+/// Without: whoever ends its line by closing its side says as much as it likes.
+#[test]
+fn a_last_line_without_an_end_counts_too() {
+    let flags = ["--exempt", "none", "--max-per-ip", "none", "--rate", "1", "--burst", "5"];
+    let daemon = Daemon::with(&flags);
+    let mut listener = daemon.enter_from(2, "listener");
+    let mut again: Vec<Client> = (0..30)
+        .map(|i| {
+            let mut again = daemon.connect();
+            again.send(format!("name{i}").as_bytes());
+            again.end_output();
+            again
+        })
+        .collect();
+    let heard = again.iter_mut().map(Client::rest).filter(|told| told.contains("* welcome")).count();
+    // Five at once, and one a second while they are listened to.
+    assert!((5..15).contains(&heard), "{heard} names were heard");
+    listener.say("/who");
+}
+
+/// Without: a victim is made to paste, or pastes, and somebody else is called so a moment later.
+#[test]
+fn who_makes_place_for_others_gets_its_name_back() {
+    let daemon = Daemon::with(&["--exempt", "none", "--max-connections", "2", "--burst", "3"]);
+    let mut victim = daemon.enter_from(2, "victim");
+    let mut other = daemon.enter_from(3, "other");
+    victim.send("a long paste\n".repeat(30).as_bytes());
+    other.say("/ping");
+    while other.line() != "* pong" {}
+    // The house is full: who is far over its rate makes place, once the daemon knows that it is.
+    let deadline = Instant::now() + PATIENCE;
+    let mut thief = loop {
+        let mut thief = Client::new(daemon.stream_from(Ipv4Addr::new(127, 0, 0, 4)));
+        thief.say("victim");
+        let told = thief.line();
+        if !told.starts_with("! full") {
+            assert_eq!(
+                told,
+                "! name-taken: victim was just left by a connection that broke; it is free to others in 10 s"
+            );
+            break thief;
+        }
+        assert!(Instant::now() < deadline);
+    };
+    thief.hears_after("/x", &["! name-bad: a name has 1 to 32 characters: letters, digits, _ - ."]);
+}
+
+/// A process that does not outlive the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Without: a log that may not grow further ends the daemon (SIGXFSZ).
+#[test]
+fn a_limit_on_the_size_of_files_is_survived() {
+    let log = std::env::temp_dir().join(format!("roomd-test-{}.log", std::process::id()));
+    fs::write(&log, [b'x'; 1024]).expect("a file");
+    let socket = common::socket_path();
+    let exe = env!("CARGO_BIN_EXE_roomd");
+    let run = format!("ulimit -f 1; exec {exe} --listen unix:{} 2>>{}", socket.display(), log.display());
+    let child = Command::new("bash").args(["-c", &run]).stdout(Stdio::null()).spawn();
+    let mut child = Running(child.expect("bash"));
+    let deadline = Instant::now() + PATIENCE;
+    let stream = loop {
+        if let Ok(stream) = UnixStream::connect(&socket) {
+            break stream;
+        }
+        assert!(Instant::now() < deadline && child.0.try_wait().expect("its state").is_none());
+    };
+    let mut guest = Client::new(stream);
+    guest.say("guest");
+    assert!(guest.line().starts_with("* welcome guest"));
+    guest.hears_nothing();
+    assert!(child.0.try_wait().expect("its state").is_none(), "it lives");
+    let _ = (fs::remove_file(&log), fs::remove_file(&socket));
+}
+
+/// Without: whoever is stopped takes the socket of its successor away.
+#[test]
+fn a_stopping_daemon_leaves_the_socket_of_another_alone() {
+    let path = common::socket_path();
+    let addr = format!("unix:{}", path.display());
+    let mut first = Daemon::with(&["--listen", &addr]);
+    fs::remove_file(&path).expect("its socket");
+    let _second = Daemon::with(&["--listen", &addr]);
+    first.signal("TERM");
+    assert!(first.wait().0.success());
+    let mut guest = Client::new(UnixStream::connect(&path).expect("the second one's socket"));
+    guest.hears_after("", &[common::GREETING]);
 }
 
 // ---- rooms

@@ -82,6 +82,7 @@ impl Forms {
 /// The reserved word that a name would be taken for.
 pub(super) fn reserved(name: &str) -> Option<&'static str> {
     static FORMS: LazyLock<[Forms; 13]> = LazyLock::new(|| RESERVED.map(Forms::of));
+    let name = name.trim_matches(['_', '-', '.']);
     // No letter looks like nothing: what is longer than the longest look of these words is none of them.
     if name.chars().count() > RESERVED_CHARS_MAX {
         return None;

@@ -73,7 +73,7 @@ fn is_invisible(c: char) -> bool {
         '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
         | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
         | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}'
-        | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+        | '\u{13430}'..='\u{1343F}' | '\u{16FE4}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// White space, and characters that are drawn as nothing: an empty Braille cell, blank hieroglyphs, an empty note.
@@ -124,11 +124,13 @@ const BLACK_FLAG: char = '\u{1F3F4}';
 /// The tags of a flag of a part of a country, at the front of what follows a black flag (UTS 51, ED-14a); nothing if
 /// they are none.
 fn flag_tags(text: &str) -> &str {
-    let is_letter = |c| matches!(c, '\u{E0030}'..='\u{E0039}' | '\u{E0061}'..='\u{E007A}');
-    let letters = text.chars().take_while(|&c| is_letter(c)).count();
-    // Each of them has four bytes. ISO 3166-2: a country, and one to three letters more.
-    let end = 4 * letters;
-    if (3..=5).contains(&letters) && text[end..].starts_with('\u{E007F}') { &text[..end + 4] } else { "" }
+    // Those of RGI_Emoji_Tag_Sequence; as many others as one likes are well-formed, and show nothing.
+    const FLAGS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
+    let letters: String =
+        text.chars().take(5).filter_map(|tag| char::from_u32((tag as u32).wrapping_sub(0xE0000))).collect();
+    let is_flag = FLAGS.contains(&letters.as_str()) && text.chars().nth(5) == Some('\u{E007F}');
+    // Each of them has four bytes.
+    if is_flag { &text[..24] } else { "" }
 }
 
 /// Whether a text ends in an emoji that others can be joined to.

@@ -202,15 +202,21 @@ impl Chat {
         self.refuse_taken(name, &Forms::of(name.as_str()), None, home, now)
     }
 
+    /// Keeps the name of a member who is about to be taken out for whoever comes from the same home, for a moment.
+    pub fn hold_name(&mut self, id: MemberId, now: Now) {
+        let Member { name, home, .. } = &self.members[id.key() as usize];
+        self.holds.hold(name.clone(), *home, now.monotonic);
+    }
+
     /// Takes somebody out. Who has not said good-bye may come back: for a moment nobody else gets the name.
     pub fn leave(&mut self, id: MemberId, why: Option<Why>, now: Now) {
+        if matches!(why, Some(Why::Timeout | Why::Slow | Why::Reset)) {
+            self.hold_name(id, now);
+        }
         let key = id.key();
         let room = self.depart(key);
-        let Member { name, home, .. } = self.members.remove(key as usize);
+        let Member { name, .. } = self.members.remove(key as usize);
         self.names.remove(key, &name);
-        if matches!(why, Some(Why::Timeout | Why::Slow | Why::Reset)) {
-            self.holds.hold(name.clone(), home, now.monotonic);
-        }
         self.tell_left(room, name, why, now);
     }
 

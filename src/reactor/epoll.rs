@@ -2,13 +2,13 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, event};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
@@ -56,7 +56,8 @@ pub struct Epoll {
 #[derive(Debug)]
 enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    /// With its path, and what it is there.
+    Unix(UnixListener, PathBuf, Inode),
 }
 
 /// The socket of one connection.
@@ -75,7 +76,7 @@ impl Epoll {
     /// The system has no selector or no descriptor left.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         Ok(Self {
             poll,
@@ -99,7 +100,8 @@ impl Epoll {
                 (Listener::Tcp(listener), bound)
             }
             ListenAddr::Unix(path) => {
-                (Listener::Unix(listen_unix(path, limits)?, path.clone()), addr.clone())
+                let listener = listen_unix(path, limits)?;
+                (Listener::Unix(listener, path.clone(), inode(path)?), addr.clone())
             }
         };
         let token = Token(self.listeners.len());
@@ -124,6 +126,13 @@ fn listen_tcp(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     }
     prepare(&socket, &addr.into(), limits)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+/// A file, whatever it is called: its device and its number there.
+type Inode = (u64, u64);
+
+fn inode(path: &PathBuf) -> io::Result<Inode> {
+    std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
 fn listen_unix(path: &PathBuf, limits: &Limits) -> io::Result<UnixListener> {
@@ -203,7 +212,7 @@ impl Platform for Epoll {
                 let _ = stream.set_nodelay(true);
                 Ok((Stream::Tcp(stream), Peer { ip: Some(addr.ip()), listener: listener as u16 }))
             }
-            Listener::Unix(unix, _) => {
+            Listener::Unix(unix, ..) => {
                 let (stream, _) = unix.accept()?;
                 Ok((Stream::Unix(stream), Peer { ip: None, listener: listener as u16 }))
             }
@@ -213,7 +222,10 @@ impl Platform for Epoll {
     fn close_listeners(&mut self) {
         for mut listener in self.listeners.drain(..) {
             let _ = self.poll.registry().deregister(listener.source());
-            if let Listener::Unix(_, path) = listener {
+            // Somebody may have removed it, and another daemon may listen there now.
+            if let Listener::Unix(_, path, ours) = listener
+                && inode(&path).is_ok_and(|there| there == ours)
+            {
                 let _ = std::fs::remove_file(path);
             }
         }
@@ -236,12 +248,16 @@ impl Platform for Epoll {
 
 /// What a signal asks of the loop.
 fn event_of(signal: i32) -> Option<Event> {
-    if signal == SIGHUP {
-        // Who sends it wants a daemon to read its configuration again, not to end it.
-        log::info!("SIGHUP: there is nothing to reload");
-        return None;
+    match signal {
+        SIGHUP => {
+            // Who sends it wants a daemon to read its configuration again, not to end it.
+            log::info!("SIGHUP: there is nothing to reload");
+            None
+        }
+        // The log has reached the limit on the size of files: the write that failed says so.
+        SIGXFSZ => None,
+        _ => Some(Event::Stop),
     }
-    Some(Event::Stop)
 }
 
 fn token_of(id: ConnectionId) -> Token {
@@ -252,7 +268,7 @@ impl Listener {
     fn source(&mut self) -> &mut dyn event::Source {
         match self {
             Self::Tcp(listener) => listener,
-            Self::Unix(listener, _) => listener,
+            Self::Unix(listener, ..) => listener,
         }
     }
 }

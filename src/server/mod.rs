@@ -183,10 +183,12 @@ impl Server {
             }
             Action::Introduce(request) => {
                 self.metrics.lines_in += 1;
-                self.introduce_anew(net, id, request.as_ref().ok());
-                match request {
-                    Ok(request) => return self.request(net, id, request),
-                    Err((refusal, reference)) => self.refuse(net, id, refusal, &reference),
+                let introduced = self.introduce_anew(net, id, request.as_ref().ok());
+                match (request, introduced) {
+                    (Ok(request), Ok(())) => return self.request(net, id, request),
+                    (Ok(Request { reference, .. }), Err(refusal)) | (Err((refusal, reference)), _) => {
+                        self.refuse(net, id, refusal, &reference);
+                    }
                 }
             }
             Action::Refuse(refusal, reference) => {
@@ -317,23 +319,29 @@ impl Server {
     }
 
     /// A guest turns out to be a program: it is told so in JSON, under the name that it claims.
-    fn introduce_anew(&mut self, net: &mut Net, id: ConnectionId, request: Option<&Request>) {
-        let Some(session) = self.session(id) else { return };
+    fn introduce_anew(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        request: Option<&Request>,
+    ) -> Result<(), Refusal> {
+        let Some(session) = self.session(id) else { return Ok(()) };
         let (member, channel, encoding) = (session.member, session.channel, session.encoding());
         if let Some(encoding) = encoding {
             net.subscribe(id, channel, encoding.variant());
         }
         let is_hello = request.is_some_and(|request| matches!(request.ask, Ask::Hello { .. }));
         if let (Some(member), false) = (member, is_hello) {
-            let claimed = request.and_then(|r| r.from.as_deref()).and_then(|name| Name::parse(name).ok());
-            let name = claimed.unwrap_or_else(|| self.chat.name(member).clone());
+            let name = match request.and_then(|request| request.from.as_deref()) {
+                Some(claimed) => Name::parse(claimed)?,
+                None => self.chat.name(member).clone(),
+            };
             let hello = Command::Hello { name, room: None };
             let outcome = self.chat.command(member, hello, &None, net.now());
             self.carry_out(net);
-            if let Err(refusal) = outcome {
-                self.refuse(net, id, refusal, &None);
-            }
+            outcome?;
         }
+        Ok(())
     }
 
     /// Tells a client why what it said was not done.
@@ -514,6 +522,7 @@ impl Handler for Server {
             Rest::Unfinished(rest) => {
                 let before = metrics::place(&session.stage);
                 let action = session.take_last(rest, net.now());
+                session.turn_at = Millis::NEVER;
                 let after = metrics::place(&session.stage);
                 self.metrics.move_connection(before, after);
                 self.act(net, id, action);
@@ -524,6 +533,10 @@ impl Handler for Server {
             }
             Rest::Unheard(rest) => {
                 let count = session.count_unheard(rest, &limits);
+                if let Some(member) = session.member {
+                    // It may have been cut off for others to come in: nobody else is to be called so at once.
+                    self.chat.hold_name(member, net.now());
+                }
                 let why = format_args!("{count} lines came too fast and were dropped");
                 if let Some(peer) = net.peer(id)
                     && self.journal.tells(Kind::Close, peer, &why, net.now().monotonic)

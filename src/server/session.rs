@@ -341,7 +341,7 @@ impl Session {
             Found::Line(line, count) => (count, self.take_line(&line, now)),
             Found::TooLong(count) => {
                 let max = limits.max_line_bytes;
-                if is_nameless && foreign::begins_http_request(input) {
+                if *content == Content::Text && foreign::begins_http_request(input, is_nameless) {
                     return (input.len(), self.refuse_foreign(foreign::HTTP, &[], now));
                 }
                 let text = format!("a message has at most {max} bytes; yours was dropped");
@@ -452,6 +452,12 @@ impl Session {
 
     /// What is due now. While the client has said something that was not heard (`has_input`), it is not silent.
     pub(super) fn due(&mut self, limits: &Limits, has_input: bool, now: Millis) -> Due {
+        if self.waiting.is_some() || (self.turn_at != Millis::NEVER && self.turn_at > now) {
+            // It has said something, and we have not heard it so far.
+            self.since = now;
+            self.hear(now);
+            return Due::Nothing;
+        }
         match &self.stage {
             Stage::Undecided { .. } if has_input => Due::Nothing,
             Stage::Http { .. } if self.wakes_at(limits) <= now => Due::HttpTimeout,

@@ -12,7 +12,7 @@
 //! Words that people use are nobody's: memcached's `stats` becomes a member, and so does whoever fingers `bob`.
 
 /// What a client says before anything else, by the beginning of the line.
-const BEGINNINGS: [(&[u8], &str); 18] = [
+const BEGINNINGS: [(&[u8], &str); 20] = [
     (b"SSH-1.", "SSH"),
     (b"SSH-2.", "SSH"),
     (b"EHLO ", "SMTP"),
@@ -27,6 +27,8 @@ const BEGINNINGS: [(&[u8], &str); 18] = [
     (b"HELLO ", "Redis"),
     (b"PROXY ", "the PROXY protocol"),
     (b"@RSYNCD:", "rsync"),
+    (b"BEGIN AUTH REQUEST", "CVS"),
+    (b"BEGIN VERIFICATION REQUEST", "CVS"),
     (b"RFB 003.", "VNC"),
     (b"<?xml", "XMPP"),
     (b"<stream:", "XMPP"),
@@ -34,9 +36,15 @@ const BEGINNINGS: [(&[u8], &str); 18] = [
 ];
 
 /// The same, by the whole line. All of these could be names.
-const LINES: [(&[u8], &str); 11] = [
+const LINES: [(&[u8], &str); 17] = [
     (b"PING", "Redis"),
     (b"INFO", "Redis"),
+    (b"FLUSHALL", "Redis"),
+    (b"MULTI", "Redis"),
+    (b"RSET", "SMTP"),
+    (b"NOOP", "SMTP, FTP or IMAP"),
+    (b"SYST", "FTP"),
+    (b"LOGOUT", "ManageSieve"),
     (b"EHLO", "SMTP"),
     (b"HELO", "SMTP"),
     (b"STARTTLS", "SMTP"),
@@ -106,8 +114,6 @@ pub fn is_binary(text: &[u8]) -> bool {
 pub fn is_http_request_line(line: &[u8]) -> bool {
     let words: Vec<&[u8]> = words(line).take(4).collect();
     let [method, target, version] = words[..] else { return false };
-    let is_token =
-        method.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
     let ends_in_port = || {
         let port = target.rsplit(|&byte| byte == b':').next().unwrap_or_default();
         port.len() < target.len() && !port.is_empty() && port.iter().all(u8::is_ascii_digit)
@@ -116,16 +122,24 @@ pub fn is_http_request_line(line: &[u8]) -> bool {
         || target == b"*"
         || memchr::memmem::find(target, b"://").is_some()
         || ends_in_port();
-    is_token && is_target && version.len() > 5 && version[..5].eq_ignore_ascii_case(b"HTTP/")
+    is_token(method) && is_target && version.len() > 5 && version[..5].eq_ignore_ascii_case(b"HTTP/")
 }
 
-/// Whether a line that is too long to be read may be the first line of an HTTP request.
+/// Whether a line that is too long to be read may be the first line of an HTTP request. From whoever has said no name,
+/// the method may be any; from others it is in capitals, for people write long lines, too.
 #[must_use]
-pub fn begins_http_request(line: &[u8]) -> bool {
+pub fn begins_http_request(line: &[u8], may_be_any: bool) -> bool {
     let mut words = words(line);
-    let is_method = |word: &[u8]| word.iter().all(u8::is_ascii_alphabetic);
-    words.next().is_some_and(is_method)
-        && words.next().is_some_and(|word| word.starts_with(b"/") || word.starts_with(b"http"))
+    let (Some(method), Some(target)) = (words.next(), words.next()) else { return false };
+    let is_method = is_token(method) && (may_be_any || method.iter().all(u8::is_ascii_uppercase));
+    let target = &target[..target.len().min(128)];
+    let is_target = target.starts_with(b"/") || target == b"*" || target.contains(&b':');
+    is_method && is_target
+}
+
+/// Whether a word could be the method of a request (RFC 9110, section 5.6.2).
+fn is_token(word: &[u8]) -> bool {
+    word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {

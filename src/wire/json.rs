@@ -337,6 +337,9 @@ pub fn is_object(text: &str) -> bool {
 /// # Errors
 /// The refusal its sender gets, and the reference to send with it.
 pub fn parse(document: &str) -> Result<Request, (Refusal, Reference)> {
+    if !document.trim_start().starts_with('{') {
+        return Err((bad("a request is a JSON object"), None));
+    }
     let fields: Fields = serde_json::from_str(document).map_err(|error| {
         let refusal = bad(format!("this is not a request: {}", excerpt(&error.to_string())));
         (refusal, reference_of(document))
@@ -563,6 +566,10 @@ mod tests {
         assert_eq!(refused(r#"{"type":"nick","name":"a b","ref":"7"}"#), ("name-bad", Some("7".into())));
         assert_eq!(refused(r#"{"type":"history","limit":0,"ref":"7"}"#), ("bad-argument", Some("7".into())));
         assert_eq!(refused("[1,2]"), ("bad-argument", None));
+        assert_eq!(
+            refused(r#"["ping","7",null,null,null,null,null,null,null,null]"#),
+            ("bad-argument", None)
+        );
         assert_eq!(refused("{nonsense"), ("bad-argument", None));
         let odd = format!(r#"{{"limit":"{}","ref":"7"}}"#, "\u{ad}".repeat(1000));
         assert!(parse(&odd).unwrap_err().0.text.len() < 300, "a refusal quotes little");

@@ -57,6 +57,10 @@ pub fn parse(line: &str) -> Result<Option<Ask>, Refusal> {
     // A space that got in front of /msg must not tell everybody.
     let unindented = line.trim_start();
     let Some(command) = unindented.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
+        if hides_command(line) {
+            let text = "there is something invisible in front of the /; say the command again";
+            return Err(Refusal::new(ErrorCode::BadArgument, text));
+        }
         let said = unindented.strip_prefix('/').unwrap_or(line);
         return Ok(Body::new(said).map(|body| Ask::Command(Command::Say(body))));
     };
@@ -94,6 +98,17 @@ pub fn parse(line: &str) -> Result<Option<Ask>, Refusal> {
         }
     };
     Ok(Some(Ask::Command(command)))
+}
+
+/// Whether a line is a command but for what nobody sees in front of it, such as an arrow key: what was meant for one
+/// must not be said to everybody.
+fn hides_command(line: &str) -> bool {
+    let is_of_key = |c: char| matches!(c, '[' | 'O' | ';' | '0'..='9' | 'A'..='Z' | '~');
+    let is_invisible = |(place, piece): (usize, &str)| {
+        Body::new(if place == 0 { piece } else { piece.trim_start_matches(is_of_key) }).is_none()
+    };
+    let Some((before, command)) = line.split_once('/') else { return false };
+    !command.starts_with('/') && before.split('\u{1b}').enumerate().all(is_invisible)
 }
 
 fn usage(right: &str) -> Refusal {
@@ -263,6 +278,12 @@ mod tests {
                 "/mgs bob secret",
                 "! unknown-command: there is no /mgs; /help lists what there is, //mgs says it",
             ),
+            (
+                "\u{1b}[A\u{200b}/msg bob x",
+                "! bad-argument: there is something invisible in front of the /; say the command again",
+            ),
+            ("\u{feff}//x", "say //x"),
+            ("a/b", "say a/b"),
             ("/\u{1b}[2J", "! unknown-command: there is no /2J; /help lists what there is, //2J says it"),
             ("/nick a b", "! name-bad: a name has 1 to 32 characters: letters, digits, _ - ."),
         ] {
