@@ -61,6 +61,7 @@
 //! | who may come in from a browser | `server::web`, and by which name [`server::Host`] |
 //! | what may be a name | [`chat::Name`] |
 //! | which names are the same to a reader | `chat::alike` |
+//! | why names in all scripts cost the same | `chat::letter` |
 //! | who gets a name back after a connection broke | `chat::holds` |
 //! | what is removed from messages, and why | [`chat::Body`] |
 //! | what every command does | [`chat::Chat`] |

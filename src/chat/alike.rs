@@ -13,12 +13,12 @@
 //! look is folded and reduced to its skeleton again until nothing changes. Two names are alike if they share the
 //! folded form or any look. This is no equivalence, and need not be: a newcomer is compared with everybody.
 
-use std::ops::Range;
 use std::sync::LazyLock;
 
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfd_quick};
+use unicode_normalization::UnicodeNormalization;
 use unicode_security::skeleton;
 
+use super::letter::{are_separate, is_in_order, is_normal, letter};
 use super::name::NAME_CHARS_MAX;
 
 /// Names that would mislead: who says them speaks HTTP, or poses as the server.
@@ -29,23 +29,40 @@ const RESERVED: [&str; 13] = [
 
 /// Folds case and compatibility forms: names that fold alike differ only in how they are written.
 pub(super) fn fold(name: &str) -> String {
-    if name.is_ascii() { name.to_ascii_lowercase() } else { folded(name.nfkc()).collect() }
+    if is_normal(name) { fold_letters(name) } else { fold_letters(&name.nfkc().collect::<String>()) }
 }
 
 /// The same for whatever somebody typed; none if it is longer than a name. One letter can become eighteen, so the
 /// work ends where a name would.
 pub(super) fn fold_typed(text: &str) -> Option<String> {
-    if text.is_ascii() {
-        return (text.len() <= NAME_CHARS_MAX).then(|| text.to_ascii_lowercase());
+    if is_normal(text) {
+        return text.chars().nth(NAME_CHARS_MAX).is_none().then(|| fold_letters(text));
     }
     let mut letters = text.nfkc();
     let name: String = letters.by_ref().take(NAME_CHARS_MAX).collect();
-    letters.next().is_none().then(|| folded(name.chars()).collect())
+    letters.next().is_none().then(|| fold_letters(&name))
 }
 
-fn folded(nfkc: impl Iterator<Item = char>) -> impl Iterator<Item = char> {
+/// Folds case, letter by letter, of what is in NFKC.
+fn fold_letters(nfkc: &str) -> String {
+    if nfkc.is_ascii() {
+        return nfkc.to_ascii_lowercase();
+    }
+    let mut all = String::with_capacity(nfkc.len());
+    for c in nfkc.chars() {
+        match &letter(c).forms {
+            Some(forms) => all += &forms.folded,
+            None => all.push(c),
+        }
+    }
+    // Letters and marks may be one in small letters only.
+    if is_normal(&all) { all } else { all.nfkc().collect() }
+}
+
+/// What letters are folded to: computed, for each once.
+fn folded(nfkc: impl Iterator<Item = char>) -> String {
     // Upper case first: it joins what lower case alone keeps apart, such as ß and ss.
-    nfkc.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc()
+    nfkc.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect()
 }
 
 /// What a name is compared by.
@@ -58,24 +75,48 @@ pub(super) struct Forms {
 
 impl Forms {
     pub(super) fn of(name: &str) -> Self {
-        let mut looks = [const { String::new() }; 3].map(|_: String| String::with_capacity(2 * name.len()));
-        if name.is_ascii() {
-            name.chars().for_each(|c| LOOKS.add(c, &mut looks));
+        let mut looks = [(); 3].map(|()| String::with_capacity(name.len()));
+        if are_separate(name) {
+            name.chars().for_each(|c| add_looks(c, &mut looks));
         } else {
-            name.nfkd().for_each(|c| LOOKS.add(c, &mut looks));
+            name.nfkd().for_each(|c| add_looks(c, &mut looks));
             // Marks that a letter became may stand in another order than those that were written.
             let is_one = looks[0] == looks[1] && looks[0] == looks[2];
-            if is_one && is_nfd_quick(looks[0].chars()) != IsNormalized::Yes
-                || !is_one && looks.iter().any(|look| is_nfd_quick(look.chars()) != IsNormalized::Yes)
-            {
+            if !looks[..if is_one { 1 } else { 3 }].iter().all(|look| is_in_order(look)) {
                 looks = looks.map(|look| look.nfd().collect());
             }
         }
         Self { folded: fold(name), looks }
     }
 
+    /// What a letter is compared by: computed, for each once.
+    pub(super) fn of_letter(c: char) -> Self {
+        let text = c.to_string();
+        let mut looks = [const { String::new() }; 3];
+        if text.nfkd().eq([c]) {
+            looks = looks_of(c);
+        } else {
+            text.nfkd().for_each(|c| add_looks(c, &mut looks));
+            looks = looks.map(|look| look.nfd().collect());
+        }
+        Self { folded: folded(text.nfkc()), looks }
+    }
+
+    pub(super) fn all(&self) -> [&str; 4] {
+        let [small, written, capital] = &self.looks;
+        [&self.folded, small, written, capital]
+    }
+
     pub(super) fn is_alike(&self, other: &Self) -> bool {
         self.folded == other.folded || self.looks.iter().any(|look| other.looks.contains(look))
+    }
+}
+
+/// Appends the looks of a letter to those of a name.
+fn add_looks(c: char, to: &mut [String; 3]) {
+    match &letter(c).forms {
+        Some(forms) => to.iter_mut().zip(&forms.looks).for_each(|(to, look)| *to += look),
+        None => to.iter_mut().for_each(|to| to.push(c)),
     }
 }
 
@@ -99,51 +140,7 @@ pub(super) fn prepare() {
     let _ = reserved("");
 }
 
-/// The looks of single characters, which those of names are made of.
-static LOOKS: LazyLock<Looks> = LazyLock::new(Looks::new);
-
-/// The characters whose looks are kept: all scripts with capitals, which most names that look like others are made of
-/// (Latin, Greek, Cyrillic, Armenian; Georgian), and the parts of Hangul syllables, which come in threes.
-const KEPT: [Range<u32>; 2] = [0..0x600, 0x10A0..0x1200];
-
-#[derive(Debug)]
-struct Looks {
-    /// The looks of all kept characters, three each, one after the other.
-    text: String,
-    /// Where each of them ends.
-    ends: Vec<u16>,
-}
-
-impl Looks {
-    fn new() -> Self {
-        let mut all = Self { text: String::new(), ends: vec![0] };
-        for c in KEPT.into_iter().flatten() {
-            for look in char::from_u32(c).map_or_else(Default::default, looks_of) {
-                all.text += &look;
-                all.ends.push(all.text.len() as u16);
-            }
-        }
-        all
-    }
-
-    /// Appends the looks of a character to those of a name.
-    fn add(&self, c: char, to: &mut [String; 3]) {
-        let [low, high] = KEPT;
-        let code = u32::from(c);
-        let place = if low.contains(&code) {
-            code as usize
-        } else if high.contains(&code) {
-            low.len() + (code - high.start) as usize
-        } else {
-            return to.iter_mut().zip(looks_of(c)).for_each(|(to, look)| *to += &look);
-        };
-        for (way, to) in to.iter_mut().enumerate() {
-            let at = 3 * place + way;
-            *to += &self.text[usize::from(self.ends[at])..usize::from(self.ends[at + 1])];
-        }
-    }
-}
-
+/// The looks of a letter that cannot be decomposed.
 fn looks_of(c: char) -> [String; 3] {
     let mut buffer = [0; 4];
     let written: &str = c.encode_utf8(&mut buffer);
@@ -162,7 +159,7 @@ fn looks_of(c: char) -> [String; 3] {
 /// Unicode 18; were they not for a later one, names would only be compared by what the fourth gives.
 fn settled(mut look: String) -> String {
     for _ in 0..4 {
-        let next: String = skeleton(&fold(&look)).collect();
+        let next: String = skeleton(&folded(look.nfkc())).collect();
         if next == look {
             break;
         }
@@ -246,17 +243,62 @@ mod tests {
     }
 
     #[test]
-    fn looks_settle_for_every_letter_and_kept_ones_are_those_computed() {
+    fn looks_settle_for_every_letter() {
         // Names are decomposed before.
         for c in ('\0'..='\u{20000}').filter(|c| c.to_string().nfkd().eq([*c])) {
             for look in looks_of(c) {
-                let once_more: String = skeleton(&fold(&look)).collect();
+                let once_more: String = skeleton(&folded(look.nfkc())).collect();
                 assert_eq!(look, once_more, "{c:?}");
+                assert!(!look.is_empty() || !is_allowed(c), "{c:?}");
             }
-            let mut kept = [const { String::new() }; 3];
-            LOOKS.add(c, &mut kept);
-            assert_eq!(kept, looks_of(c), "{c:?}");
-            assert!(kept.iter().all(|look| !look.is_empty()) || !is_allowed(c), "{c:?}");
+        }
+    }
+
+    /// What a name is compared by, computed from Unicode's tables only, as a whole.
+    fn computed(name: &str) -> [String; 4] {
+        let mut looks = [const { String::new() }; 3];
+        for c in name.nfkd() {
+            looks.iter_mut().zip(looks_of(c)).for_each(|(to, look)| *to += &look);
+        }
+        let [small, written, capital] = looks.map(|look| look.nfd().collect());
+        [folded(name.nfkc()), small, written, capital]
+    }
+
+    #[test]
+    fn forms_put_together_from_letters_are_those_computed() {
+        let seed = std::env::var("ALIKE_SEED").ok().and_then(|seed| seed.parse().ok());
+        let mut random = seed.unwrap_or(1_u64);
+        println!("ALIKE_SEED={random}");
+        let mut below = |end: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % end
+        };
+        let check = |text: &str| {
+            assert_eq!(Forms::of(text).all(), computed(text).each_ref().map(|form| &**form), "{text:?}");
+            assert_eq!(fold(text), folded(text.nfkc()), "{text:?}");
+            let letters = text.nfkc().take(NAME_CHARS_MAX);
+            let typed = (text.nfkc().count() <= NAME_CHARS_MAX).then(|| folded(letters));
+            assert_eq!(fold_typed(text), typed, "{text:?}");
+        };
+        let all: Vec<char> = ('\0'..=char::MAX).filter(|&c| is_allowed(c)).collect();
+        all.iter().for_each(|c| check(&c.to_string()));
+        let bases: Vec<char> = all.iter().copied().filter(|&c| !letter(c).is_mark).collect();
+        let marks: Vec<char> = all.iter().copied().filter(|&c| letter(c).is_mark).collect();
+        for _ in 0..20_000 {
+            // Most letters are Han or Hangul: so from all over, or neighbors, which are of one script.
+            let (around, is_mixed) = (below(bases.len()), below(2) == 0);
+            let near = |i: usize| bases[(around + i) % bases.len()];
+            let name: String = (0..=below(NAME_CHARS_MAX))
+                .map(|_| match below(4) {
+                    0 => marks[below(marks.len())],
+                    1 if is_mixed => bases[below(bases.len())],
+                    2 => bases[below(1500)],
+                    _ => near(below(30)),
+                })
+                .collect();
+            check(&name);
+            let normal: String = name.nfc().collect();
+            check(&normal);
         }
     }
 

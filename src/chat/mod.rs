@@ -9,6 +9,7 @@ mod body;
 mod command;
 mod event;
 mod holds;
+mod letter;
 mod name;
 mod names;
 mod room;

@@ -8,12 +8,12 @@ use std::fmt;
 use std::rc::Rc;
 
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
 use unicode_security::general_security_profile::IdentifierType;
 use unicode_security::mixed_script::AugmentedScriptSet;
 use unicode_security::{GeneralSecurityProfile, RestrictionLevel, RestrictionLevelDetection};
 
 use super::alike::{fold, reserved};
+use super::letter::{is_normal, letter};
 use super::{ErrorCode, Refusal};
 
 /// A name has at most this many characters.
@@ -105,15 +105,18 @@ fn checked(text: &str, what: &str) -> Result<String, Refusal> {
     if text.is_empty() || text.len() > WRITTEN_BYTES_MAX {
         return Err(rule());
     }
-    let name: String = if text.is_ascii() { text.into() } else { text.nfc().collect() };
-    if name.chars().count() > NAME_CHARS_MAX || !name.chars().all(is_allowed) {
+    let name: String = if is_normal(text) { text.into() } else { text.nfc().collect() };
+    let letters = || name.chars().map(letter);
+    if name.chars().nth(NAME_CHARS_MAX).is_some() || !letters().all(|letter| letter.scripts.is_some()) {
         return Err(rule());
     }
     if !name.is_ascii() {
-        if !name.check_restriction_level(RestrictionLevel::HighlyRestrictive) {
+        let mut common = AugmentedScriptSet::default();
+        letters().filter_map(|letter| letter.scripts).for_each(|scripts| common.intersect_with(scripts));
+        if common.is_empty() && !name.check_restriction_level(RestrictionLevel::HighlyRestrictive) {
             return Err(bad(mixed(&name, what)));
         }
-        if !are_marks_good(&name) {
+        if letters().any(|letter| letter.is_mark) && !are_marks_good(&name) {
             return Err(bad(format!(
                 "a {what} has marks on letters only, each once, and {MARKS_MAX} at most"
             )));
@@ -146,15 +149,15 @@ fn mixed(name: &str, what: &str) -> String {
 /// Whether marks are where they can be seen (UTS 39, section 5.4): on a letter, few, and each once. The dot of an
 /// `i` hides another.
 fn are_marks_good(name: &str) -> bool {
-    let (mut letter, mut marks) = (None, Vec::new());
+    let (mut base, mut marks) = (None, Vec::new());
     for c in name.nfd() {
-        if !is_combining_mark(c) {
-            letter = c.is_alphabetic().then_some(c);
+        if !letter(c).is_mark {
+            base = letter(c).is_alphabetic.then_some(c);
             marks.clear();
             continue;
         }
-        let is_hidden = c == '\u{307}' && letter.is_some_and(|letter| SOFT_DOTTED.contains(letter));
-        if letter.is_none() || marks.len() == MARKS_MAX || marks.contains(&c) || is_hidden {
+        let is_hidden = c == '\u{307}' && base.is_some_and(|base| SOFT_DOTTED.contains(base));
+        if base.is_none() || marks.len() == MARKS_MAX || marks.contains(&c) || is_hidden {
             return false;
         }
         marks.push(c);
@@ -264,6 +267,13 @@ mod tests {
         let longest = "o\u{323}\u{302}".repeat(NAME_CHARS_MAX);
         assert_eq!(Name::parse(&longest).unwrap().as_str(), "ộ".repeat(NAME_CHARS_MAX));
         assert!(Name::parse(&(longest + "x")).is_err());
+    }
+
+    #[test]
+    fn letters_that_are_no_marks_have_good_ones() {
+        for c in ('\0'..=char::MAX).filter(|&c| is_allowed(c) && !letter(c).is_mark) {
+            assert!(are_marks_good(&c.to_string()), "{c:?}");
+        }
     }
 
     #[test]

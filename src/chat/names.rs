@@ -24,8 +24,14 @@ pub(super) struct Names {
 impl Names {
     /// The hashes of what a name is compared by, each once.
     fn hashes(&self, forms: &Forms) -> impl Iterator<Item = u32> + use<> {
-        let [small, written, capital] = forms.looks.each_ref().map(|look| self.hash(look));
-        let hashes = [self.hash(&forms.folded), small, written, capital];
+        let (all, mut hashes) = (forms.all(), [0; 4]);
+        for (i, form) in all.into_iter().enumerate() {
+            // Most names have the same form several times.
+            hashes[i] = all[..i]
+                .iter()
+                .position(|&same| same == form)
+                .map_or_else(|| self.hash(form), |same| hashes[same]);
+        }
         (0..hashes.len()).filter(move |&i| !hashes[..i].contains(&hashes[i])).map(move |i| hashes[i])
     }
 
