@@ -44,8 +44,8 @@ pub(super) fn fold_typed(text: &str) -> Option<String> {
 }
 
 fn folded(nfkc: impl Iterator<Item = char>) -> impl Iterator<Item = char> {
-    // Upper case first: it joins what lower case alone keeps apart, such as ß and ss.
-    nfkc.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc()
+    // Upper case in between: it joins what lower case alone keeps apart, such as ß and ss. But not ẞ, which is a capital.
+    nfkc.flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc()
 }
 
 /// What a name is compared by.
@@ -257,6 +257,17 @@ mod tests {
             assert_eq!(kept, looks_of(c), "{c:?}");
             assert!(kept.iter().all(|look| !look.is_empty()) || !is_allowed(c), "{c:?}");
         }
+    }
+
+    /// Otherwise a name is not found that was typed as it is folded, or in capitals.
+    #[test]
+    fn what_is_folded_stays_as_it_is() {
+        for c in ('\0'..=char::MAX).filter(|&c| is_allowed(c)) {
+            let folded = fold(&c.to_string());
+            assert_eq!(fold(&folded), folded, "{c:?}");
+            assert_eq!(fold(&folded.to_uppercase()), folded, "{c:?}");
+        }
+        assert_eq!(["STRAẞE", "STRASSE", "straße"].map(fold), ["strasse"; 3]);
     }
 
     #[test]

@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_room_is_entered_by_the_name_that_it_is_shown_under() {
-        for name in ["Straße", &"ß".repeat(16), "ΑΛΈΞΗΣ", "ΐ"] {
+        for name in ["Straße", "STRAẞE", &"ß".repeat(16), "ΑΛΈΞΗΣ", "ΐ"] {
             let room = RoomName::parse(name).unwrap();
             assert_eq!(RoomName::parse(&room.to_string()), Ok(room), "{name}");
         }
