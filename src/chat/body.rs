@@ -100,7 +100,8 @@ fn is_useful(c: char, before: &str, after: &str) -> bool {
     let Some(last) = before.chars().next_back() else { return false };
     let next = after.chars().next();
     match c {
-        ZWJ if next.is_some_and(is_pictographic) => ends_in_emoji(before),
+        // No reason to remove it otherwise: the emoji may be next only because what was in between is removed.
+        ZWJ if next.is_some_and(is_pictographic) && ends_in_emoji(before) => true,
         ZWJ | ZWNJ => is_virama(last) || joins(last) && next.is_some_and(joins),
         // In text or as a picture; and a keycap.
         '\u{FE0E}' | '\u{FE0F}' => is_pictographic(last) || is_key(last) && next == Some('\u{20E3}'),
@@ -279,6 +280,19 @@ mod tests {
             "🇩🇪👍🏽",
         ] {
             assert_eq!(Body::new(text).unwrap().as_str(), text, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_made_safe_stays_as_it_is() {
+        for text in [
+            "\u{94d}\u{200d}\u{202e}🚀",
+            "ر\u{200c}\u{202e}ر",
+            "👩\u{200d}\u{200b}🚀",
+            "1\u{fe0f}\u{200b}\u{20e3}",
+        ] {
+            let body = Body::new(text).unwrap();
+            assert_eq!(Body::new(body.as_str()), Some(body), "{text:?}");
         }
     }
 
