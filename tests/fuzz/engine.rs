@@ -63,6 +63,7 @@ pub fn magnitude(number: usize) -> u32 {
 pub struct Seen {
     known: HashSet<u64>,
     is_new: bool,
+    last: u64,
 }
 
 impl Seen {
@@ -71,6 +72,15 @@ impl Seen {
         let mut hasher = DefaultHasher::new();
         what.hash(&mut hasher);
         self.is_new |= self.known.insert(hasher.finish());
+    }
+
+    /// The same, and what it comes after is noted as well.
+    pub fn note_next(&mut self, what: impl Hash) {
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        self.note(hasher.finish());
+        let before = std::mem::replace(&mut self.last, hasher.finish());
+        self.note((before, self.last));
     }
 }
 
@@ -216,7 +226,7 @@ fn mutate_number(rng: &mut Rng, bytes: &mut Vec<u8>, place: usize) {
 
 /// Checks one input; returns whether something new came of it. If it fails, the smallest is shown that does.
 fn try_one(check: &impl Fn(&[u8], &mut Rng, &mut Seen), input: &[u8], seen: &mut Seen, seed: u64) -> bool {
-    seen.is_new = false;
+    (seen.is_new, seen.last) = (false, 0);
     if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| check(input, &mut rng_of(input), seen))) {
         let small = shrunk(input, |input| {
             let mut seen = Seen::default();

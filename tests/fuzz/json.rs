@@ -94,7 +94,7 @@ fn any_document_is_a_request_or_a_refusal_that_fits_into_one_line() {
             }
             Err((refusal, reference)) => {
                 check_reference(reference.as_deref(), &document);
-                let begin: String = refusal.text.chars().take(40).collect();
+                let begin: String = refusal.text.chars().take(34).collect();
                 seen.note((refusal.code.as_str(), begin, reference.is_some()));
                 check_refusal(refusal);
             }
