@@ -61,8 +61,12 @@ fn fold_letters(nfkc: &str) -> String {
 
 /// What letters are folded to: computed, for each once.
 fn folded(nfkc: impl Iterator<Item = char>) -> String {
-    // Upper case first: it joins what lower case alone keeps apart, such as ß and ss.
-    nfkc.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect()
+    // Upper case in between: it joins what lower case alone keeps apart, such as ß and ss. But not ẞ, which is a capital.
+    nfkc.flat_map(char::to_lowercase)
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .nfkc()
+        .collect()
 }
 
 /// What a name is compared by.
@@ -300,6 +304,17 @@ mod tests {
             let normal: String = name.nfc().collect();
             check(&normal);
         }
+    }
+
+    /// Otherwise a name is not found that was typed as it is folded, or in capitals.
+    #[test]
+    fn what_is_folded_stays_as_it_is() {
+        for c in ('\0'..=char::MAX).filter(|&c| is_allowed(c)) {
+            let folded = fold(&c.to_string());
+            assert_eq!(fold(&folded), folded, "{c:?}");
+            assert_eq!(fold(&folded.to_uppercase()), folded, "{c:?}");
+        }
+        assert_eq!(["STRAẞE", "STRASSE", "straße"].map(fold), ["strasse"; 3]);
     }
 
     #[test]

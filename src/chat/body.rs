@@ -9,6 +9,7 @@
 //! Invisible characters have something to do in emoji (👩‍🚀, ❤️, 1️⃣, 🏴󠁧󠁢󠁷󠁬󠁳󠁿), between letters of scripts that join theirs
 //! (UAX 31, section 2.3), and behind a few letters that have variants. There they stay.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
@@ -25,13 +26,10 @@ impl Body {
     /// Takes `text` without the characters that may not reach another user; none if nothing visible is left.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
-        let text = text.trim_matches(['\r', '\n']);
-        let body = if text.bytes().all(is_plain_ascii) || text.chars().all(|c| is_safe(c) && !is_invisible(c))
-        {
-            text.to_owned()
-        } else {
-            cleaned(text)
-        };
+        let is_safe_already =
+            text.bytes().all(is_plain_ascii) || text.chars().all(|c| is_safe(c) && !is_invisible(c));
+        let body = if is_safe_already { Cow::Borrowed(text) } else { Cow::Owned(cleaned(text)) };
+        let body = body.trim_matches('\n');
         body.contains(|c| !is_blank(c)).then(|| Self(body.into()))
     }
 
@@ -106,7 +104,8 @@ fn is_useful(c: char, before: &str, after: &str) -> bool {
     let Some(last) = before.chars().next_back() else { return false };
     let next = after.chars().next();
     match c {
-        ZWJ if next.is_some_and(is_pictographic) => ends_in_emoji(before),
+        // No reason to remove it otherwise: the emoji may be next only because what was in between is removed.
+        ZWJ if next.is_some_and(is_pictographic) && ends_in_emoji(before) => true,
         ZWJ | ZWNJ => is_virama(last) || joins(last) && next.is_some_and(joins),
         // In text or as a picture; and a keycap.
         '\u{FE0E}' | '\u{FE0F}' => is_pictographic(last) || is_key(last) && next == Some('\u{20E3}'),
@@ -288,6 +287,19 @@ mod tests {
             "🇩🇪👍🏽",
         ] {
             assert_eq!(Body::new(text).unwrap().as_str(), text, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_made_safe_stays_as_it_is() {
+        for text in [
+            "\u{94d}\u{200d}\u{202e}🚀",
+            "ر\u{200c}\u{202e}ر",
+            "👩\u{200d}\u{200b}🚀",
+            "1\u{fe0f}\u{200b}\u{20e3}",
+        ] {
+            let body = Body::new(text).unwrap();
+            assert_eq!(Body::new(body.as_str()), Some(body), "{text:?}");
         }
     }
 

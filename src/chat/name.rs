@@ -74,9 +74,11 @@ impl RoomName {
     /// [`ErrorCode::BadArgument`], with a sentence that says what would be right.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let text = text.trim();
-        let name = checked(text.strip_prefix('#').unwrap_or(text), "room name")
+        // Folded, a good name can be none: too long (ß is ss), or with a dot that hides on an i (İ is i̇).
+        let folded = checked(text.strip_prefix('#').unwrap_or(text), "room name")
+            .and_then(|name| checked(&fold(&name), "room name"))
             .map_err(|refusal| Refusal::new(ErrorCode::BadArgument, refusal.text))?;
-        Ok(Self(fold(&name).into()))
+        Ok(Self(folded.into()))
     }
 
     /// The room everybody enters first.
@@ -281,5 +283,16 @@ mod tests {
         assert_eq!(RoomName::parse("#Dev").unwrap(), RoomName::parse(" dev ").unwrap());
         assert_eq!(RoomName::parse("Lobby").unwrap(), RoomName::lobby());
         assert_eq!(RoomName::parse("a b").unwrap_err().code, ErrorCode::BadArgument);
+    }
+
+    #[test]
+    fn a_room_is_entered_by_the_name_that_it_is_shown_under() {
+        for name in ["Straße", "STRAẞE", &"ß".repeat(16), "ΑΛΈΞΗΣ", "ΐ"] {
+            let room = RoomName::parse(name).unwrap();
+            assert_eq!(RoomName::parse(&room.to_string()), Ok(room), "{name}");
+        }
+        for name in ["İ", &"ß".repeat(17)] {
+            assert_eq!(RoomName::parse(name).unwrap_err().code, ErrorCode::BadArgument, "{name}");
+        }
     }
 }
