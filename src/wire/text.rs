@@ -66,8 +66,8 @@ pub fn parse(line: &str) -> Result<Option<Ask>, Refusal> {
     };
     let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let rest = rest.trim();
-    let command = match word {
-        "msg" => {
+    let command = match word.to_ascii_lowercase().as_str() {
+        "msg" | "w" => {
             let (to, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             Command::Tell {
                 to: to.into(),
@@ -75,10 +75,10 @@ pub fn parse(line: &str) -> Result<Option<Ask>, Refusal> {
             }
         }
         "me" => Command::Act(Body::new(rest).ok_or_else(|| usage("/me TEXT"))?),
-        "who" => Command::Who,
+        "who" | "names" => Command::Who,
         "nick" => Command::Nick(Name::parse(rest)?),
         "join" => Command::Join(RoomName::parse(rest)?),
-        "rooms" => Command::Rooms,
+        "rooms" | "list" => Command::Rooms,
         "history" => {
             let limit = match rest {
                 "" => HISTORY_DEFAULT,
@@ -91,8 +91,8 @@ pub fn parse(line: &str) -> Result<Option<Ask>, Refusal> {
         "ping" => return Ok(Some(Ask::Ping)),
         "help" => return Ok(Some(Ask::Help)),
         "quit" => return Ok(Some(Ask::Quit)),
-        unknown => {
-            let shown: String = unknown.chars().filter(|c| c.is_alphanumeric()).take(20).collect();
+        _ => {
+            let shown: String = word.chars().filter(|c| c.is_alphanumeric()).take(20).collect();
             let text = format!("there is no /{shown}; /help lists what there is, //{shown} says it");
             return Err(Refusal::new(ErrorCode::UnknownCommand, text));
         }
@@ -268,6 +268,11 @@ mod tests {
             ("/msg  bob   psst", "tell bob psst"),
             ("/me waves", "act waves"),
             ("/ping", "ping"),
+            ("/PING", "ping"),
+            ("/ME waves", "act waves"),
+            ("/w bob psst", "tell bob psst"),
+            ("/names", "command(who)"),
+            ("/list", "command(rooms)"),
             ("/quit now", "quit"),
             ("/msg bob", "! bad-argument: say /msg NAME TEXT"),
             ("/msg", "! bad-argument: say /msg NAME TEXT"),
