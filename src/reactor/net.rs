@@ -233,7 +233,8 @@ impl Net {
     #[must_use]
     pub fn is_turn_full(&self) -> bool {
         let quarter = self.limits.feed_bytes.map_or(usize::MAX, |max| max / 4);
-        self.spent >= SPENT_PER_TURN_MAX.min(quarter)
+        // A turn that has spent nothing is not full, or no turn would ever read anything.
+        self.spent >= SPENT_PER_TURN_MAX.min(quarter).max(1)
     }
 
     /// Moves a connection to a channel, in one encoding of its events: it gets what is published from now on,

@@ -14,7 +14,9 @@
 //! | `1< 100` | it takes so many bytes, and from now on only those that it asks for |
 //! | `+ 500` | so many milliseconds pass |
 //! | `% 20` | so many percent of system calls are interrupted or cut short from now on |
-//! | `max_rooms 1` | a limit, in front of everything else |
+//! | `$` | the server is asked to stop |
+//! | `text_only` | the listener speaks nothing but text; in front of the other steps |
+//! | `max_rooms 1` | a limit, from the beginning |
 //! | anything else | client 1 sends it as a line |
 //!
 //! Clients with even numbers are strangers, whose lines are counted; each comes from an address of its own.
@@ -25,7 +27,7 @@ use std::rc::Rc;
 use roomd::chat::Name;
 use roomd::limits::{Limits, TABLE};
 use roomd::reactor::{Platform, Reactor};
-use roomd::server::{Config, Server};
+use roomd::server::{Config, Listener, Server};
 use roomd::wire::json::EventDocument;
 use roomd::wire::{Sniffed, foreign, sniff};
 
@@ -36,7 +38,7 @@ use crate::sim::{Machine, Rng, SimPlatform};
 
 const CONVERSATIONS: &str = include_str!("../corpus/conversations.txt");
 
-const TOKENS: [&[u8]; 40] = [
+const TOKENS: &[&[u8]] = &[
     b"\n1 ",
     b"\n1> ",
     b"\n1= ",
@@ -56,6 +58,21 @@ const TOKENS: [&[u8]; 40] = [
     b"\n+ 500\n",
     b"\n+ 60000\n",
     b"\n% 20\n",
+    b"\n$\n",
+    b"\nfeed_bytes 1000\n",
+    b"\nmax_buffered_bytes 9000\n",
+    b"\nmax_line_bytes 16\n",
+    b"\nmax_rooms 1\n",
+    b"\nmax_connections 6\n",
+    b"\nquiet_above 1\n",
+    b"\nhistory_bytes 30\n",
+    b"\nhistory none\n",
+    b"\nname_wait 100\n",
+    b"\nstall 1\n",
+    b"\nping_after 10\n",
+    b"\ndead_after 5\n",
+    b"\nslowest none\n",
+    b"\nrate none\n",
     b"\\n",
     b"\\r\\n",
     b"\\xff",
@@ -88,11 +105,14 @@ const STEP_BYTES_MAX: usize = 20_000;
 fn no_conversation_confuses_the_server() {
     let corpus = CONVERSATIONS.split("\n\n").filter(|text| !text.starts_with('#'));
     let corpus = corpus.map(|text| text.trim_start().as_bytes().to_vec()).collect();
-    Target { corpus, tokens: &TOKENS, inputs: 300, bytes_max: 4000, ..Target::default() }.fuzz(
+    Target { corpus, tokens: TOKENS, inputs: 300, bytes_max: 4000, ..Target::default() }.fuzz(
         |input, rng, seen| {
             let text = String::from_utf8_lossy(input);
-            let mut scene = Scene::new(limits(&text), rng.next());
-            for step in text.lines().take(STEPS_MAX) {
+            let mut limits = Limits::default();
+            let steps: Vec<&str> = text.lines().filter(|line| !set(&mut limits, line)).collect();
+            let is_text_only = steps.first() == Some(&"text_only");
+            let mut scene = Scene::new(limits, is_text_only, rng.next());
+            for step in steps.into_iter().skip(is_text_only.into()).take(STEPS_MAX) {
                 scene.step(step, rng);
             }
             scene.end(seen);
@@ -100,19 +120,16 @@ fn no_conversation_confuses_the_server() {
     );
 }
 
-/// The limits that are in front of a conversation.
-fn limits(text: &str) -> Limits {
-    let mut limits = Limits::default();
-    for line in text.lines() {
-        let Some((name, value)) = line.split_once(' ') else { break };
-        let Some(row) = TABLE.iter().find(|row| row.name == name) else { break };
-        match value.parse() {
-            Ok(value) if row.bounds.contains(&value) => (row.set)(&mut limits, Some(value)),
-            Err(_) if row.may_be_none => (row.set)(&mut limits, None),
-            _ => {}
-        }
+/// Sets a limit, if that is what a line says and it may be so.
+fn set(limits: &mut Limits, line: &str) -> bool {
+    let Some((name, value)) = line.split_once(' ') else { return false };
+    let Some(row) = TABLE.iter().find(|row| row.name == name) else { return false };
+    match value.parse() {
+        Ok(value) if row.bounds.contains(&value) => (row.set)(limits, Some(value)),
+        Err(_) if row.may_be_none => (row.set)(limits, None),
+        _ => {}
     }
-    limits
+    true
 }
 
 /// How the observers speak: they hear the same in all encodings.
@@ -122,7 +139,7 @@ const OBSERVERS: [&str; 4] = ["ob-text", "ob-json", "ob-wst", "ob-wsj"];
 struct Client {
     pipe: usize,
     sent: Vec<u8>,
-    /// What it was sent in its first piece, which says how it speaks.
+    /// So many bytes were in its first piece, which says how it speaks; none where there is nothing but text.
     first: usize,
     heard: Vec<u8>,
     takes_all: bool,
@@ -136,22 +153,31 @@ struct Scene {
     clients: BTreeMap<u8, Client>,
     observers: Vec<Client>,
     has_faults: bool,
+    is_text_only: bool,
     /// All observers could come in: the limits are not too narrow for that.
     are_observers_in: bool,
 }
 
 impl Scene {
-    fn new(limits: Limits, seed: u64) -> Self {
+    fn new(limits: Limits, is_text_only: bool, seed: u64) -> Self {
         let machine = Machine::new(seed);
         machine.world_mut().wait_max_ms = 0;
         let limits = Rc::new(limits);
-        let config = Config { limits: Rc::clone(&limits), ..Config::default() };
+        let listeners = vec![Listener { ip: None, is_text_only }];
+        let config = Config { limits: Rc::clone(&limits), listeners, ..Config::default() };
         let mut platform = SimPlatform(machine.clone());
         let server = Server::new(config, platform.now());
         let server = Reactor::new(platform, server, limits);
         let (clients, observers) = (BTreeMap::new(), Vec::new());
-        let mut scene =
-            Self { machine, server, clients, observers, has_faults: false, are_observers_in: false };
+        let mut scene = Self {
+            machine,
+            server,
+            clients,
+            observers,
+            has_faults: false,
+            is_text_only,
+            are_observers_in: false,
+        };
         for name in OBSERVERS {
             let hello = match name {
                 "ob-text" => format!("{name}\n").into_bytes(),
@@ -173,6 +199,9 @@ impl Scene {
 
     fn turns(&mut self, count: usize) {
         for _ in 0..count {
+            if self.server.is_stopped() {
+                return;
+            }
             self.server.turn().expect("the simulated selector does not break");
             self.server.net().check_invariants();
             self.server.handler().chat().check_invariants();
@@ -205,6 +234,10 @@ impl Scene {
                 self.machine.world_mut().fault_percent = percent;
                 self.has_faults |= percent > 0;
                 return;
+            }
+            b"$" => {
+                self.machine.world_mut().stop_requests = 1;
+                return self.turns(1);
             }
             [digit @ b'1'..=b'9', verb @ (b' ' | b'>' | b'=' | b'.' | b'!' | b'x' | b'<'), ..] => {
                 (digit - b'0', *verb, &step[2..])
@@ -242,8 +275,9 @@ impl Scene {
             }
         };
         for piece in pieces(rng, &sent[..sent.len().min(STEP_BYTES_MAX)]).into_iter().take(40) {
+            let is_text_only = self.is_text_only;
             let client = self.client(number);
-            if client.sent.is_empty() {
+            if client.sent.is_empty() && !is_text_only {
                 client.first = piece.len();
             }
             client.sent.extend(piece);
@@ -276,13 +310,16 @@ impl Scene {
             client.takes_all = true;
         }
         let mut turns = 0;
-        while self.server.net().connections() > 0 {
+        while self.server.net().connections() > 0 && !self.server.is_stopped() {
             self.turns(1);
             turns += 1;
             assert!(turns < 3000, "a connection remained");
         }
-        assert_eq!(self.server.net().buffered_bytes(), 0, "bytes remained");
-        assert_eq!(self.server.handler().chat().members(), 0, "a member remained");
+        // A server that was stopped forgets nobody, and who stops it twice does not want to wait.
+        if !self.server.is_stopped() {
+            assert_eq!(self.server.net().buffered_bytes(), 0, "bytes remained");
+            assert_eq!(self.server.handler().chat().members(), 0, "a member remained");
+        }
         seen.note(magnitude(turns));
     }
 
@@ -533,7 +570,7 @@ fn nothing_that_begins_as_another_protocol_is_ever_said() {
 
 /// What the room hears of somebody who sends these pieces and ends, and what that one is told.
 fn said_by(pieces: &[&[u8]], seen: &mut Seen) -> (Vec<String>, Vec<u8>) {
-    let mut scene = Scene::new(Limits::default(), 1);
+    let mut scene = Scene::new(Limits::default(), false, 1);
     for piece in pieces {
         let client = scene.client(1);
         let pipe = client.pipe;

@@ -12,6 +12,17 @@ fn messages(scene: &Scene) -> u64 {
     scene.server.handler().chat().rooms().map(|room| room.newest_id()).sum()
 }
 
+/// A quarter of it was nothing: every turn was full before it began, and the loop turned for ever and read nobody.
+#[test]
+fn a_feed_of_a_few_bytes_does_not_make_every_turn_full() {
+    let mut scene = Scene::new(1, Limits { feed_bytes: Some(1), ..Limits::default() });
+    let pipe = scene.connect(EXEMPT, 1 << 20, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    scene.turns(10);
+    assert!(scene.machine.receive(pipe, usize::MAX).starts_with(b"HTTP/1.1 200 OK\r\n"));
+    scene.turns(10);
+    assert_eq!(scene.server.net().connections(), 0);
+}
+
 /// They used to publish 4 MB in one turn, and to push every reader off the tail of the feed.
 #[test]
 fn a_thousand_netcats_that_end_in_mid_line_keep_to_the_budget_and_cut_nobody() {
