@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 
+use roomd::framing::line::{Found, Lines};
+use roomd::framing::websocket::{self, Decoder, Received};
+use roomd::framing::{Sniffed, http, sniff};
 use roomd::limits::Limits;
 use roomd::reactor::epoll::{Epoll, ListenAddr};
 use roomd::reactor::{ConnectionId, Consumed, Handler, Loss, Net, Reactor, Rest};
-use roomd::wire::line::{Found, Lines};
-use roomd::wire::websocket::{self, Decoder, Received};
-use roomd::wire::{Sniffed, http, sniff};
 
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 

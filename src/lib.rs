@@ -67,16 +67,43 @@
 //! | what every command does | [`chat::Chat`] |
 //! | every limit, its flag and its default | [`limits::TABLE`] |
 
+//!
+//! # What is public
+//!
+//! What one needs to build on the loop (see `examples/`): [`reactor`], [`framing`], [`limits`] and
+//! [`clock`]. The chat itself is nobody's library; the tests and benchmarks of this crate, which look inside, switch on
+//! the feature `internals`.
+
+// Without it, what only the tests look at is public within a private module, and unused; that is meant.
+#![cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code, unused_imports))]
+
 #[cfg(all(test, feature = "chat"))]
 extern crate self as roomd; // the simulated machine of tests/ calls us so
 
 mod allowance;
 mod buffer;
+#[cfg(not(feature = "internals"))]
+mod chat;
+#[cfg(feature = "internals")]
 pub mod chat;
 #[cfg(feature = "daemon")]
-pub mod cli;
+mod cli;
 pub mod clock;
 pub mod limits;
 pub mod reactor;
+#[cfg(not(feature = "internals"))]
+mod server;
+#[cfg(feature = "internals")]
 pub mod server;
+#[cfg(not(feature = "internals"))]
+mod wire;
+#[cfg(feature = "internals")]
 pub mod wire;
+
+/// How bytes become lines, requests and messages: for servers of one's own on the [`reactor`].
+pub mod framing {
+    pub use crate::wire::{Sniffed, http, line, sniff, websocket};
+}
+
+#[cfg(feature = "daemon")]
+pub use cli::run;

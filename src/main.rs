@@ -1,7 +1,7 @@
-//! The `roomd` program; everything it does is in the library, see [`roomd::cli`].
+//! The `roomd` program; everything it does is in the library, see [`roomd::run`].
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    roomd::cli::run()
+    roomd::run()
 }

@@ -15,7 +15,7 @@ mod bench;
 mod client;
 mod config;
 mod logging;
-pub mod serve;
+mod serve;
 mod values;
 
 /// A chat-room daemon: netcat, browsers and JSON bots in the same rooms, on one readiness loop.

@@ -20,7 +20,7 @@ use crate::server::{Config, Host, Listener, Server};
 /// Limits that can be turned off take `none`. Bytes are written as 4096, 64KiB or 1MiB; times as
 /// 250ms, 60s or 2min.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Where to listen: an address and a port, or unix:PATH; may be given several times. Port 0 lets the
     /// system choose. An IPv6 address, in brackets, means IPv6 only. All dialects are spoken there, and roomd
     /// speaks second: who sends an empty line is asked for a name. With text: in front of it, as in
@@ -145,7 +145,7 @@ impl Args {
 ///
 /// # Errors
 /// A sentence that says why the daemon could not start.
-pub fn run(args: &Args) -> Result<ExitCode, String> {
+pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     let limits = Rc::new(args.limits()?);
     let mut os = Epoll::new().map_err(|error| format!("the loop cannot start: {error}"))?;
     let mut listeners = Vec::new();

@@ -83,7 +83,7 @@ const HISTORY_MAX: usize = 1000;
 /// A request as a client writes it and the server reads it: one row of the table above.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the fields are those of the table")]
+#[allow(missing_docs, reason = "the fields are those of the table")]
 pub enum RequestDocument {
     /// "I am `name`", the first request of a connection.
     Hello {
@@ -142,7 +142,7 @@ impl RequestDocument {
 /// here is [`Unknown`](Self::Unknown).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the fields are those of the table")]
+#[allow(missing_docs, reason = "the fields are those of the table")]
 pub enum EventDocument<T> {
     /// You are `name` in `room`.
     Hello {
@@ -290,7 +290,7 @@ pub enum EventDocument<T> {
 
 /// A message that has an id: somebody said or did something in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields are those of the table")]
+#[allow(missing_docs, reason = "the fields are those of the table")]
 pub struct MessageDocument<T> {
     pub id: u64,
     #[serde(default)]
@@ -303,7 +303,7 @@ pub struct MessageDocument<T> {
 
 /// A room and how many are in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields are those of the table")]
+#[allow(missing_docs, reason = "the fields are those of the table")]
 pub struct RoomDocument<T> {
     pub name: T,
     #[serde(default)]
