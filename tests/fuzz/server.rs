@@ -387,7 +387,8 @@ pub fn line_of(event: &EventDocument<String>) -> Option<String> {
 fn contents(mut heard: &[u8], is_torn: bool) -> Vec<String> {
     let mut contents = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("the server sends UTF-8");
-    let is_websocket = heard.first().is_some_and(|&first| first >= 0x80);
+    // No letter begins with such a byte.
+    let is_websocket = heard.first().is_some_and(|first| (0x80..0xc0).contains(first));
     while !heard.is_empty() {
         let (content, used) = if is_websocket {
             let Some((opcode, payload, used)) = frame(heard) else { break };
