@@ -392,7 +392,8 @@ pub fn lines_of(event: &EventDocument<String>) -> Vec<String> {
 fn contents(mut heard: &[u8], is_torn: bool) -> Vec<String> {
     let mut contents = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("the server sends UTF-8");
-    let is_websocket = heard.first().is_some_and(|&first| first >= 0x80);
+    // No letter begins with such a byte.
+    let is_websocket = heard.first().is_some_and(|first| (0x80..0xc0).contains(first));
     while !heard.is_empty() {
         let (content, used) = if is_websocket {
             let Some((opcode, payload, used)) = frame(heard) else { break };
@@ -513,13 +514,14 @@ fn check_line(line: &str, seen: &mut Seen) {
 
 // ---- strangers
 
-const STRANGER_TOKENS: [&[u8]; 14] = [
+const STRANGER_TOKENS: &[&[u8]] = &[
     b"\n",
     b"\r\n",
     b"\0",
     b"\xff\xfb\x1f",
     b"GET ",
     b"POST / HTTP/1.1\r\n",
+    b"bob\nhi\nput /x http/1.0\nhi\n",
     b"Host: a\r\n",
     b"{",
     b"{\"type\":\"public\",\"body\":\"x\"}\n",
@@ -541,7 +543,7 @@ fn nothing_that_begins_as_another_protocol_is_ever_said() {
         any(rng, &["bob\nhi\n/me x\n", "{\"type\":\"hello\",\"name\":\"bob\"}\n", "bob"]).as_bytes().to_vec()
     };
     let target =
-        Target { corpus, tokens: &STRANGER_TOKENS, make: Some(make), inputs: 200, ..Target::default() };
+        Target { corpus, tokens: STRANGER_TOKENS, make: Some(make), inputs: 200, ..Target::default() };
     target.fuzz(|input, rng, seen| {
         let (heard, told_whole) = said_by(&[input], seen);
         let is_protocol = match sniff(input) {
@@ -556,6 +558,22 @@ fn nothing_that_begins_as_another_protocol_is_ever_said() {
         };
         let is_websocket = told_whole.starts_with(b"HTTP/1.1 101 ");
         assert!(!is_protocol || is_websocket || heard.is_empty(), "it was said: {heard:?}");
+        // A request line among those of a member ends the connection, whoever made its browser say it.
+        if sniff(input) == Sniffed::Text && !input.contains(&0xff) {
+            let mut lines = input.split_inclusive(|&byte| byte == b'\n').scan(0, |end, line| {
+                *end += line.len();
+                Some((*end - line.len(), line))
+            });
+            let is_request = |line: &[u8]| line.len() < 4000 && foreign::is_http_request_line(line);
+            if let Some((start, _)) = lines.find(|(_, line)| is_request(line)) {
+                assert_eq!(
+                    said_by(&[&input[..start]], seen).0,
+                    heard,
+                    "a request line, or what is behind it"
+                );
+                seen.note(("request line", magnitude(start), heard.is_empty()));
+            }
+        }
         let is_empty_at_first = input.starts_with(b"\n") || input.starts_with(b"\r");
         let cut = pieces(rng, input);
         let (heard_of_cut, told_of_cut) = said_by(&cut, seen);
