@@ -6,10 +6,12 @@
 mod browser;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use browser::server::{Cable, Daemon, Netcat, flood, history};
+use browser::stand_in::{Reply, StandIn, Upgrade, nothing, welcome};
 use browser::{Browser, Page, wait_for_turn};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Says what the page asks for first: a name.
 fn log_in(page: &mut Page, name: &str) {
@@ -502,6 +504,234 @@ fn it_speaks_chinese_to_those_who_read_it() {
     let keys = "(function keys(o) { return Object.entries(o).flatMap(([k, v]) => v && typeof v === 'object' && !Array.isArray(v) ? keys(v).map(x => k + '.' + x) : [k]); })";
     let missing = format!("{keys}(TEXTS.en).filter(key => !{keys}(TEXTS.zh).includes(key))");
     assert_eq!(page.eval(&missing), json!([]));
+    page.assert_clean();
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn a_link_keeps_the_brackets_that_it_opened_and_no_others() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let browser = Browser::start("en");
+    let mut page = browser.open(&daemon.url());
+    log_in(&mut page, "alice");
+    let mut bob = Netcat::enter(daemon.port, "bob");
+    for (said, link) in [
+        ("https://en.wikipedia.org/wiki/Foo_(bar)", "https://en.wikipedia.org/wiki/Foo_(bar)"),
+        ("(see https://en.wikipedia.org/wiki/Foo_(bar)).", "https://en.wikipedia.org/wiki/Foo_(bar)"),
+        ("(or https://example.org/a)", "https://example.org/a"),
+        ("(https://example.org/b), and", "https://example.org/b"),
+        ("[https://example.org/c](d)", "https://example.org/c"),
+        ("is it https://example.org/?q=[1]&r=2?!", "https://example.org/?q=[1]&r=2"),
+        ("https://example.org/e...", "https://example.org/e"),
+        ("看（https://example.org/f）。", "https://example.org/f"),
+    ] {
+        bob.say(said);
+        page.until(&format!(
+            "[...document.querySelectorAll('.body')].find(e => e.textContent === {})?.querySelector('a').textContent === {}",
+            json!(said),
+            json!(link)
+        ));
+    }
+    page.assert_clean();
+}
+
+/// A server that knows lines, and says what was said to it to everybody.
+fn echo(request: &Value) -> Reply {
+    Reply::Say(match request["type"].as_str() {
+        Some("hello") => vec![welcome(request, 2, &json!({ "limit": 200 }))],
+        Some("public") => {
+            // The page's references count up, and so do ids.
+            let id: u64 = request["ref"].as_str().expect("a ref")[1..].parse().expect("a number");
+            vec![
+                json!({ "type": "public", "id": id, "ts": id, "room": "lobby", "from": "alice", "body": request["body"] }),
+                json!({ "type": "ack", "ref": request["ref"], "ts": id, "id": id }),
+            ]
+        }
+        _ => vec![nothing(request)],
+    })
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn several_lines_are_one_message_and_code_stays_as_it_was_written() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let server = StandIn::before(daemon.port, Upgrade::Answer(echo));
+    let browser = Browser::start("en");
+    let mut page = browser.open(&server.url());
+    log_in(&mut page, "alice");
+
+    page.write("one");
+    let before = page.eval("entry.clientHeight").as_u64();
+    page.press("Shift+Enter");
+    page.write("  two");
+    page.until("entry.value === 'one\\n  two'");
+    assert!(page.eval("entry.clientHeight").as_u64() > before, "the field grows");
+    page.press("Enter");
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 1");
+
+    let code = "see:\n```rust\nfn main() {\n\tif true {\n\t    x();\n\t}\n}\n```\nand `a <b> *c*`, not *this*\n\n  - end";
+    page.say(&format!("\n{code}\n"));
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 2");
+    page.say("    indented");
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 3");
+    let bodies: Vec<_> =
+        server.heard("public").into_iter().map(|(_, request)| request["body"].clone()).collect();
+    assert_eq!(bodies, [json!("one\n  two"), json!(code), json!("    indented")]);
+
+    let block = page.eval("document.querySelector('#items pre').textContent");
+    assert_eq!(block, "fn main() {\n\tif true {\n\t    x();\n\t}\n}");
+    assert_eq!(page.eval("document.querySelector('#items :not(pre) > code').textContent"), "a <b> *c*");
+    let face = "getComputedStyle(document.querySelector('#items pre code')).fontFamily.includes('monospace')";
+    assert_eq!(page.eval(face), true);
+    assert_eq!(page.eval("document.querySelectorAll('#items :is(em, strong, li, b)').length"), 0);
+    page.sees("one\n  two");
+    page.sees("    indented");
+
+    // A command in a later line would be read by everybody; in a block of code it is meant to be.
+    page.say("x\n/msg bob secret");
+    page.sees("A command must be the only line");
+    page.eval("setEntry('')");
+    page.say("```\n/msg bob example\n```");
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 4");
+    page.say("/msg member0001 a\n b");
+    page.until("current.name === 'member0001'");
+    page.until("document.querySelector('.own')");
+    assert_eq!(server.heard("private")[0].1["body"], "a\n b");
+    page.assert_clean();
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn a_message_that_is_too_long_is_not_sent_but_asked_about() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let server = StandIn::before(daemon.port, Upgrade::Answer(echo)); // it takes 200 bytes
+    let browser = Browser::start("en");
+    let mut page = browser.open(&server.url());
+    log_in(&mut page, "alice");
+
+    let long = format!("{}\n{}", "yes ".repeat(40), "好".repeat(80)); // 161 and 240 bytes
+    page.say(&long);
+    page.until("document.getElementById('long-dialog').open");
+    page.until("document.getElementById('long-text').textContent.includes('201 too long')");
+    page.press("Escape");
+    page.until("!document.getElementById('long-dialog').open && document.activeElement === entry");
+    assert_eq!(page.eval("entry.value"), json!(long), "nothing is lost");
+    assert_eq!(page.eval("document.getElementById('surplus').textContent"), "201 bytes too long");
+    assert!(server.heard("public").is_empty());
+
+    page.press("Enter");
+    page.click("#long-split", "Send as 3 messages");
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 3");
+    let bodies: Vec<_> = server
+        .heard("public")
+        .iter()
+        .map(|(_, request)| request["body"].as_str().expect("a body").to_owned())
+        .collect();
+    assert_eq!(bodies.concat(), long.replace('\n', ""));
+    assert!(bodies.iter().all(|body| body.len() <= 200));
+    assert_eq!(page.eval("entry.value"), "");
+
+    // A block of code that is cut is a block on both sides.
+    page.say(&format!("```\n{}```", "let x = 1;\n".repeat(25)));
+    page.click("#long-split", "Send as 2 messages");
+    page.until("document.querySelectorAll('#items pre').length === 2");
+    assert_eq!(page.eval("document.getElementById('items').innerText.includes('`')"), false);
+    // What nobody would read in pieces is only edited.
+    page.say(&"z".repeat(10_000));
+    page.until("document.getElementById('long-dialog').open && document.getElementById('long-split').hidden");
+    assert_eq!(server.heard("hello").len(), 1, "the connection stayed");
+    page.assert_clean();
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn what_the_server_refuses_is_never_sent_again() {
+    fn refuse(request: &Value) -> Reply {
+        match request["type"].as_str() {
+            Some("hello") => Reply::Say(vec![welcome(request, 2, &json!({}))]),
+            Some("public") if request["body"] == "break" => Reply::Close(1009),
+            Some("public") => Reply::Say(vec![
+                json!({ "type": "error", "ref": request["ref"], "code": "too-long", "text": "no more than 10" }),
+            ]),
+            _ => Reply::Say(vec![nothing(request)]),
+        }
+    }
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let server = StandIn::before(daemon.port, Upgrade::Answer(refuse));
+    let browser = Browser::start("en");
+    let mut page = browser.open(&server.url());
+    log_in(&mut page, "alice");
+
+    page.say("a refused one");
+    page.until("document.querySelector('.own[data-state=failed]')");
+    page.sees("no more than 10");
+    page.say("break");
+    page.until("document.querySelectorAll('.own[data-state=failed]').length === 2");
+    page.until("link.tries === 1");
+    page.until(IS_IN);
+    page.eval("link.welcomed = 1"); // as if it had been so for a while
+    server.cut();
+    page.until(IS_AWAY);
+    page.until(IS_IN);
+    page.say("another");
+    page.until("document.querySelectorAll('.own[data-state=failed]').length === 3");
+    assert_eq!(server.heard("public").len(), 3, "each was sent once");
+    page.assert_clean();
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn every_failure_makes_the_next_attempt_wait_longer() {
+    fn close(request: &Value) -> Reply {
+        match request["type"].as_str() {
+            Some("hello") => Reply::Say(vec![welcome(request, 2, &json!({}))]),
+            _ => Reply::Close(1009),
+        }
+    }
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let server = StandIn::before(daemon.port, Upgrade::Answer(close));
+    let browser = Browser::start("en");
+    let mut page = browser.open(&server.url());
+    page.write("alice");
+    page.press("Enter");
+    page.until("link.tries === 4");
+    page.until("link.tries === 5");
+    let times: Vec<_> = server.heard("hello").into_iter().map(|(at, _)| at).collect();
+    assert_eq!(times.len(), 5);
+    let waits: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits[3] >= Duration::from_secs(2), "being let in alone is no success: {waits:?}");
+    // Who comes back to the page hurries it, but not without end.
+    page.eval("for (let i = 0; i < 100; i++) document.dispatchEvent(new Event('visibilitychange'))");
+    assert!(server.heard("hello").len() <= 6);
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn a_connection_that_is_refused_shows_what_the_server_answered() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let browser = Browser::start("en");
+    let banner = |text: &str| format!("document.getElementById('banner').innerText.includes('{text}')");
+
+    // This proxy changes Host, so that our own page looks like a foreign one. Only the real daemon can say so.
+    let proxy = StandIn::before(daemon.port, Upgrade::Forward);
+    let mut page = browser.open(&proxy.url());
+    page.write("alice");
+    page.press("Enter");
+    page.until(&banner("403 Forbidden: pages of this Origin may not connect"));
+    page.until(&banner("Try now"));
+    page.assert_clean();
+
+    let proxy = StandIn::before(daemon.port, Upgrade::Refuse("502 Bad Gateway", "no upstream"));
+    let mut page = browser.open(&proxy.url());
+    page.write("alice");
+    page.press("Enter");
+    page.until(&banner("502 Bad Gateway no upstream"));
     page.assert_clean();
 }
 
