@@ -884,10 +884,10 @@ function messageNode(item, follows) {
 }
 
 /** The text, with its http and https addresses as links that say nothing about this page to the other side. */
-function withLinks(body) {
-  return body.split(/(https?:\/\/[^\s<>"'“”，。）】]+)/i).flatMap((piece, i) => {
+function withLinks(text) {
+  return text.split(/(https?:\/\/[^\s<>"'“”‘’「」『』《》，。、；：！？（）【】]+)/i).flatMap((piece, i) => {
     if (i % 2 === 0) return [piece];
-    const address = piece.replace(/[.,;:!?)\]}]+$/, "");
+    const address = addressIn(piece);
     let url;
     try { url = new URL(address); } catch { return [piece]; }
     if (url.protocol !== "http:" && url.protocol !== "https:") return [piece];
@@ -895,6 +895,17 @@ function withLinks(body) {
     const anchor = make("a", { href: url.href, title: url.href, target: "_blank", rel: "noopener noreferrer nofollow" }, address);
     return [anchor, piece.slice(address.length)];
   });
+}
+
+/** The address at the front of a piece of text: a bracket ends it unless it was opened within, and so does punctuation. */
+function addressIn(piece) {
+  const opened = [], closing = { "(": ")", "[": "]", "{": "}" };
+  let end = 0;
+  for (; end < piece.length; end++) {
+    if (closing[piece[end]]) opened.push(closing[piece[end]]);
+    else if (/[)\]}]/.test(piece[end]) && opened.pop() !== piece[end]) break;
+  }
+  return piece.slice(0, end).replace(/[.,;:!?([{]+$/, "");
 }
 
 // === CONTROLS ===
