@@ -216,10 +216,16 @@ function markRead() {
 // `left` after /quit; `retaking` is `entering` while an old connection of ours still holds the name.
 
 const RETRY_FIRST_MS = 500, RETRY_MAX_MS = 30_000;
+const STEADY_MS = 15_000; // a connection that lived shorter was no success: the next attempt waits longer still
+const HURRY_MS = 5000;    // a reader who looks at the page makes it try again at most so often
+const ATTEMPTS_MAX = 3;   // a message that is on its way when a connection breaks may be the reason
+const BODY_BYTES = 4096;  // a message may have so many, unless the server says otherwise
+const TOO_BIG = 1009;     // the close code of a server that could not take what we sent
 const SILENCE_MS = 30_000, ANSWER_MS = 10_000; // ask after so much silence; dead if no answer comes in time
 const RETAKE_TRIES = 7;
 
-const link = { socket: null, state: "nameless", turn: 0, tries: 0, retryAt: 0, timer: 0, heard: 0, probed: 0, shutdown: false };
+const link = { socket: null, state: "nameless", turn: 0, tries: 0, triedAt: 0, retryAt: 0, timer: 0, welcomed: 0, heard: 0, probed: 0,
+  shutdown: false, limit: BODY_BYTES, answer: "" };
 const me = { name: memory.get("roomd-name"), room: roomInAddress() || "lobby", chosen: false };
 const waiting = new Map(); // ref → the promise of an answer
 let refs = 0;
@@ -333,7 +339,9 @@ async function entered(hello) {
   me.room = hello.room;
   memory.set("roomd-name", me.name);
   history.replaceState(null, "", me.room === "lobby" ? location.pathname : "#" + encodeURIComponent(me.room));
-  link.tries = 0;
+  link.welcomed ||= Date.now();
+  link.answer = "";
+  link.limit = hello.limit ?? BODY_BYTES;
   setState("catching-up");
   people.set(hello.users, hello.total);
   const room = roomOf(hello.room);
@@ -435,7 +443,9 @@ function keep(room, { type, id, ts, from, body }) {
   return room.insert(item) && item;
 }
 
-const same = (one, other) => one.kind === other.kind && one.body === other.body;
+/** The same words? A server may have changed the white space between them. */
+const same = (one, other) => one.kind === other.kind && words(one.body) === words(other.body);
+const words = body => body.replace(/\s+/g, " ").trim();
 
 function heardInRoom(event) {
   const room = roomOf(event.room);
@@ -544,12 +554,65 @@ async function loadRooms() {
 
 let outbox = [];
 
-/** What the daemon removes too: C0 and C1 but tab, bidi controls, line separators. So both agree on what was said. */
-const FORBIDDEN = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+/** What the daemon removes too: C0 and C1 but tab and newline, bidi controls, line separators. So both agree on what was said. */
+const FORBIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
-function say(talk, kind, text) {
-  const body = text.replace(FORBIDDEN, "").trim();
-  if (!body) return;
+/** What is sent of a text: its lines and their indentation, but no blank ones around it. */
+const cleaned = text => text.replace(/\r\n?/g, "\n").replace(FORBIDDEN, "").replace(/^(?:[^\S\n]*\n)+/, "").trimEnd();
+
+const encoder = new TextEncoder();
+const bytesOf = text => encoder.encode(text).length;
+
+/** Has `send` say a text. One that is longer than the server takes stays where it was written, and the writer decides: false. */
+function sayWith(send, text) {
+  const body = cleaned(text), bytes = bytesOf(body);
+  if (!body.trim()) return;
+  if (bytes <= link.limit) return void send(body);
+  const parts = split(body, link.limit), canSplit = parts.length <= PARTS_MAX;
+  $("long-text").textContent = T.tooLong(bytes, link.limit) + (canSplit ? "" : " " + T.noSplit(PARTS_MAX));
+  $("long-split").hidden = !canSplit;
+  $("long-split").textContent = T.splitInto(parts.length);
+  $("long-split").onclick = () => {
+    const written = current;
+    $("long-dialog").close();
+    parts.forEach(send);
+    if (current === written) setEntry(""); else written.draft = "";
+  };
+  openDialog("long-dialog");
+  return false;
+}
+
+const PARTS_MAX = 20; // who has more to say wants to send a file
+
+/**
+ * Cuts a text into parts of at most `limit` bytes: between lines if possible, else between words, never within a
+ * character. A block of code that is cut is closed at the end of the part and opened again in the next one.
+ */
+function split(text, limit) {
+  const parts = [];
+  let rest = text, fence = ""; // what opened the block that we are in
+  while (bytesOf(fence + rest) > limit) {
+    const room = limit - bytesOf(fence) - "\n```".length;
+    const { read } = encoder.encodeInto(rest, new Uint8Array(Math.max(room, 4)));
+    const between = mark => { const at = rest.lastIndexOf(mark, read); return at > read / 2 ? at : 0; };
+    let cut = between("\n") || between(" ") || read, start = cut + (cut < read || /\s/.test(rest[cut]) ? 1 : 0);
+    if (start === cut) {
+      // Marks, joiners and back quotes belong to what is before them.
+      while (cut > 1 && (/^[\p{M}\p{Emoji_Modifier}\u200d]/u.test(rest.slice(cut, cut + 2)) || /[\u200d`]/.test(rest[cut - 1]))) cut--;
+      if (/[\udc00-\udfff]/.test(rest[cut])) cut--;
+      start = cut = cut > 1 ? cut : read;
+    }
+    const part = rest.slice(0, cut), fences = [...part.matchAll(/```([\w+#.-]*\n)?/g)];
+    const open = fences.length % 2 ? (fence ? "" : fences.at(-1)[0].trim() + "\n") : fence;
+    parts.push(fence + part + (open ? "\n```" : ""));
+    fence = open;
+    rest = rest.slice(start);
+  }
+  if (rest.trim()) parts.push(fence + rest);
+  return parts;
+}
+
+function say(talk, kind, body) {
   const item = { kind: talk.isRoom ? kind : "private", era: LAST, n: LAST, ts: Date.now(), from: me.name, body, own: true, version: 0,
     state: "queued", talk };
   talk.pinned = true;
@@ -566,6 +629,7 @@ function flush() {
 
 async function transmit(item) {
   const { talk, kind, body } = item;
+  if (bytesOf(body) > link.limit) return update(item, "failed", T.longerThan(link.limit)); // written before this server was known
   if (talk.isRoom && roomKey(me.room) !== talk.key) return update(item, "failed", T.wrongRoom);
   item.as = me.name;
   item.after = talk.complete;
@@ -603,7 +667,7 @@ const isCommand = line => /^\/(?!\/)/.test(line); // `//x` says `/x`
 
 /** Carries out a command. False: it was refused. A mistyped /msg must not be read by everybody, so it is not sent at all. */
 function perform(line) {
-  const [, word, rest] = /^\/(\S*)\s*(.*)$/.exec(line), name = word.toLowerCase();
+  const [, word, rest] = /^\/(\S*)[^\S\n]*([^]*)$/.exec(line), name = word.toLowerCase();
   if (!Object.hasOwn(commands, name)) return complain(fill(T.unknownCommand, { command: "/" + word }));
   return commands[name](rest);
 }
@@ -636,15 +700,19 @@ const listed = names => names.flatMap((name, i) => [i ? T.comma : "", make("bdi"
 
 const commands = {
   msg(rest) {
-    const [, name, text] = /^(\S+)\s*(.*)$/.exec(rest) ?? [];
+    const [, name, text] = /^(\S+)[^\S\n]*([^]*)$/.exec(rest) ?? [];
     if (!name) return usage("msg");
-    openTalk(name);
-    if (text) say(current, "private", text);
+    if (!text.trim()) return openTalk(name);
+    return sayWith(body => {
+      openTalk(name);
+      if (!current.isRoom) say(current, "private", body); // nobody talks to themselves
+    }, text);
   },
   me(text) {
     if (!current.isRoom) return complain([T.roomsOnly]);
     if (!text) return usage("me");
-    say(current, "action", text);
+    const talk = current;
+    return sayWith(body => say(talk, "action", body), text);
   },
   nick(name) { return name ? ask({ type: "nick", name }, () => null) : usage("nick"); },
   join(name) { return name ? join(name.replace(/^#/, "")) : usage("join"); },
@@ -868,7 +936,7 @@ function messageNode(item, follows) {
   const time = make("time", { dateTime: new Date(ts).toISOString(), title: moment.format(ts) + (id ? ` · ${id}` : "") }, clock.format(ts));
   const sign = { queued: " · " + T.queued, sent: " …", delivered: " ✓" }[state];
   const meta = make("span", { className: "meta" }, time, sign ? make("span", { title: T[state], role: "img", label: T[state] }, sign) : "");
-  const text = make("bdi", { className: "body" }, ...(kind === "action" ? [make("bdi", {}, from), " "] : []), ...withLinks(body));
+  const text = make("bdi", { className: "body" }, ...(kind === "action" ? [make("bdi", {}, from), " "] : []), ...formatted(body));
   const bubble = make("div", { className: "bubble" }, ...(kind === "action" ? [] : [who]), text, meta);
   if (!own && !follows) article.append(face(from));
   article.append(bubble);
@@ -881,6 +949,32 @@ function messageNode(item, follows) {
       button(T.discard, () => forget(item))));
   }
   return article;
+}
+
+/** The parts of a text: `block` (between ```), `code` (between `) and plain `text`. Nothing else of Markdown is known. */
+function partsOf(body) {
+  const pieces = body.split("```");
+  if (pieces.length % 2 === 0) pieces.push("```" + pieces.splice(-1)); // the last one is not closed: it is no block
+  const isBlock = i => i % 2 === 1 && i < pieces.length - 1 && pieces[i].trim() !== "";
+  return pieces.flatMap((piece, i) => {
+    if (isBlock(i)) {
+      const [, language, code] = /^(?:([\w+#.-]*)[ \t]*\n)?([^]*)$/.exec(piece);
+      return [{ kind: "block", text: code.replace(/\n$/, ""), language }];
+    }
+    let text = i % 2 === 1 && i < pieces.length - 1 ? "```" + piece + "```" : piece;
+    if (isBlock(i - 1)) text = text.replace(/^\n/, ""); // a block stands on lines of its own anyway
+    if (isBlock(i + 1)) text = text.replace(/\n$/, "");
+    return text.split(/`([^`\n]+)`/).map((text, k) => ({ kind: k % 2 ? "code" : "text", text })).filter(part => part.text);
+  });
+}
+
+/** A text as nodes: code in its own type, addresses as links. */
+function formatted(body) {
+  return partsOf(body).flatMap(({ kind, text, language }) => {
+    if (kind === "block") return [make("pre", { title: language ?? "" }, make("code", {}, text))];
+    if (kind === "code") return [make("code", {}, text)];
+    return withLinks(text);
+  });
 }
 
 /** The text, with its http and https addresses as links that say nothing about this page to the other side. */
@@ -942,6 +1036,9 @@ function fitEntry() {
   entry.style.height = "auto";
   entry.style.height = entry.scrollHeight + "px";
   entry.style.overflowY = entry.scrollHeight > entry.clientHeight ? "auto" : "hidden";
+  const surplus = entry.value.length > link.limit / 4 ? bytesOf(cleaned(entry.value)) - link.limit : 0;
+  $("surplus").hidden = surplus <= 0;
+  put($("surplus"), surplus > 0 ? T.surplus(surplus) : "");
   const [, typed, space] = /^\/(\w*)(\s?)$/.exec(entry.value) ?? [];
   const fits = name => space ? name === typed : name.startsWith(typed.toLowerCase());
   const matches = typed === undefined ? [] : Object.keys(T.commands).filter(fits);
@@ -952,21 +1049,28 @@ function fitEntry() {
 }
 let completion = ""; // what Tab makes of it
 
-let warnedOf = ""; // a long paste is sent at the second Enter only
 function submit() {
-  const text = entry.value.trim().replace(/^／/, "/"); // as some input methods write it
-  if (!text) return;
+  const text = entry.value, line = text.trim().replace(/^／/, "/"); // as some input methods write it
+  if (!line) return;
   if (link.state === "nameless") return askName();
   if (link.state === "left") return complain([T.left]);
   if (link.state === "entering" || link.state === "retaking") return; // which room will this be for? Ask again in a moment
-  const lines = text.split(/\s*\n\s*/), talk = current;
-  if (lines.length > 1 && lines.some(isCommand)) return complain([T.oneLine]);
-  if (lines.length > 5 && warnedOf !== text) { warnedOf = text; return complain([T.manyLines(lines.length)]); }
+  const talk = current;
+  if (hidesCommand(line)) return complain([T.oneLine]);
   complaint?.talk.remove(complaint.item);
   complaint = null;
-  if (!isCommand(text)) lines.forEach(line => say(talk, "public", line.replace(/^\/\//, "/")));
-  else if (perform(text) === false) return entry.select(); // it stays there to be corrected
+  if (isCommand(line)) { if (perform(line) === false) return keepEntry(); } // it stays there to be corrected
+  else if (sayWith(body => say(talk, "public", body), text.replace(/^(\s*)\/\//, "$1/")) === false) return keepEntry();
   if (current === talk) setEntry(""); else talk.draft = "";
+}
+const keepEntry = () => { if (!document.querySelector("dialog[open]")) entry.select(); };
+
+/** Would a command be said for everybody to read? Only the first line is obeyed; within a block of code nothing is meant. */
+function hidesCommand(text) {
+  const [first, ...others] = text.split("\n"), word = line => /^\s*\/(\S*)/.exec(line)?.[1].toLowerCase();
+  if (others.length && isCommand(first) && !["me", "msg"].includes(word(first))) return true;
+  return partsOf(text.replace(/^\s*\//, "")).some(({ kind, text }) =>
+    kind === "text" && text.split("\n").some(line => Object.hasOwn(commands, word(line) ?? "")));
 }
 
 entry.addEventListener("input", fitEntry);
@@ -1101,7 +1205,7 @@ for (const element of document.querySelectorAll("[data-label]")) {
 const explained = (code, text) => [make("dt", {}, make("code", {}, code)), make("dd", {}, text)];
 $("help-list").append(
   ...Object.entries(T.commands).flatMap(([name, [, text]]) => explained(written(name), text)),
-  ...explained("//text", T.slashes),
+  ...explained("//text", T.slashes), ...explained("`x` ```x```", T.code),
   ...Object.entries(T.keys).flatMap(([key, text]) => explained(key, text)));
 
 setInterval(everySecond, 1000);
