@@ -66,7 +66,7 @@ function dayName(ts) {
 }
 
 /** The room that the page's address leads to, `…/#dev`. */
-function roomInAddress() { try { return decodeURIComponent(location.hash.slice(1)); } catch { return ""; } }
+function roomInAddress() { try { return decodeURIComponent(location.hash.slice(1)).slice(0, 128); } catch { return ""; } }
 
 /** What a browser remembers. Storage may be forbidden; then it remembers nothing. */
 const memory = {
@@ -235,6 +235,7 @@ function setState(state) { link.state = state; refresh(); }
 function connect() {
   clearTimeout(link.timer);
   link.socket?.close();
+  link.triedAt = Date.now();
   const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`, "roomd.json");
   link.socket = socket;
   setState("connecting");
@@ -246,7 +247,30 @@ function connect() {
   });
   listen("open", enter);
   listen("message", event => receive(JSON.parse(event.data)));
-  listen("close", event => disconnected(event.wasClean && event.code === 1001));
+  listen("close", event => {
+    if (link.state === "connecting") diagnose();
+    if (event.code === TOO_BIG) {
+      // It does not say which: most likely the longest one. Sent again, it would break the next connection, too.
+      const [longest] = outbox.filter(item => item.state === "sent").sort((a, b) => bytesOf(b.body) - bytesOf(a.body));
+      if (longest) update(longest, "failed", T.tooLongForServer);
+    }
+    disconnected(event.wasClean && event.code === 1001);
+  });
+}
+
+/**
+ * A WebSocket that is refused does not say why: a proxy that changes `Host`, say. So the same is asked for by `fetch`,
+ * which shows the answer. It sends no `Origin` to its own server; that is what the parameter is for.
+ */
+async function diagnose() {
+  try {
+    const answer = await fetch(`/ws?origin=${encodeURIComponent(location.origin)}`, { cache: "no-store" });
+    const isText = /^text\/plain/.test(answer.headers.get("content-type")), status = `${answer.status} ${answer.statusText}`.trim();
+    const text = isText ? (await answer.text()).trim().slice(0, 300) : "";
+    if (link.state !== "waiting" && link.state !== "connecting") return;
+    link.answer = answer.status === 426 ? T.noUpgrade : T.answered(text.startsWith(answer.status) ? text : `${status} ${text}`.trim());
+  } catch { link.answer = ""; /* there is no server at all */ }
+  refresh();
 }
 
 /**
@@ -261,6 +285,8 @@ function disconnected(orderly) {
   for (const { reject } of waiting.values()) reject({ lost: true });
   waiting.clear();
   if (had === "left" || had === "nameless") return setState(had);
+  if (link.welcomed && Date.now() - link.welcomed >= STEADY_MS) link.tries = 0;
+  link.welcomed = 0;
   // "Equal jitter": at least half of the growing delay, so that a thousand pages do not come back at once.
   const delay = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** link.tries++) * (0.5 + Math.random() / 2);
   link.retryAt = Date.now() + delay;
@@ -293,9 +319,9 @@ function probe() {
   loadRooms(); // any answer will do, and this one keeps the list of rooms fresh
 }
 
-/** The network or the reader came back: do not wait for the timer. */
+/** The network or the reader came back: do not wait for the timer. Should it fail, the next delay is longer all the same. */
 function hurry() {
-  if (link.state === "waiting") { link.tries = 0; connect(); }
+  if (link.state === "waiting" && Date.now() - link.triedAt > HURRY_MS) connect();
   else if (link.state === "open" && Date.now() - link.heard > ANSWER_MS) probe();
 }
 
@@ -406,7 +432,7 @@ function settle(room, whole) {
   for (const item of outbox.filter(item => item.state === "sent")) {
     if (item.talk !== room || !whole || item.as !== me.name) { update(item, "unknown"); continue; }
     const twin = room.items.find(other => other.own && other.id > item.after && other.era === room.era && !other.claimed && same(other, item));
-    if (twin) { twin.claimed = true; forget(item); } else update(item, "queued");
+    if (twin) { twin.claimed = true; forget(item); } else update(item, item.attempts < ATTEMPTS_MAX ? "queued" : "unknown");
   }
 }
 
@@ -614,7 +640,7 @@ function split(text, limit) {
 
 function say(talk, kind, body) {
   const item = { kind: talk.isRoom ? kind : "private", era: LAST, n: LAST, ts: Date.now(), from: me.name, body, own: true, version: 0,
-    state: "queued", talk };
+    state: "queued", attempts: 0, talk };
   talk.pinned = true;
   talk.mark = null;
   talk.insert(item);
@@ -633,6 +659,7 @@ async function transmit(item) {
   if (talk.isRoom && roomKey(me.room) !== talk.key) return update(item, "failed", T.wrongRoom);
   item.as = me.name;
   item.after = talk.complete;
+  item.attempts++;
   update(item, "sent");
   try {
     const ack = await request(talk.isRoom ? { type: kind, body } : { type: kind, to: talk.name, body });
@@ -857,9 +884,15 @@ const BANNER = {
   connecting: { text: () => T.connecting },
   retaking: { text: () => T.retaking, button: () => T.changeName, act: () => askName() },
   "catching-up": { text: () => T.catchingUp },
-  waiting: { text: () => navigator.onLine ? link.shutdown ? T.shutdown : T.waiting : T.offline, button: () => T.tryNow, act: hurry },
+  waiting: { text: waitingText, button: () => T.tryNow, act: connect },
   left: { text: () => T.left, button: () => T.comeBack, act: connect },
 };
+
+function waitingText() {
+  if (!navigator.onLine) return T.offline;
+  if (link.answer) return `${link.answer} ${T.tryingAgain}`;
+  return link.shutdown ? T.shutdown : T.waiting;
+}
 
 function drawBanner() {
   const banner = BANNER[link.state], kept = outbox.filter(item => item.state === "queued").length;
@@ -945,7 +978,7 @@ function messageNode(item, follows) {
     const button = (label, act) => make("button", { type: "button", className: "link", act: () => { act(); entry.focus(); } }, label);
     article.append(make("div", { className: "remedy", role: "alert" },
       state === "failed" ? plain(T.refused, { text: item.trouble }) : T.unknown,
-      state === "failed" ? button(T.edit, () => { forget(item); setEntry(body); }) : button(T.again, () => { update(item, "queued"); flush(); }),
+      state === "failed" ? button(T.edit, () => { forget(item); setEntry(body); }) : button(T.again, () => { item.attempts = 0; update(item, "queued"); flush(); }),
       button(T.discard, () => forget(item))));
   }
   return article;

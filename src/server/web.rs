@@ -190,7 +190,11 @@ impl Server {
             let why = format!("the Host \"{shown}\" is no name of this machine; --allow-host would allow it");
             return Err(Refused::new(StatusCode::FORBIDDEN, why));
         }
-        let Some(origin) = &request.origin else { return Ok(()) };
+        // The page asks so why its WebSocket was refused: a browser says no `Origin` to its own server.
+        let asked = (request.path == "/ws" && request.upgrade.is_none())
+            .then(|| request.parameter("origin"))
+            .flatten();
+        let Some(origin) = request.origin.as_ref().or(asked.as_ref()) else { return Ok(()) };
         let host_of_origin = origin.split_once("://").map_or("", |(_, host)| host);
         let is_ours = !host.is_empty() && host_of_origin.eq_ignore_ascii_case(host);
         let allowed = &self.config.allowed_origins;
