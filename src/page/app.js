@@ -1,5 +1,5 @@
 // The page's script. It speaks the JSON dialect (src/wire/json.rs) over WebSocket. Its parts, in order:
-// HELPERS · CONVERSATIONS · CONNECTION · ENTERING AND CATCHING UP · SERVER EVENTS · SENDING · COMMANDS ·
+// HELPERS · CONVERSATIONS · WHAT THIS BROWSER KEEPS · OTHER TABS · CONNECTION · ENTERING AND CATCHING UP · SERVER EVENTS · SENDING · COMMANDS ·
 // DRAWING · CONTROLS · START
 // It is one script with texts.js, which is in front of it and makes it strict.
 
@@ -70,6 +70,9 @@ function roomInAddress() { try { return decodeURIComponent(location.hash.slice(1
 
 /** What a browser remembers. Storage may be forbidden; then it remembers nothing. */
 const memory = {
+  keep(key, value) { try { localStorage.setItem(key, value); } catch { /* then not */ } },
+  drop(key) { try { localStorage.removeItem(key); } catch { /* it was never there */ } },
+  keys() { try { return Object.keys(localStorage); } catch { return []; } },
   get(key) { try { return sessionStorage.getItem(key) ?? localStorage.getItem(key) ?? ""; } catch { return ""; } },
   set(key, value) { try { sessionStorage.setItem(key, value); localStorage.setItem(key, value); } catch { /* then not */ } },
 };
@@ -211,9 +214,164 @@ function markRead() {
   if (current.pinned && attentive() && current.unread > 0) { current.unread = 0; refresh(); }
 }
 
+// === WHAT THIS BROWSER KEEPS ===
+// The server keeps no private conversations, and nobody else has our drafts: they are in the browser's storage, one
+// record per name, so that a reload loses nothing. What is oldest goes first, messages as well as names.
+
+const KEPT = "roomd-kept:";
+const KEPT_NAMES = 5, KEPT_MESSAGES = 1000, KEPT_BYTES = 256 * 1024, KEPT_DRAFT_BYTES = 32 * 1024;
+const KEEP_MS = 200; // a burst of changes is written once
+
+const kept = { name: null, timer: 0 }; // whose record this page has read, and writes
+
+const keepSoon = () => { kept.timer ||= setTimeout(keepNow, KEEP_MS); };
+
+function keepNow() {
+  clearTimeout(kept.timer);
+  kept.timer = 0;
+  if (kept.name === null || link.state === "elsewhere") return; // the other tab knows more
+  const talks = [...conversations.values()], messages = [], drafts = [];
+  let bytes = 0;
+  const fits = (text, limit) => (bytes += bytesOf(text) + 64) <= limit; // with what is around it
+  for (const talk of talks) {
+    const draft = talk === current ? entry.value : talk.draft;
+    if (draft.trim() && fits(draft, KEPT_DRAFT_BYTES)) drafts.push([talk.isRoom, talk.name, draft]);
+  }
+  const all = talks.filter(talk => !talk.isRoom).flatMap(talk => talk.items.filter(item => item.kind === "private").map(item => ({ talk, item })));
+  all.sort((a, b) => b.item.ts - a.item.ts);
+  for (const { talk, item } of all.slice(0, KEPT_MESSAGES)) {
+    if (!fits(talk.name + item.body, KEPT_BYTES)) break;
+    messages.push([talk.name, item.ts, item.own ? item.state : "", item.body]);
+  }
+  const key = KEPT + kept.name;
+  if (!messages.length && !drafts.length) return memory.drop(key);
+  memory.keep(key, JSON.stringify({ ts: Date.now(), messages: messages.reverse(), drafts }));
+  const others = keptKeys().filter(other => other !== key);
+  others.sort((a, b) => keptIn(b).ts - keptIn(a).ts).slice(KEPT_NAMES - 1).forEach(memory.drop);
+}
+
+const keptKeys = () => memory.keys().filter(key => key.startsWith(KEPT));
+
+/** A record; whatever is not one counts as an empty one. */
+function keptIn(key) {
+  try {
+    const { ts, messages, drafts } = JSON.parse(memory.get(key));
+    if (Array.isArray(messages) && Array.isArray(drafts)) return { ts: Number(ts), messages, drafts };
+  } catch { /* somebody else wrote it */ }
+  return { ts: 0, messages: [], drafts: [] };
+}
+
+/** We are this one now: their conversations are added to those that are here. */
+function restore(name) {
+  if (!name || kept.name === fold(name)) return;
+  kept.name = fold(name);
+  const { messages, drafts } = keptIn(KEPT + kept.name), here = new Set(conversations.keys());
+  for (const [who, ts, state, body] of messages) {
+    const talk = talkWith(String(who));
+    if (here.has(talk.key)) continue;
+    const own = state !== "";
+    const item = { kind: "private", era: 0, n: ++talk.newest, ts: Number(ts), from: own ? name : talk.name, body: String(body), own, version: 0 };
+    // What had not arrived when the page went away is not sent by itself any more: its writer decides.
+    if (own) Object.assign(item, { state: state === "delivered" ? state : "unknown", attempts: 0, talk });
+    if (item.state === "unknown") { item.era = item.n = LAST; outbox.push(item); }
+    talk.insert(item);
+  }
+  for (const [isRoom, where, text] of drafts) {
+    const talk = (isRoom ? roomOf : talkWith)(String(where));
+    if (talk !== current) talk.draft ||= String(text);
+    else if (!entry.value) setEntry(String(text), false);
+  }
+  refresh();
+}
+
+/** Forgets all private conversations and drafts, under whatever name. */
+function forgetKept() {
+  dropTalks();
+  for (const room of conversations.values()) room.draft = "";
+  setEntry("", false);
+  keptKeys().forEach(memory.drop);
+}
+
+function dropTalks() {
+  show(roomOf(me.room));
+  outbox = outbox.filter(item => item.talk.isRoom);
+  for (const talk of [...conversations.values()]) if (!talk.isRoom) conversations.delete(talk.key);
+  kept.name = null;
+  refresh();
+}
+
+// === OTHER TABS ===
+// A name belongs to one connection, so two tabs of one browser with the same name would take it from each other for
+// ever. Whoever comes asks first; who is there answers, and the reader decides which tab it shall be.
+
+const CLAIM_MS = 150;   // so long an answer is waited for
+const RELOAD_MS = 3000; // so long a tab may take to load anew
+
+const tabs = (() => {
+  const id = Math.random().toString(36).slice(2);
+  let channel, answered = null; // how to end a claim that is under way
+  try { channel = new BroadcastChannel("roomd"); } catch { /* then every tab is alone */ }
+  const post = (type, name, to) => channel?.postMessage({ type, name, to, tab: id });
+  const isOurs = name => fold(String(name)) === fold(me.name);
+  const holds = () => me.name && !["nameless", "left", "elsewhere"].includes(link.state);
+
+  channel?.addEventListener("message", ({ data: { type, name, tab, to } }) => {
+    if (!isOurs(name)) return;
+    // Of two that claim at the same moment, the one with the smaller id was first.
+    if (type === "claim" && holds() && (!answered || id < tab)) post("here", name, tab);
+    if (type === "here" && to === id) answered?.(false);
+    if (type === "yield" && holds()) stepAside();
+    // A tab that is loaded anew is gone for a moment only.
+    if (type === "gone" && link.state === "elsewhere") setTimeout(() => { if (link.state === "elsewhere") come(); }, RELOAD_MS);
+  });
+  addEventListener("pagehide", () => { keepNow(); if (holds()) post("gone", me.name); });
+
+  function stepAside() {
+    keepNow();
+    if (link.socket?.readyState === WebSocket.OPEN) request({ type: "quit" }).catch(() => {});
+    abandon();
+    setState("elsewhere");
+  }
+
+  return {
+    /** Is nobody there under this name? */
+    claim(name) {
+      if (!channel) return true;
+      return new Promise(resolve => {
+        const answer = answered = isFree => { if (answered === answer) answered = null; resolve(isFree); };
+        setTimeout(answer, CLAIM_MS, true);
+        post("claim", name);
+      });
+    },
+    takeOver() { post("yield", me.name); come(); },
+  };
+})();
+
+/** Connects under our name, unless another tab of this browser is there with it. */
+async function come() {
+  if (link.state === "elsewhere") dropTalks(); // the other tab may have written to them: they are read again
+  abandon();
+  setState("connecting");
+  const turn = link.turn, isFree = await tabs.claim(me.name);
+  if (turn !== link.turn) return;
+  if (!isFree) return setState("elsewhere");
+  restore(me.name);
+  connect();
+}
+
+/** Ends whatever is under way. */
+function abandon() {
+  link.turn++;
+  clearTimeout(link.timer);
+  link.socket?.close();
+  link.socket = null;
+  for (const { reject } of waiting.values()) reject({ lost: true });
+  waiting.clear();
+}
+
 // === CONNECTION ===
 // The states: nameless → connecting → entering → catching-up → open → waiting → connecting → …
-// `left` after /quit; `retaking` is `entering` while an old connection of ours still holds the name.
+// `left` after /quit; `elsewhere` while another tab holds our name; `retaking` is `entering` while an old connection of ours still holds the name.
 
 const RETRY_FIRST_MS = 500, RETRY_MAX_MS = 30_000;
 const STEADY_MS = 15_000; // a connection that lived shorter was no success: the next attempt waits longer still
@@ -284,7 +442,7 @@ function disconnected(orderly) {
   for (const item of outbox) if (item.state === "sent" && orderly) update(item, "queued");
   for (const { reject } of waiting.values()) reject({ lost: true });
   waiting.clear();
-  if (had === "left" || had === "nameless") return setState(had);
+  if (["left", "nameless", "elsewhere"].includes(had)) return setState(had);
   if (link.welcomed && Date.now() - link.welcomed >= STEADY_MS) link.tries = 0;
   link.welcomed = 0;
   // "Equal jitter": at least half of the growing delay, so that a thousand pages do not come back at once.
@@ -364,6 +522,7 @@ async function entered(hello) {
   me.chosen = false;
   me.room = hello.room;
   memory.set("roomd-name", me.name);
+  restore(me.name);
   history.replaceState(null, "", me.room === "lobby" ? location.pathname : "#" + encodeURIComponent(me.room));
   link.welcomed ||= Date.now();
   link.answer = "";
@@ -496,6 +655,7 @@ const on = {
     const item = { kind: "private", era: 0, n: ++talk.newest, ts, from, body, own: false, version: 0 };
     talk.insert(item);
     arrived(talk, item);
+    keepSoon();
     refresh();
   },
   join({ room, name, total }) {
@@ -514,6 +674,7 @@ const on = {
     if (isMe) {
       me.name = name;
       memory.set("roomd-name", name);
+      restore(name);
     }
     people.rename(from, name);
     roomOf(room).note(isMe ? fill(T.renamedYou, { name }) : fill(T.renamed, { from, name }));
@@ -679,12 +840,14 @@ async function transmit(item) {
 function update(item, state, trouble = "") {
   Object.assign(item, { state, trouble });
   item.version++;
+  keepSoon();
   refresh();
 }
 
 function forget(item) {
   outbox = outbox.filter(other => other !== item);
   item.talk.remove(item);
+  keepSoon();
   refresh();
 }
 
@@ -885,7 +1048,9 @@ const BANNER = {
   retaking: { text: () => T.retaking, button: () => T.changeName, act: () => askName() },
   "catching-up": { text: () => T.catchingUp },
   waiting: { text: waitingText, button: () => T.tryNow, act: connect },
-  left: { text: () => T.left, button: () => T.comeBack, act: connect },
+  left: { text: () => T.left, button: () => T.comeBack, act: come },
+  elsewhere: { text: () => plain(T.elsewhere, { name: me.name }), button: () => T.useThisTab, act: tabs.takeOver,
+    other: () => T.changeName, otherAct: () => askName() },
 };
 
 function waitingText() {
@@ -905,6 +1070,8 @@ function drawBanner() {
   put($("banner-clock"), clock);
   $("banner-button").hidden = !banner?.button;
   put($("banner-button"), banner?.button?.() ?? "");
+  $("banner-other").hidden = !banner?.other;
+  put($("banner-other"), banner?.other?.() ?? "");
 }
 
 function drawLog() {
@@ -1061,6 +1228,7 @@ function afterChoice(event) {
 
 function setEntry(text, focus = true) {
   entry.value = text;
+  keepSoon();
   fitEntry();
   if (focus) entry.focus();
 }
@@ -1087,6 +1255,7 @@ function submit() {
   if (!line) return;
   if (link.state === "nameless") return askName();
   if (link.state === "left") return complain([T.left]);
+  if (link.state === "elsewhere") return complain([plain(T.elsewhere, { name: me.name })]);
   if (link.state === "entering" || link.state === "retaking") return; // which room will this be for? Ask again in a moment
   const talk = current;
   if (hidesCommand(line)) return complain([T.oneLine]);
@@ -1106,7 +1275,7 @@ function hidesCommand(text) {
     kind === "text" && text.split("\n").some(line => Object.hasOwn(commands, word(line) ?? "")));
 }
 
-entry.addEventListener("input", fitEntry);
+entry.addEventListener("input", () => { fitEntry(); keepSoon(); });
 entry.addEventListener("keydown", event => {
   if (event.isComposing || event.keyCode === 229) return; // Enter chooses a character of the input method
   if (event.key === "Enter" && !event.shiftKey) submit();
@@ -1155,15 +1324,18 @@ const clicks = {
   jump() { current.pinned = true; markRead(); refresh(); entry.focus(); },
   "older-button"() { loadOlder(current); },
   "banner-button"() { BANNER[link.state]?.act?.(); },
+  "banner-other"() { BANNER[link.state]?.otherAct?.(); },
+  "forget-kept"() { forgetKept(); restore(me.name); put($("kept-state"), T.keptForgotten); },
   "close-talk"() {
     if (outbox.some(item => item.talk === current)) return complain([T.unsent]);
     conversations.delete(current.key);
+    keepSoon();
     show(roomOf(me.room));
     entry.focus();
   },
   skip(event) { event.preventDefault(); entry.focus(); },
   me() { askName(); },
-  help() { openDialog("help-dialog"); },
+  help() { put($("kept-state"), ""); openDialog("help-dialog"); },
   "new-room"() { closeSide(); setEntry("/join "); },
   menu: openSide,
   "close-side": closeSide,
@@ -1217,14 +1389,14 @@ $("name-form").addEventListener("submit", event => {
   me.name = name;
   me.chosen = true;
   $("name-dialog").close();
-  if (link.socket?.readyState === WebSocket.OPEN && link.state !== "left") enter(); else connect();
+  come();
 });
 
 addEventListener("hashchange", () => { if (roomInAddress()) join(roomInAddress()); });
 addEventListener("online", hurry);
 addEventListener("offline", refresh);
 addEventListener("focus", markRead);
-document.addEventListener("visibilitychange", () => { markRead(); if (document.visibilityState === "visible") hurry(); });
+document.addEventListener("visibilitychange", () => { keepNow(); markRead(); if (document.visibilityState === "visible") hurry(); });
 addEventListener("beforeunload", event => { if (outbox.some(item => item.state === "queued")) event.preventDefault(); });
 
 // === START ===
@@ -1235,6 +1407,7 @@ for (const element of document.querySelectorAll("[data-label]")) {
   element.setAttribute("aria-label", T[element.dataset.label]);
   if (element.tagName === "BUTTON") element.title = T[element.dataset.label];
 }
+$("kept-text").textContent = T.keptWhere(KEPT_MESSAGES, KEPT_BYTES / 1024);
 const explained = (code, text) => [make("dt", {}, make("code", {}, code)), make("dd", {}, text)];
 $("help-list").append(
   ...Object.entries(T.commands).flatMap(([name, [, text]]) => explained(written(name), text)),
@@ -1244,6 +1417,6 @@ $("help-list").append(
 setInterval(everySecond, 1000);
 fitEntry();
 refresh();
-if (me.name) connect(); else askName();
+if (me.name) come(); else askName();
 entry.focus({ preventScroll: true });
 if ($("name-dialog").open) $("name").focus();

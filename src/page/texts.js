@@ -7,7 +7,7 @@ const TEXTS = {
   en: {
     skip: "Skip to the message field", sidebar: "Rooms and people", log: "Messages",
     rooms: "Rooms", talks: "Private", people: "Here", newRoom: "Open or create a room", help: "Help",
-    close: "Close", closeTalk: "Close this conversation", send: "Send", cancel: "Cancel", enter: "Come in",
+    close: "Close", closeTalk: "Close this conversation and forget it", send: "Send", cancel: "Cancel", enter: "Come in",
     noTalks: "Click a name to talk in private.", you: "you", more: n => `and ${n} more`, here: n => `${n} here`,
     talkTo: "Talk to {name} in private", privately: "Only the two of you see this",
     writeRoom: "Write to {room}", writeTalk: "Write to {name} in private",
@@ -23,10 +23,14 @@ const TEXTS = {
     noUpgrade: "The server is there, but WebSocket connections do not get through; a proxy in between must pass on Upgrade.",
     retaking: "Your old connection still holds your name. Taking it back …",
     catchingUp: "Fetching what you missed …", left: "You have left the chat.", comeBack: "Come back",
+    elsewhere: "You are here as {name} in another tab of this browser.", useThisTab: "Use this tab",
+    keptWhere: (n, kib) => "Private conversations and drafts are kept only in this browser, on this device (local storage), for each name: "
+      + `the last ${n} messages, at most ${kib} KiB. Whoever uses this browser can read them.`,
+    forgetKept: "Forget private conversations and drafts", keptForgotten: "Forgotten.",
     nameless: "You are not in the room yet.", chooseName: "Choose a name", youAreIn: "You are {name} in {room}",
 
     emptyRoom: "Nothing said here yet", emptyRoomHint: "Write the first message below.",
-    emptyTalk: "Just you and {name}", emptyTalkHint: "What you write here reaches nobody else and is not kept by the server.",
+    emptyTalk: "Just you and {name}", emptyTalkHint: "What you write here reaches nobody else. The server does not keep it, this browser does.",
     older: "Show older messages", beginning: "The server remembers nothing older.",
     dropped: "Older messages were dropped to keep this page quick.",
     unreadMark: "New", latest: "Latest messages ↓", fresh: n => n === 1 ? "1 new message" : `${n} new messages`,
@@ -66,7 +70,7 @@ const TEXTS = {
   zh: {
     skip: "跳到输入框", sidebar: "房间与成员", log: "消息",
     rooms: "房间", talks: "私聊", people: "在线", newRoom: "打开或新建房间", help: "帮助",
-    close: "关闭", closeTalk: "关闭此对话", send: "发送", cancel: "取消", enter: "进入聊天",
+    close: "关闭", closeTalk: "关闭并清除此对话", send: "发送", cancel: "取消", enter: "进入聊天",
     noTalks: "点击名字即可私聊。", you: "你", more: n => `还有 ${n} 人`, here: n => `${n} 人在线`,
     talkTo: "与 {name} 私聊", privately: "仅你们两人可见",
     writeRoom: "在 {room} 中发言", writeTalk: "给 {name} 发私信",
@@ -82,10 +86,14 @@ const TEXTS = {
     noUpgrade: "服务器在线，但 WebSocket 连接无法通过；中间的代理必须转发 Upgrade。",
     retaking: "旧连接仍占用你的名字，正在取回……",
     catchingUp: "正在获取错过的消息……", left: "你已离开聊天。", comeBack: "重新进入",
+    elsewhere: "你已在此浏览器的另一个标签页中以 {name} 的名字在线。", useThisTab: "改用此标签页",
+    keptWhere: (n, kib) => `私聊和草稿只保存在这台设备的这个浏览器里（本地存储），按名字分开：最近 ${n} 条消息，最多 ${kib} KiB。`
+      + "使用这个浏览器的人都能看到。",
+    forgetKept: "清除私聊和草稿", keptForgotten: "已清除。",
     nameless: "你还没有进入房间。", chooseName: "选择名字", youAreIn: "你以 {name} 的名字进入了 {room}",
 
     emptyRoom: "这里还没有消息", emptyRoomHint: "在下方写下第一条吧。",
-    emptyTalk: "只有你和 {name}", emptyTalkHint: "这里的内容不会给其他人看到，服务器也不会保存。",
+    emptyTalk: "只有你和 {name}", emptyTalkHint: "这里的内容不会给其他人看到；服务器不保存，只保存在这个浏览器里。",
     older: "显示更早的消息", beginning: "服务器没有更早的消息了。",
     dropped: "为保持页面流畅，更早的消息已移除。",
     unreadMark: "新消息", latest: "最新消息 ↓", fresh: n => `${n} 条新消息`,
