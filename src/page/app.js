@@ -107,6 +107,7 @@ class Conversation {
     this.first = this.last = 0; // the window is items[first..last]
     this.pinned = true;         // the reader is at the newest item and follows
     this.unread = 0;
+    this.mentions = 0;          // of the unread ones, those that name us
     this.mark = null;           // the first item that was new when the reader was away
     this.draft = "";
     // Rooms: ids are comparable within an `epoch` of the server; `era` counts the epochs seen here.
@@ -204,14 +205,54 @@ const attentive = () => document.visibilityState === "visible" && document.hasFo
 /** Somebody else said something: count it, unless it is being read right now. */
 function arrived(talk, item) {
   const reading = talk === current && talk.pinned && attentive();
+  const isForUs = !talk.isRoom || mentionsUs(item.body);
   if (!reading && talk.unread++ === 0) talk.mark = item;
+  if (!reading && talk.isRoom && isForUs) talk.mentions++;
+  if (isForUs && !attentive()) notify(talk, item);
   if (talk === current || !talk.isRoom) {
     announce(plain(talk.isRoom ? T.says : T.saysPrivately, { name: item.from, body: item.body }));
   }
 }
 
 function markRead() {
-  if (current.pinned && attentive() && current.unread > 0) { current.unread = 0; refresh(); }
+  if (current.pinned && attentive() && current.unread > 0) { current.unread = current.mentions = 0; refresh(); }
+}
+
+/** Our name as a word of its own. In scripts that write no spaces, any letter may be beside it. */
+const ourName = (() => {
+  let name = null, pattern = /(?!)/;
+  return () => {
+    if (name !== me.name) {
+      name = me.name;
+      const letter = "(?![\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}])[\\p{L}\\p{M}\\p{N}_]";
+      const [first, last] = [name, [...name].reverse().join("")].map(text => new RegExp("^" + letter, "u").test(text));
+      const before = first ? `(?<!${letter}|${letter}[-.])` : "", after = last ? `(?!${letter}|[-.]${letter})` : "";
+      pattern = name ? new RegExp(`${before}(${name.replace(/\./g, "\\$&")})${after}`, "iu") : /(?!)/;
+    }
+    return pattern;
+  };
+})();
+
+const mentionsUs = body => partsOf(body).some(({ kind, text }) => kind === "text" && ourName().test(text));
+
+// The browser asks only after a click, and a notification goes out only while nobody looks at the page.
+const notices = {
+  get areOn() { return window.Notification?.permission === "granted" && memory.get("roomd-notices") !== "off"; },
+  async toggle() {
+    if (this.areOn) memory.keep("roomd-notices", "off");
+    else if (!window.isSecureContext || !window.Notification) complain([T.noNotices]);
+    else if (await Notification.requestPermission() === "granted") memory.drop("roomd-notices");
+    else complain([T.noticesDenied]);
+    refresh();
+  },
+};
+
+function notify(talk, { from, body }) {
+  if (!notices.areOn) return;
+  try {
+    const notice = new Notification(talk.isRoom ? `${from} · ${talk.title}` : from, { body, tag: talk.key, renotify: true, lang: LOCALE });
+    notice.addEventListener("click", () => { window.focus(); show(talk); notice.close(); });
+  } catch { /* some phones know notifications, but let no page make them */ }
 }
 
 // === WHAT THIS BROWSER KEEPS ===
@@ -569,7 +610,10 @@ async function catchUp(room, { id, epoch }) {
           room.note([T.gap(missing)], "gap", after, reply.events[0]?.ts);
           whole = false;
         }
-        reply.events.forEach(event => keep(room, event));
+        for (const event of reply.events) {
+          const item = keep(room, event);
+          if (item && !item.own) arrived(room, item);
+        }
         room.complete = reply.events.at(-1)?.id ?? id;
         more = reply.more;
       }
@@ -967,7 +1011,8 @@ let drawn = []; // the items in the document
 
 function refresh() {
   const unread = [...conversations.values()].reduce((sum, talk) => sum + talk.unread, 0);
-  const title = `${unread ? `(${unread}) ` : ""}${current.title} · roomd`;
+  const mentions = [...conversations.values()].reduce((sum, talk) => sum + talk.mentions, 0);
+  const title = `${unread ? `(${unread}) ` : ""}${mentions ? `@${mentions} ` : ""}${current.title} · roomd`;
   if (document.title !== title) document.title = title; // here, since a hidden page draws nothing
   frame ||= requestAnimationFrame(() => { frame = 0; draw(); });
 }
@@ -1039,6 +1084,7 @@ function drawTop() {
   const elsewhere = [...conversations.values()].reduce((sum, talk) => sum + (talk === current ? 0 : talk.unread), 0);
   put($("menu-badge"), elsewhere);
   $("menu-badge").hidden = elsewhere === 0;
+  $("notices").setAttribute("aria-pressed", notices.areOn);
   drawBanner();
 }
 
@@ -1114,7 +1160,7 @@ function nodeOf(item, previous, talk) {
   const isNew = item === talk.mark;
   const follows = !day && !isNew && item.kind !== "note" && item.kind !== "action" && previous.kind === item.kind
     && previous.from === item.from && previous.own === item.own && item.ts - previous.ts < GROUP_MS;
-  const look = [item.version, day, isNew, follows].join();
+  const look = [item.version, day, isNew, follows, item.own ? "" : me.name].join();
   if (item.look !== look) {
     item.look = look;
     item.node = make("div", {},
@@ -1130,13 +1176,14 @@ function messageNode(item, follows) {
   const article = make("article", { className: `message ${kind}${own ? " own" : ""}${follows ? " follow" : ""}`, hue: hueOf(from) });
   if (id) article.dataset.id = id;
   if (state) article.dataset.state = state;
+  if (!own && kind !== "private" && mentionsUs(body)) article.classList.add("mentions");
 
   const who = make("button", { type: "button", className: own || follows ? "unseen" : "who cut", tabIndex: -1, act: () => openTalk(from) },
     make("bdi", {}, from));
   const time = make("time", { dateTime: new Date(ts).toISOString(), title: moment.format(ts) + (id ? ` · ${id}` : "") }, clock.format(ts));
   const sign = { queued: " · " + T.queued, sent: " …", delivered: " ✓" }[state];
   const meta = make("span", { className: "meta" }, time, sign ? make("span", { title: T[state], role: "img", label: T[state] }, sign) : "");
-  const text = make("bdi", { className: "body" }, ...(kind === "action" ? [make("bdi", {}, from), " "] : []), ...formatted(body));
+  const text = make("bdi", { className: "body" }, ...(kind === "action" ? [make("bdi", {}, from), " "] : []), ...formatted(body, own));
   const bubble = make("div", { className: "bubble" }, ...(kind === "action" ? [] : [who]), text, meta);
   if (!own && !follows) article.append(face(from));
   article.append(bubble);
@@ -1169,13 +1216,16 @@ function partsOf(body) {
 }
 
 /** A text as nodes: code in its own type, addresses as links. */
-function formatted(body) {
+function formatted(body, own) {
   return partsOf(body).flatMap(({ kind, text, language }) => {
     if (kind === "block") return [make("pre", { title: language ?? "" }, make("code", {}, text))];
     if (kind === "code") return [make("code", {}, text)];
-    return withLinks(text);
+    return withLinks(text).flatMap(node => typeof node === "string" && !own ? withMentions(node) : [node]);
   });
 }
+
+const withMentions = text =>
+  text.split(new RegExp(ourName(), "giu")).map((piece, i) => i % 2 ? make("mark", { className: "mention" }, piece) : piece);
 
 /** The text, with its http and https addresses as links that say nothing about this page to the other side. */
 function withLinks(text) {
@@ -1335,6 +1385,7 @@ const clicks = {
   },
   skip(event) { event.preventDefault(); entry.focus(); },
   me() { askName(); },
+  notices() { notices.toggle(); },
   help() { put($("kept-state"), ""); openDialog("help-dialog"); },
   "new-room"() { closeSide(); setEntry("/join "); },
   menu: openSide,
