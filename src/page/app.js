@@ -1300,6 +1300,37 @@ function fitEntry() {
 }
 let completion = ""; // what Tab makes of it
 
+let completing = null; // the names that fit what was typed, and which of them is there now
+
+/** Completes the name before the cursor, or puts the next one (`step` 1) or the last one (-1) in its place. */
+function completeName(step) {
+  const { value, selectionStart: caret, selectionEnd: end } = entry;
+  const goesOn = completing?.value === value && completing.caret === caret;
+  if (caret !== end || (!goesOn && step < 0)) return false;
+  if (!goesOn) {
+    const names = [...new Set([...people.sorted, ...[...conversations.values()].filter(talk => !talk.isRoom).map(talk => talk.name)])];
+    const word = /[\p{L}\p{M}\p{N}_.-]*$/u.exec(value.slice(0, caret))[0];
+    // Without spaces between words, the name may begin anywhere in what looks like one.
+    const starts = [0, ...[...word.matchAll(/[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/gu)].map(match => match.index)];
+    for (const start of starts) {
+      const typed = fold(word.slice(start)), fitting = names.filter(name => name !== me.name && fold(name).startsWith(typed));
+      completing = { names: fitting, at: -1, start: caret - word.length + start, space: /^\s/.test(value.slice(caret)) ? "" : " " };
+      if (typed && fitting.length) break;
+      completing = null;
+    }
+    if (!completing) return false;
+  }
+  const { names, start, space } = completing;
+  completing.at = (completing.at + step + names.length) % names.length;
+  const name = names[completing.at];
+  entry.setRangeText(name + space, start, caret, "end");
+  Object.assign(completing, { value: entry.value, caret: entry.selectionStart });
+  announce(name);
+  fitEntry();
+  keepSoon();
+  return true;
+}
+
 function submit() {
   const text = entry.value, line = text.trim().replace(/^／/, "/"); // as some input methods write it
   if (!line) return;
@@ -1330,6 +1361,7 @@ entry.addEventListener("keydown", event => {
   if (event.isComposing || event.keyCode === 229) return; // Enter chooses a character of the input method
   if (event.key === "Enter" && !event.shiftKey) submit();
   else if (event.key === "Tab" && !event.shiftKey && completion) setEntry(completion);
+  else if (event.key === "Tab" && completeName(event.shiftKey ? -1 : 1)) { /* it is done */ }
   else if (event.key === "Escape" && !$("hints").hidden) setEntry("");
   else if (event.key === "PageUp") log.scrollBy(0, -0.85 * log.clientHeight);
   else if (event.key === "PageDown") log.scrollBy(0, 0.85 * log.clientHeight);

@@ -70,7 +70,7 @@ const TEXTS = {
     },
     slashes: "says /text, which is no command then",
     code: "code, as it is written",
-    keys: { "Shift+Enter": "new line", "Tab": "complete a command", "Page Up/Down": "scroll the messages",
+    keys: { "Shift+Enter": "new line", "Tab": "complete a command or a name; again: the next one", "Page Up/Down": "scroll the messages",
       "Alt+↑/↓": "other conversation", "Esc": "back to the message field" },
   },
   zh: {
@@ -142,7 +142,7 @@ const TEXTS = {
     },
     slashes: "发送 /内容，而不作为命令",
     code: "代码，原样显示",
-    keys: { "Shift+Enter": "换行", "Tab": "补全命令", "Page Up/Down": "滚动消息",
+    keys: { "Shift+Enter": "换行", "Tab": "补全命令或名字，再按换下一个", "Page Up/Down": "滚动消息",
       "Alt+↑/↓": "切换对话", "Esc": "回到输入框" },
   },
 };
