@@ -1494,7 +1494,7 @@ $("kept-text").textContent = T.keptWhere(KEPT_MESSAGES, KEPT_BYTES / 1024);
 const explained = (code, text) => [make("dt", {}, make("code", {}, code)), make("dd", {}, text)];
 $("help-list").append(
   ...Object.entries(T.commands).flatMap(([name, [, text]]) => explained(written(name), text)),
-  ...explained("//text", T.slashes), ...explained("`x` ```x```", T.code),
+  ...explained(T.slashed, T.slashes), ...explained("`x` ```x```", T.code),
   ...Object.entries(T.keys).flatMap(([key, text]) => explained(key, text)));
 
 setInterval(everySecond, 1000);
