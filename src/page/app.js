@@ -1352,7 +1352,7 @@ const keepEntry = () => { if (!document.querySelector("dialog[open]")) entry.sel
 function hidesCommand(text) {
   const [first, ...others] = text.split("\n"), word = line => /^\s*\/(\S*)/.exec(line)?.[1].toLowerCase();
   if (others.length && isCommand(first) && !["me", "msg"].includes(word(first))) return true;
-  return partsOf(text.replace(/^\s*\//, "")).some(({ kind, text }) =>
+  return partsOf(text.replace(/^\s*\/+/, "")).some(({ kind, text }) =>
     kind === "text" && text.split("\n").some(line => Object.hasOwn(commands, word(line) ?? "")));
 }
 
