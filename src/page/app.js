@@ -1,5 +1,6 @@
 // The page's script. It speaks the JSON dialect (src/wire/json.rs) over WebSocket. Its parts, in order:
-// HELPERS · CONVERSATIONS · WHAT THIS BROWSER KEEPS · OTHER TABS · CONNECTION · ENTERING AND CATCHING UP · SERVER EVENTS · SENDING · COMMANDS ·
+// HELPERS · CONVERSATIONS · WHAT THIS BROWSER KEEPS · OTHER TABS · CONNECTION · ENTERING AND CATCHING UP ·
+// IGNORING · SERVER EVENTS · SENDING · COMMANDS · PEOPLE ·
 // DRAWING · CONTROLS · START
 // It is one script with texts.js, which is in front of it and makes it strict.
 
@@ -110,6 +111,7 @@ class Conversation {
     this.mentions = 0;          // of the unread ones, those that name us
     this.mark = null;           // the first item that was new when the reader was away
     this.draft = "";
+    this.hidden = [];           // of people who are ignored
     // Rooms: ids are comparable within an `epoch` of the server; `era` counts the epochs seen here.
     this.epoch = null;
     this.era = 0;
@@ -143,6 +145,12 @@ class Conversation {
     else if (low < this.last || (low === this.last && following)) this.last++;
     this.trim();
     return true;
+  }
+
+  /** Puts an item aside, out of sight, until its writer is no longer ignored. */
+  hide(item) {
+    this.hidden.push(item);
+    if (this.hidden.length > KEEP) this.hidden.shift();
   }
 
   remove(item) {
@@ -644,7 +652,8 @@ async function loadOlder(room, limit = 100) {
   if (!room.canLoad || room.loading || link.state !== "open") return;
   room.loading = true;
   try {
-    const oldest = room.items.find(item => item.id)?.id;
+    const ids = [...room.items, ...room.hidden].filter(item => item.id && item.era === 0).map(item => item.id);
+    const oldest = ids.length ? Math.min(...ids) : 0;
     const { events, more } = await request({ type: "history", limit, ...(oldest && { before: oldest }) });
     events.forEach(event => keep(room, event));
     room.more = more;
@@ -655,6 +664,47 @@ async function loadOlder(room, limit = 100) {
   }
 }
 
+// === IGNORING ===
+// Somebody who is ignored says nothing here: neither in the rooms nor in private. The server knows nothing of it; the
+// names are kept in this browser.
+
+const IGNORED_MAX = 500;
+
+const ignored = {
+  names: new Map(), // folded → as written
+  has(name) { return this.names.has(fold(name)); },
+  load() {
+    try { for (const name of JSON.parse(memory.get("roomd-ignored"))) this.names.set(fold(String(name)), String(name)); } catch { /* nobody */ }
+  },
+  save() {
+    for (const key of this.names.keys()) if (this.names.size > IGNORED_MAX) this.names.delete(key);
+    if (this.names.size) memory.keep("roomd-ignored", JSON.stringify([...this.names.values()])); else memory.drop("roomd-ignored");
+    people.changed(people.total);
+  },
+  add(name) {
+    this.names.set(fold(name), name);
+    for (const room of conversations.values()) {
+      if (!room.isRoom) continue;
+      for (const item of room.items.filter(item => item.id && !item.own && fold(item.from) === fold(name))) {
+        room.remove(item);
+        room.hide(item);
+      }
+    }
+    this.save();
+  },
+  delete(name) {
+    this.names.delete(fold(name));
+    for (const room of conversations.values()) {
+      const back = room.hidden.filter(item => fold(item.from) === fold(name));
+      room.hidden = room.hidden.filter(item => !back.includes(item));
+      back.forEach(item => room.insert(item));
+    }
+    this.save();
+  },
+};
+ignored.load();
+addEventListener("storage", event => { if (event.key === "roomd-ignored") { ignored.names.clear(); ignored.load(); refresh(); } });
+
 // === SERVER EVENTS ===
 
 function receive(event) {
@@ -664,11 +714,12 @@ function receive(event) {
   else on[event.type]?.(event);
 }
 
-/** Takes a message of a room into its conversation, from the history or fresh; false if it was there. */
+/** Takes a message of a room into its conversation, from the history or fresh; false if it was there or is ignored. */
 function keep(room, { type, id, ts, from, body }) {
   const item = { kind: type, era: room.era, n: id, id, ts, from, body, own: from === me.name, version: 0 };
   if (item.own) item.state = "delivered";
   room.newest = Math.max(room.newest, id);
+  if (!item.own && ignored.has(from)) return void room.hide(item);
   return room.insert(item) && item;
 }
 
@@ -681,6 +732,8 @@ function heardInRoom(event) {
   const hole = !room.catchingUp && event.id > room.complete + 1;
   const item = keep(room, event);
   if (item && !item.own) arrived(room, item);
+  // In a crowd not all are listed, but who speaks is here.
+  if (room.key === roomKey(me.room) && !people.names.has(event.from) && people.names.size < people.total) people.add(event.from, people.total);
   // Our own words came back before their ack: no need to show them twice for a moment.
   const echoed = item?.own && outbox.find(other => other.state === "sent" && other.talk === room && same(other, item));
   if (echoed) forget(echoed);
@@ -694,6 +747,7 @@ const on = {
   action: heardInRoom,
   private({ ts, from, to, body }) {
     if (from === me.name) return; // the copy of our own: its `ack` tells us all we need
+    if (ignored.has(from)) return;
     const talk = talkWith(from);
     talk.name = from;
     const item = { kind: "private", era: 0, n: ++talk.newest, ts, from, body, own: false, version: 0 };
@@ -704,11 +758,11 @@ const on = {
   },
   join({ room, name, total }) {
     people.add(name, total);
-    if (name !== me.name) comings(roomOf(room), name, T.joined);
+    if (name !== me.name && !ignored.has(name)) comings(roomOf(room), name, T.joined);
   },
   leave({ room, name, total, why }) {
     people.delete(name, total);
-    if (name === me.name) return;
+    if (name === me.name || ignored.has(name)) return;
     const [word, target] = (why ?? "").split(" "); // "timeout", or "room dev"
     const reason = word && (T.whys[word] ?? word).replace("{room}", target);
     comings(roomOf(room), name, reason ? T.goneWhy.replace("{why}", () => reason) : T.gone);
@@ -721,6 +775,7 @@ const on = {
       restore(name);
     }
     people.rename(from, name);
+    if (!isMe && ignored.has(from)) return ignored.add(name); // another name is no way around it
     roomOf(room).note(isMe ? fill(T.renamedYou, { name }) : fill(T.renamed, { from, name }));
     const talk = conversations.get(talkKey(from));
     if (talk) {
@@ -754,15 +809,19 @@ function comings(room, name, text) {
 }
 
 const people = {
-  names: new Set(), total: 0, sorted: [], timer: 0,
+  names: new Set(), total: 0, timer: 0, inOrder: [],
   set(names, total) { this.names = new Set(names); this.changed(total); },
   add(name, total) { this.names.add(name); this.changed(total); },
   delete(name, total) { this.names.delete(name); this.changed(total); },
   rename(from, name) { if (this.names.delete(from)) this.names.add(name); this.changed(this.total); },
   changed(total) {
     this.total = total;
-    this.sorted = [...this.names].sort((a, b) => (b === me.name) - (a === me.name) || alphabet.compare(a, b));
+    this.inOrder = null;
     refresh();
+  },
+  /** We are the first, then by the alphabet; put in order only when somebody looks. */
+  get sorted() {
+    return this.inOrder ??= [...this.names].sort((a, b) => (b === me.name) - (a === me.name) || alphabet.compare(a, b));
   },
   /** In a crowd only sums are told: ask for the names now and then, and not all pages at the same moment. */
   reload() {
@@ -975,6 +1034,15 @@ const commands = {
       requestAnimationFrame(() => { log.scrollTop = 0; });
     });
   },
+  ignore(name) {
+    if (!name) return tell(ignored.names.size ? fill(T.ignoredAre, { names: listed([...ignored.names.values()]) }) : [T.ignoredNone]);
+    if (fold(name) === fold(me.name)) return usage("ignore");
+    ignore(name);
+  },
+  unignore(name) {
+    if (!ignored.has(name)) return name ? complain(fill(T.notIgnored, { name })) : usage("unignore");
+    unignore(name);
+  },
   ping() {
     const start = performance.now();
     return ask({ type: "ping" }, () => [T.pong(Math.round(performance.now() - start))]);
@@ -986,6 +1054,22 @@ const commands = {
     setState("left");
   },
 };
+
+function ignore(name) {
+  ignored.add(name);
+  tell(fill(T.ignoring, { name }));
+}
+
+function unignore(name) {
+  ignored.delete(name);
+  tell(fill(T.notIgnoring, { name }));
+}
+
+/** A line of the page's own in the visible conversation, which is read out, too. */
+function tell(nodes) {
+  current.note(nodes);
+  announce(textOf(nodes));
+}
 
 function join(name) {
   if (roomKey(name) === roomKey(me.room)) return void show(roomOf(name));
@@ -1000,6 +1084,157 @@ function openTalk(name) {
   if (fold(name) === fold(me.name)) return askName();
   show(talkWith(name));
 }
+
+// === PEOPLE ===
+// The list of people is a listbox: one stop of Tab, arrow keys within. Only the rows in view are in the document,
+// so that it may have thousands.
+
+const MARGIN_ROWS = 6; // beyond the edges of what is in view
+
+const crowd = {
+  box: $("people"), scroller: document.querySelector(".lists"), filter: $("filter"),
+  shown: [], from: null, wanted: "", // the names that fit the filter; what they were made of
+  active: "",                        // the row that the keyboard is at
+  rows: new Map(), count: 0,
+
+  get height() { return parseFloat(getComputedStyle(this.box).getPropertyValue("--row")) * parseFloat(getComputedStyle(document.documentElement).fontSize); },
+
+  /** The names that fit the filter. */
+  list() {
+    const wanted = fold(this.filter.value.trim());
+    if (this.from !== people.sorted || this.wanted !== wanted) {
+      this.shown = wanted ? people.sorted.filter(name => fold(name).includes(wanted)) : people.sorted;
+      this.from = people.sorted;
+      this.wanted = wanted;
+    }
+    return this.shown;
+  },
+
+  /** Makes the keyboard's row another one, and brings it into view. */
+  go(index) {
+    const names = this.list(), at = Math.max(0, Math.min(names.length - 1, index));
+    this.active = names[at] ?? "";
+    const { scroller, box, height } = this, view = scroller.getBoundingClientRect(), cover = $("people-head").offsetHeight;
+    const top = box.getBoundingClientRect().top + at * height;
+    if (top < view.top + cover) scroller.scrollTop -= view.top + cover - top;
+    else if (top + height > view.bottom) scroller.scrollTop += top + height - view.bottom;
+    drawPeople();
+  },
+};
+
+function drawPeople() {
+  const { box, scroller, rows, height } = crowd, names = crowd.list();
+  const { top, bottom } = scroller.getBoundingClientRect(), start = box.getBoundingClientRect().top;
+  const first = Math.max(0, Math.floor((top - start) / height) - MARGIN_ROWS);
+  const last = Math.min(names.length, Math.ceil((bottom - start) / height) + MARGIN_ROWS);
+  const at = names.indexOf(crowd.active), indexes = [];
+  for (let i = first; i < last; i++) indexes.push(i);
+  if (at >= 0 && (at < first || at >= last)) indexes.push(at); // a screen reader is there
+  const style = `${names.length * height}px`;
+  if (box.style.height !== style) box.style.height = style;
+  const drawn = new Set(indexes.map(i => names[i]));
+  for (const name of rows.keys()) if (!drawn.has(name)) rows.delete(name);
+  sync(box, indexes.map(i => personRow(names[i], i, names.length, i === at)));
+  if (at >= 0) box.setAttribute("aria-activedescendant", rows.get(crowd.active).id); else box.removeAttribute("aria-activedescendant");
+
+  const { total } = people, isFiltered = crowd.wanted !== "";
+  put($("total"), total ? isFiltered ? `${names.length} / ${total}` : total : "");
+  put($("people-none"), isFiltered && !names.length ? T.nobodyFits : "");
+  put($("more-people"), total > people.names.size ? T.more(total - people.names.size) : "");
+}
+
+function personRow(name, index, total, isActive) {
+  const { rows } = crowd;
+  if (!rows.has(name)) {
+    const more = make("span", { className: "icon more", title: T.menuOf }); // the keyboard has its own way there
+    more.setAttribute("aria-hidden", "true");
+    more.append($("dots").content.cloneNode(true));
+    const row = make("div", { className: "entry", id: `person-${++crowd.count}` },
+      face(name), make("bdi", { className: "cut" }, name), make("span", { className: "aside" }), more);
+    row.setAttribute("role", "option");
+    row.dataset.name = name;
+    rows.set(name, row);
+  }
+  const row = rows.get(name), isMe = name === me.name, isIgnored = ignored.has(name);
+  const set = (key, value) => { if (row.getAttribute(key) !== String(value)) row.setAttribute(key, value); };
+  set("aria-posinset", index + 1);
+  set("aria-setsize", total);
+  set("aria-selected", isActive);
+  set("title", isMe ? T.changeName : plain(T.talkTo, { name }));
+  row.classList.toggle("ignored", isIgnored);
+  put(row.querySelector(".aside"), isMe ? T.you : isIgnored ? T.ignoredSign : "");
+  row.style.setProperty("--at", index);
+  return row;
+}
+
+/** What one can do with somebody. */
+function openMenu(name, near) {
+  const menu = $("person-menu"), isMe = name === me.name;
+  const item = (label, act) => {
+    const button = make("button", { type: "button", className: "entry", tabIndex: -1, act: event => { menu.hidePopover(); act(); afterChoice(event); } }, label);
+    button.setAttribute("role", "menuitem");
+    return button;
+  };
+  menu.setAttribute("aria-label", name);
+  menu.replaceChildren(...(isMe ? [item(T.changeName, () => askName())] : [
+    item(T.talk, () => openTalk(name)),
+    item(T.mention, () => { entry.setRangeText(name + " ", entry.selectionStart, entry.selectionEnd, "end"); fitEntry(); keepSoon(); }),
+    ignored.has(name) ? item(T.unignore, () => unignore(name)) : item(T.ignore, () => ignore(name)),
+  ]));
+  menu.showPopover();
+  const { left, bottom, top } = near.getBoundingClientRect();
+  menu.style.left = Math.max(8, Math.min(left + 24, innerWidth - menu.offsetWidth - 8)) + "px";
+  menu.style.top = (bottom + menu.offsetHeight + 8 < innerHeight ? bottom : Math.max(8, top - menu.offsetHeight)) + "px";
+  menu.firstElementChild.focus();
+}
+
+crowd.box.addEventListener("click", event => {
+  const row = event.target.closest("[role=option]");
+  if (!row) return;
+  crowd.active = row.dataset.name;
+  if (event.target.closest(".more")) return openMenu(crowd.active, row);
+  openTalk(crowd.active);
+  afterChoice(event);
+});
+crowd.box.addEventListener("contextmenu", event => {
+  const row = event.target.closest("[role=option]") ?? crowd.rows.get(crowd.active);
+  if (!row) return;
+  event.preventDefault();
+  openMenu(row.dataset.name, row);
+});
+crowd.box.addEventListener("focus", () => { if (!crowd.list().includes(crowd.active)) crowd.active = crowd.shown[0] ?? ""; drawPeople(); });
+crowd.box.addEventListener("keydown", event => {
+  const at = crowd.list().indexOf(crowd.active), row = crowd.rows.get(crowd.active);
+  const page = Math.max(1, Math.floor(crowd.scroller.clientHeight / crowd.height) - 2);
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: Infinity, PageDown: at + page, PageUp: at - page }[event.key];
+  if (event.altKey || event.ctrlKey || event.metaKey) return;
+  if (to !== undefined) crowd.go(to);
+  else if ((event.key === "Enter" || event.key === " ") && row) { openTalk(crowd.active); afterChoice({ detail: 0 }); }
+  else if ((event.key === "ArrowRight" || event.key === "ContextMenu" || (event.key === "F10" && event.shiftKey)) && row) openMenu(crowd.active, row);
+  else if (event.key.length === 1) return crowd.filter.focus(); // and there it is typed
+  else return;
+  event.preventDefault();
+});
+crowd.filter.addEventListener("input", () => { crowd.active = ""; crowd.go(0); crowd.active = ""; drawPeople(); });
+crowd.filter.addEventListener("keydown", event => {
+  const name = crowd.list()[0];
+  if (event.key === "ArrowDown" && name) { crowd.active = name; crowd.box.focus(); }
+  else if (event.key === "Enter" && name && crowd.wanted) { openTalk(name); afterChoice({ detail: 0 }); }
+  else if (event.key === "Escape" && crowd.filter.value) { crowd.filter.value = ""; drawPeople(); event.stopPropagation(); }
+  else return;
+  event.preventDefault();
+});
+crowd.scroller.addEventListener("scroll", () => requestAnimationFrame(drawPeople), { passive: true });
+new ResizeObserver(() => requestAnimationFrame(drawPeople)).observe(crowd.scroller);
+$("person-menu").addEventListener("keydown", event => {
+  const items = [...$("person-menu").children], at = items.indexOf(document.activeElement), n = items.length;
+  const to = { ArrowDown: (at + 1) % n, ArrowUp: (at + n - 1) % n, Home: 0, End: n - 1 }[event.key];
+  if (event.key === "Tab" || event.key === "Escape") { $("person-menu").hidePopover(); crowd.box.focus(); }
+  else if (to !== undefined) items[to].focus();
+  else return;
+  event.preventDefault();
+  event.stopPropagation();
+});
 
 // === DRAWING ===
 // State changes call `refresh`; at most once per frame `draw` makes the document agree with the state.
@@ -1042,7 +1277,6 @@ function row(key, name, { act, symbol = () => face(name), title = "", isCurrent 
   return item;
 }
 
-const PEOPLE_SHOWN = 300;
 function drawSide() {
   const here = { name: me.room, members: people.total };
   const others = rooms.filter(room => roomKey(room.name) !== roomKey(me.room));
@@ -1056,13 +1290,7 @@ function drawSide() {
   sync($("talks"), talks.map(({ name, key, unread }) =>
     row(key + name, name, { act: () => show(talkWith(name)), isCurrent: key === current.key, unread })));
 
-  const shown = people.sorted.slice(0, PEOPLE_SHOWN);
-  sync($("people"), shown.map(name => {
-    const isMe = name === me.name;
-    return row("person " + name, name, { act: () => openTalk(name), title: isMe ? T.changeName : plain(T.talkTo, { name }), aside: isMe ? T.you : "" });
-  }));
-  put($("total"), people.total || "");
-  put($("more-people"), people.total > shown.length ? T.more(people.total - shown.length) : "");
+  drawPeople();
 
   for (const key of rows.keys()) if (!used.has(key)) rows.delete(key);
   used.clear();
@@ -1490,6 +1718,7 @@ for (const element of document.querySelectorAll("[data-label]")) {
   element.setAttribute("aria-label", T[element.dataset.label]);
   if (element.tagName === "BUTTON") element.title = T[element.dataset.label];
 }
+$("filter").placeholder = T.filter;
 $("kept-text").textContent = T.keptWhere(KEPT_MESSAGES, KEPT_BYTES / 1024);
 const explained = (code, text) => [make("dt", {}, make("code", {}, code)), make("dd", {}, text)];
 $("help-list").append(

@@ -65,6 +65,7 @@ const TEXTS = {
     commands: {
       msg: ["NAME TEXT", "say something in private"], me: ["TEXT", "say what you do"], nick: ["NAME", "change your name"],
       join: ["ROOM", "go to a room; a new one is created"], who: ["", "who is here"], rooms: ["", "which rooms there are"],
+      ignore: ["NAME", "hide what somebody says; in this browser only"], unignore: ["NAME", "show it again"],
       history: ["[N]", "show N older messages"], ping: ["", "measure the way to the server"], help: ["", "show this help"],
       quit: ["", "leave"],
     },
@@ -139,6 +140,7 @@ const TEXTS = {
     commands: {
       msg: ["名字 内容", "发私信"], me: ["内容", "描述动作"], nick: ["名字", "更改名字"],
       join: ["房间", "去另一个房间，没有则新建"], who: ["", "谁在线"], rooms: ["", "有哪些房间"],
+      ignore: ["名字", "屏蔽某人的发言，仅在此浏览器中"], unignore: ["名字", "取消屏蔽"],
       history: ["[N]", "显示更早的 N 条消息"], ping: ["", "测量与服务器的往返时间"], help: ["", "显示帮助"],
       quit: ["", "离开"],
     },
