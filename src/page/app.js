@@ -427,6 +427,7 @@ const STEADY_MS = 15_000; // a connection that lived shorter was no success: the
 const HURRY_MS = 5000;    // a reader who looks at the page makes it try again at most so often
 const ATTEMPTS_MAX = 3;   // a message that is on its way when a connection breaks may be the reason
 const BODY_BYTES = 4096;  // a message may have so many, unless the server says otherwise
+const UPGRADE_REQUIRED = 426; // the status of a server that is there, and of our kind
 const TOO_BIG = 1009;     // the close code of a server that could not take what we sent
 const SILENCE_MS = 30_000, ANSWER_MS = 10_000; // ask after so much silence; dead if no answer comes in time
 const RETAKE_TRIES = 7;
@@ -471,11 +472,15 @@ function connect() {
  */
 async function diagnose() {
   try {
-    const answer = await fetch(`/ws?origin=${encodeURIComponent(location.origin)}`, { cache: "no-store" });
-    const isText = /^text\/plain/.test(answer.headers.get("content-type")), status = `${answer.status} ${answer.statusText}`.trim();
-    const text = isText ? (await answer.text()).trim().slice(0, 300) : "";
-    if (link.state !== "waiting" && link.state !== "connecting") return;
-    link.answer = answer.status === 426 ? T.noUpgrade : T.answered(text.startsWith(answer.status) ? text : `${status} ${text}`.trim());
+    const { turn } = link, ask = path => fetch(path, { cache: "no-store" });
+    let answer = await ask("/ws");
+    if (answer.status === UPGRADE_REQUIRED) answer = await ask(`/ws?origin=${encodeURIComponent(location.origin)}`);
+    const status = `${answer.status} ${answer.statusText}`.trim(), said = await answer.text();
+    const isPlain = /^text\/plain/.test(answer.headers.get("content-type"));
+    const text = (isPlain ? said : /<title>([^<]*)/i.exec(said)?.[1] ?? "").trim().slice(0, 300);
+    if (turn !== link.turn) return;
+    const isReached = answer.ok || answer.status === UPGRADE_REQUIRED;
+    link.answer = isReached ? T.noUpgrade : T.answered(text.startsWith(answer.status) ? text : `${status} ${text}`.trim());
   } catch { link.answer = ""; /* there is no server at all */ }
   refresh();
 }
@@ -575,7 +580,7 @@ async function entered(hello) {
   history.replaceState(null, "", me.room === "lobby" ? location.pathname : "#" + encodeURIComponent(me.room));
   link.welcomed ||= Date.now();
   link.answer = "";
-  link.limit = hello.limit ?? BODY_BYTES;
+  link.limit = hello.limit > 0 ? hello.limit : BODY_BYTES;
   setState("catching-up");
   people.set(hello.users, hello.total);
   const room = roomOf(hello.room);
@@ -1512,12 +1517,14 @@ function setEntry(text, focus = true) {
 }
 
 function fitEntry() {
-  entry.style.height = "auto";
+  const place = log.scrollTop;
+  entry.style.height = "auto"; // to be measured; the log grows for that moment, and must not be scrolled by it
   entry.style.height = entry.scrollHeight + "px";
   entry.style.overflowY = entry.scrollHeight > entry.clientHeight ? "auto" : "hidden";
   const surplus = entry.value.length > link.limit / 4 ? bytesOf(cleaned(entry.value)) - link.limit : 0;
   $("surplus").hidden = surplus <= 0;
   put($("surplus"), surplus > 0 ? T.surplus(surplus) : "");
+  log.scrollTop = current.pinned ? log.scrollHeight : place;
   const [, typed, space] = /^\/(\w*)(\s?)$/.exec(entry.value) ?? [];
   const fits = name => space ? name === typed : name.startsWith(typed.toLowerCase());
   const matches = typed === undefined ? [] : Object.keys(T.commands).filter(fits);
@@ -1626,7 +1633,6 @@ log.addEventListener("scroll", () => {
 let logSize = "";
 new ResizeObserver(() => {
   logSize = log.clientWidth + "×" + log.clientHeight;
-  if (current.pinned) log.scrollTop = log.scrollHeight;
   fitEntry();
 }).observe(log);
 
