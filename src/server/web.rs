@@ -24,19 +24,39 @@ const HTML: &str = match str::from_utf8(&put_together::<HTML_BYTES>()) {
 };
 const HTML_BYTES: usize = {
     let [before, between, after] = FRAME;
-    let tags = "<style></style><script></script>".len();
+    let tags = "<style></style><script></script></body>".len();
     before.len() + STYLE.len() + between.len() + SCRIPT.len() + after.len() + tags
 };
 const STYLE: &str = include_str!("../page/style.css");
-const SCRIPT: &str = concat!(include_str!("../page/texts.js"), include_str!("../page/app.js"));
+/// One script made of several, and their names.
+macro_rules! scripts {
+    ($($name:literal),*) => {
+        const SCRIPT: &str = concat!($(include_str!(concat!("../page/", $name))),*);
+        #[cfg(test)]
+        const SCRIPTS: &[&str] = &[$($name),*];
+    };
+}
+scripts!(
+    "texts.js",
+    "helpers.js",
+    "conversations.js",
+    "kept.js",
+    "tabs.js",
+    "connection.js",
+    "events.js",
+    "sending.js",
+    "people.js",
+    "drawing.js",
+    "app.js"
+);
 /// What `index.html` has before, between and behind the two.
 const FRAME: [&str; 3] = {
-    let (before, rest) =
-        split(include_str!("../page/index.html"), "<link rel=\"stylesheet\" href=\"style.css\">\n");
-    let (between, after) =
-        split(rest, "<script src=\"texts.js\"></script>\n<script src=\"app.js\"></script>\n");
+    let (before, rest) = split(INDEX, "<link rel=\"stylesheet\" href=\"style.css\">\n");
+    let (between, _) = split(rest, "<script src=");
+    let (_, after) = split(rest, "</body>");
     [before, between, after]
 };
+const INDEX: &str = include_str!("../page/index.html");
 const PAGE: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// The content type of the Prometheus text format, version 0.0.4.
@@ -83,7 +103,7 @@ const fn split(text: &'static str, mark: &str) -> (&'static str, &'static str) {
         }
         at += 1;
     }
-    panic!("index.html names neither style.css nor its scripts")
+    panic!("index.html names neither style.css nor the scripts")
 }
 
 const fn starts_with(text: &[u8], mark: &[u8]) -> bool {
@@ -99,7 +119,8 @@ const fn starts_with(text: &[u8], mark: &[u8]) -> bool {
 
 const fn put_together<const BYTES: usize>() -> [u8; BYTES] {
     let [before, between, after] = FRAME;
-    let parts = [before, "<style>", STYLE, "</style>", between, "<script>", SCRIPT, "</script>", after];
+    let parts =
+        [before, "<style>", STYLE, "</style>", between, "<script>", SCRIPT, "</script></body>", after];
     let mut html = [0; BYTES];
     let (mut i, mut at) = (0, 0);
     while i < parts.len() {
@@ -319,5 +340,8 @@ mod tests {
         }
         assert!(HTML.starts_with("<!doctype html>") && HTML.ends_with("</html>\n"));
         assert!(!HTML.contains("href=\"style.css\"") && !HTML.contains("src="), "nothing is fetched");
+        let named: Vec<_> =
+            INDEX.split("<script src=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(named, SCRIPTS, "index.html names all of them, in order");
     }
 }
