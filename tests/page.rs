@@ -760,9 +760,12 @@ fn a_reload_loses_neither_private_conversations_nor_drafts() {
     page.write("half a private line");
     page.click("#rooms button", "lobby");
     page.write("half a line");
+    bob.say("/msg alice you left before I said this");
+    page.until("document.querySelector('#talks .badge')?.textContent === '1'");
 
     page.reload();
     page.until(IS_IN);
+    page.until("document.querySelector('#talks .badge')?.textContent === '1'");
     assert_eq!(page.eval("entry.value"), "half a line");
     page.click("#talks button", "bob");
     page.sees("psst");
@@ -806,7 +809,7 @@ fn what_is_kept_has_limits_and_the_oldest_goes_first() {
     assert_eq!(page.eval("new Blob([localStorage.getItem('roomd-kept:alice')]).size < 300_000"), true);
     assert_eq!(page.eval(&format!("{kept}.at(-1)[3].startsWith('299')")), true);
     // Nor are there records without end.
-    page.eval("for (let i = 0; i < 20; i++) localStorage.setItem(`roomd-kept:x${i}`, JSON.stringify({ ts: i, messages: [], drafts: [] })); keepNow()");
+    page.eval("for (let i = 0; i < 20; i++) localStorage.setItem(`roomd-kept:x${i}`, JSON.stringify({ ts: i, messages: [], drafts: [], unread: [] })); keepNow()");
     let keys = "Object.keys(localStorage).filter(key => key.startsWith('roomd-kept')).sort()";
     let left = ["roomd-kept:alice", "roomd-kept:x16", "roomd-kept:x17", "roomd-kept:x18", "roomd-kept:x19"];
     assert_eq!(page.eval(keys), json!(left));

@@ -130,7 +130,7 @@ function arrived(talk, item) {
 }
 
 function markRead() {
-  if (current.pinned && attentive() && current.unread > 0) { current.unread = current.mentions = 0; refresh(); }
+  if (current.pinned && attentive() && current.unread > 0) { current.unread = current.mentions = 0; keepSoon(); refresh(); }
 }
 
 /** Our name as a word of its own. In scripts that write no spaces, any letter may be beside it. */
@@ -142,7 +142,7 @@ const ourName = (() => {
       const letter = "(?![\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}])[\\p{L}\\p{M}\\p{N}_]";
       const [first, last] = [name, [...name].reverse().join("")].map(text => new RegExp("^" + letter, "u").test(text));
       const before = first ? `(?<!${letter}|${letter}[-.])` : "", after = last ? `(?!${letter}|[-.]${letter})` : "";
-      pattern = name ? new RegExp(`${before}(${name.replace(/\./g, "\\$&")})${after}`, "iu") : /(?!)/;
+      pattern = name ? new RegExp(`${before}(${name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")})${after}`, "iu") : /(?!)/;
     }
     return pattern;
   };

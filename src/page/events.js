@@ -145,17 +145,36 @@ function comings(room, name, text) {
 const people = {
   names: new Set(), total: 0, timer: 0, inOrder: [],
   set(names, total) { this.names = new Set(names); this.changed(total); },
-  add(name, total) { this.names.add(name); this.changed(total); },
-  delete(name, total) { this.names.delete(name); this.changed(total); },
+  add(name, total) {
+    if (!this.names.has(name)) this.inOrder = this.inOrder?.toSpliced(this.place(name), 0, name);
+    this.names.add(name);
+    this.count(total);
+  },
+  delete(name, total) {
+    if (this.names.delete(name)) this.inOrder = this.inOrder?.toSpliced(this.place(name), 1);
+    this.count(total);
+  },
   rename(from, name) { if (this.names.delete(from)) this.names.add(name); this.changed(this.total); },
   changed(total) {
-    this.total = total;
     this.inOrder = null;
+    this.count(total);
+  },
+  count(total) {
+    this.total = total;
     refresh();
   },
-  /** We are the first, then by the alphabet; put in order only when somebody looks. */
-  get sorted() {
-    return this.inOrder ??= [...this.names].sort((a, b) => (b === me.name) - (a === me.name) || alphabet.compare(a, b));
+  /** We are the first, then by the alphabet; what the alphabet holds for equal is in order, too, so that it is found again. */
+  order: (a, b) => (b === me.name) - (a === me.name) || alphabet.compare(a, b) || (a < b ? -1 : a > b),
+  /** Put in order only when somebody looks; always a new list, so that one sees that it has changed. */
+  get sorted() { return this.inOrder ??= [...this.names].sort(this.order); },
+  /** Where a name is in order, or would be. */
+  place(name) {
+    let low = 0, high = this.inOrder.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.order(this.inOrder[middle], name) < 0) low = middle + 1; else high = middle;
+    }
+    return low;
   },
   /** In a crowd only sums are told: ask for the names now and then, and not all pages at the same moment. */
   reload() {

@@ -14,6 +14,7 @@ function keepNow() {
   kept.timer = 0;
   if (kept.name === null || link.state === "elsewhere") return; // the other tab knows more
   const talks = [...conversations.values()], messages = [], drafts = [];
+  const unread = talks.filter(talk => !talk.isRoom && talk.unread).map(talk => [talk.name, talk.unread]);
   let bytes = 0;
   const fits = (text, limit) => (bytes += bytesOf(text) + 64) <= limit; // with what is around it
   for (const talk of talks) {
@@ -28,7 +29,7 @@ function keepNow() {
   }
   const key = KEPT + kept.name;
   if (!messages.length && !drafts.length) return memory.drop(key);
-  memory.keep(key, JSON.stringify({ ts: Date.now(), messages: messages.reverse(), drafts }));
+  memory.keep(key, JSON.stringify({ ts: Date.now(), messages: messages.reverse(), drafts, unread }));
   const others = keptKeys().filter(other => other !== key);
   others.sort((a, b) => keptIn(b).ts - keptIn(a).ts).slice(KEPT_NAMES - 1).forEach(memory.drop);
 }
@@ -38,17 +39,17 @@ const keptKeys = () => memory.keys().filter(key => key.startsWith(KEPT));
 /** A record; whatever is not one counts as an empty one. */
 function keptIn(key) {
   try {
-    const { ts, messages, drafts } = JSON.parse(memory.get(key));
-    if (Array.isArray(messages) && Array.isArray(drafts)) return { ts: Number(ts), messages, drafts };
+    const { ts, messages, drafts, unread } = JSON.parse(memory.get(key));
+    if ([messages, drafts, unread].every(Array.isArray)) return { ts: Number(ts), messages, drafts, unread };
   } catch { /* somebody else wrote it */ }
-  return { ts: 0, messages: [], drafts: [] };
+  return { ts: 0, messages: [], drafts: [], unread: [] };
 }
 
 /** We are this one now: their conversations are added to those that are here. */
 function restore(name) {
   if (!name || kept.name === fold(name)) return;
   kept.name = fold(name);
-  const { messages, drafts } = keptIn(KEPT + kept.name), here = new Set(conversations.keys());
+  const { messages, drafts, unread } = keptIn(KEPT + kept.name), here = new Set(conversations.keys());
   for (const [who, ts, state, body] of messages) {
     const talk = talkWith(String(who));
     if (here.has(talk.key)) continue;
@@ -58,6 +59,12 @@ function restore(name) {
     if (own) Object.assign(item, { state: state === "delivered" ? state : "unknown", attempts: 0, talk });
     if (item.state === "unknown") { item.era = item.n = LAST; outbox.push(item); }
     talk.insert(item);
+  }
+  for (const [who, count] of unread) {
+    const talk = conversations.get(talkKey(String(who)));
+    if (!talk || here.has(talk.key)) continue;
+    talk.unread = Number(count);
+    talk.mark = talk.items.filter(item => !item.own).at(-talk.unread) ?? null;
   }
   for (const [isRoom, where, text] of drafts) {
     const talk = (isRoom ? roomOf : talkWith)(String(where));

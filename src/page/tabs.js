@@ -21,6 +21,7 @@ const tabs = (() => {
     // A tab that is loaded anew is gone for a moment only.
     if (type === "gone" && link.state === "elsewhere") setTimeout(() => { if (link.state === "elsewhere") come(); }, RELOAD_MS);
   });
+  addEventListener("pageshow", event => { if (event.persisted && holds()) come(); }); // the browser had put it aside
   addEventListener("pagehide", () => { keepNow(); if (holds()) post("gone", me.name); });
 
   function stepAside() {
