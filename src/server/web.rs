@@ -17,7 +17,46 @@ use crate::reactor::{ChannelId, ConnectionId, Net};
 use crate::wire::Ask;
 use crate::wire::http::{self, Refused, Request, Response, StatusCode};
 
-const HTML: &str = include_str!("../wire/page.html");
+/// The page, with its style and its script at the places where `index.html` names them.
+const HTML: &str = match str::from_utf8(&put_together::<HTML_BYTES>()) {
+    Ok(html) => html,
+    Err(_) => panic!("what was UTF-8 in parts is UTF-8 as a whole"),
+};
+const HTML_BYTES: usize = {
+    let [before, between, after] = FRAME;
+    let tags = "<style></style><script></script></body>".len();
+    before.len() + STYLE.len() + between.len() + SCRIPT.len() + after.len() + tags
+};
+const STYLE: &str = include_str!("../page/style.css");
+/// One script made of several, and their names.
+macro_rules! scripts {
+    ($($name:literal),*) => {
+        const SCRIPT: &str = concat!($(include_str!(concat!("../page/", $name))),*);
+        #[cfg(test)]
+        const SCRIPTS: &[&str] = &[$($name),*];
+    };
+}
+scripts!(
+    "texts.js",
+    "helpers.js",
+    "conversations.js",
+    "kept.js",
+    "tabs.js",
+    "connection.js",
+    "events.js",
+    "sending.js",
+    "people.js",
+    "drawing.js",
+    "app.js"
+);
+/// What `index.html` has before, between and behind the two.
+const FRAME: [&str; 3] = {
+    let (before, rest) = split(INDEX, "<link rel=\"stylesheet\" href=\"style.css\">\n");
+    let (between, _) = split(rest, "<script src=");
+    let (_, after) = split(rest, "</body>");
+    [before, between, after]
+};
+const INDEX: &str = include_str!("../page/index.html");
 const PAGE: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// The content type of the Prometheus text format, version 0.0.4.
@@ -44,8 +83,8 @@ impl Page {
             "Content-Security-Policy: default-src 'none'; connect-src 'self'; img-src data:; \
              style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'\r\nETag: {etag}\r\nCache-Control: no-cache\r\n",
-            hash(element(HTML, "style")),
-            hash(element(HTML, "script")),
+            hash(STYLE),
+            hash(SCRIPT),
         );
         Self { etag, fields }
     }
@@ -55,10 +94,42 @@ fn hash(text: &str) -> String {
     BASE64.encode(&Sha256::digest(text))
 }
 
-/// The content of the first element `name` of a page.
-fn element<'a>(html: &'a str, name: &str) -> &'a str {
-    let content = html.split_once(&format!("<{name}>")).map_or("", |(_, rest)| rest);
-    content.split_once(&format!("</{name}>")).map_or("", |(content, _)| content)
+/// What stands before and behind the first `mark`.
+const fn split(text: &'static str, mark: &str) -> (&'static str, &'static str) {
+    let mut at = 0;
+    while at + mark.len() <= text.len() {
+        if starts_with(text.as_bytes().split_at(at).1, mark.as_bytes()) {
+            return (text.split_at(at).0, text.split_at(at + mark.len()).1);
+        }
+        at += 1;
+    }
+    panic!("index.html names neither style.css nor the scripts")
+}
+
+const fn starts_with(text: &[u8], mark: &[u8]) -> bool {
+    let mut i = 0;
+    while i < mark.len() {
+        if text[i] != mark[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+const fn put_together<const BYTES: usize>() -> [u8; BYTES] {
+    let [before, between, after] = FRAME;
+    let parts =
+        [before, "<style>", STYLE, "</style>", between, "<script>", SCRIPT, "</script></body>", after];
+    let mut html = [0; BYTES];
+    let (mut i, mut at) = (0, 0);
+    while i < parts.len() {
+        let part = parts[i].as_bytes();
+        html.split_at_mut(at).1.split_at_mut(part.len()).0.copy_from_slice(part);
+        at += part.len();
+        i += 1;
+    }
+    html
 }
 
 impl Server {
@@ -140,7 +211,11 @@ impl Server {
             let why = format!("the Host \"{shown}\" is no name of this machine; --allow-host would allow it");
             return Err(Refused::new(StatusCode::FORBIDDEN, why));
         }
-        let Some(origin) = &request.origin else { return Ok(()) };
+        // The page asks so why its WebSocket was refused: a browser says no `Origin` to its own server.
+        let asked = (request.path == "/ws" && request.upgrade.is_none())
+            .then(|| request.parameter("origin"))
+            .flatten();
+        let Some(origin) = request.origin.as_ref().or(asked.as_ref()) else { return Ok(()) };
         let host_of_origin = origin.split_once("://").map_or("", |(_, host)| host);
         let is_ours = !host.is_empty() && host_of_origin.eq_ignore_ascii_case(host);
         let allowed = &self.config.allowed_origins;
@@ -257,10 +332,16 @@ mod tests {
 
     #[test]
     fn the_page_has_exactly_one_style_and_one_script_and_both_are_hashed() {
-        for name in ["style", "script"] {
+        for (name, content) in [("style", STYLE), ("script", SCRIPT)] {
             assert_eq!(HTML.matches(&format!("<{name}")).count(), 1, "{name}");
-            assert!(element(HTML, name).len() > 100, "{name}");
+            assert!(HTML.contains(&format!("<{name}>{content}</{name}>")), "{name}");
+            assert_eq!(content.matches("</").count(), 0, "{name} would end early");
+            assert!(Page::new().fields.contains(&hash(content)), "{name}");
         }
-        assert!(Page::new().fields.contains(&hash(element(HTML, "script"))));
+        assert!(HTML.starts_with("<!doctype html>") && HTML.ends_with("</html>\n"));
+        assert!(!HTML.contains("href=\"style.css\"") && !HTML.contains("src="), "nothing is fetched");
+        let named: Vec<_> =
+            INDEX.split("<script src=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(named, SCRIPTS, "index.html names all of them, in order");
     }
 }

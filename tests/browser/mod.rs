@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
 pub(crate) mod server;
+pub(crate) mod stand_in;
 
 /// How long a condition may take to come true.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -216,9 +217,12 @@ impl Page {
             "Tab" => 9,
             "Enter" => 13,
             "Escape" => 27,
+            "Home" => 36,
+            "End" => 35,
             "PageUp" => 33,
             "PageDown" => 34,
             "ArrowUp" => 38,
+            "ArrowRight" => 39,
             "ArrowDown" => 40,
             _ => panic!("no code for {key}"),
         };
@@ -309,10 +313,13 @@ impl Page {
     }
 
     /// Asserts that nothing went wrong in the page: no exception, no console error, no CSP violation. A failed
-    /// attempt to connect, which the browser reports by itself, is no error in a test that takes the server away.
+    /// attempt to connect, or to ask why, is no error in a test that takes the server away.
     pub(crate) fn assert_clean(&mut self) {
         self.eval("0"); // events that happened before now have arrived with this answer
-        self.problems.retain(|problem| !problem.contains("WebSocket connection to"));
+        let is_expected = |problem: &str| {
+            problem.contains("WebSocket connection to") || problem.contains("Failed to load resource")
+        };
+        self.problems.retain(|problem| !is_expected(problem));
         assert!(self.problems.is_empty(), "the page complains: {:#?}", self.problems);
     }
 }

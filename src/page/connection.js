@@ -1,0 +1,250 @@
+// === CONNECTION ===
+// The states: nameless → connecting → entering → catching-up → open → waiting → connecting → …
+// `left` after /quit; `elsewhere` while another tab holds our name; `retaking` is `entering` while an old connection of ours still holds the name.
+
+const RETRY_FIRST_MS = 500, RETRY_MAX_MS = 30_000;
+const STEADY_MS = 15_000; // a connection that lived shorter was no success: the next attempt waits longer still
+const HURRY_MS = 5000;    // a reader who looks at the page makes it try again at most so often
+const ATTEMPTS_MAX = 3;   // a message that is on its way when a connection breaks may be the reason
+const BODY_BYTES = 4096;  // a message may have so many, unless the server says otherwise
+const UPGRADE_REQUIRED = 426; // the status of a server that is there, and of our kind
+const TOO_BIG = 1009;     // the close code of a server that could not take what we sent
+const SILENCE_MS = 30_000, ANSWER_MS = 10_000; // ask after so much silence; dead if no answer comes in time
+const RETAKE_TRIES = 7;
+
+const link = { socket: null, state: "nameless", turn: 0, tries: 0, triedAt: 0, retryAt: 0, timer: 0, welcomed: 0, heard: 0, probed: 0,
+  shutdown: false, limit: BODY_BYTES, answer: "" };
+const me = { name: memory.get("roomd-name"), room: roomInAddress() || "lobby", chosen: false };
+const waiting = new Map(); // ref → the promise of an answer
+let refs = 0;
+
+function setState(state) { link.state = state; refresh(); }
+
+function connect() {
+  clearTimeout(link.timer);
+  link.socket?.close();
+  link.triedAt = Date.now();
+  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`, "roomd.json");
+  link.socket = socket;
+  setState("connecting");
+  // An abandoned socket may still speak; only the newest one is listened to.
+  const listen = (type, act) => socket.addEventListener(type, event => {
+    if (socket !== link.socket) return;
+    link.heard = Date.now();
+    act(event);
+  });
+  listen("open", enter);
+  listen("message", event => receive(JSON.parse(event.data)));
+  listen("close", event => {
+    if (link.state === "connecting") diagnose();
+    if (event.code === TOO_BIG) {
+      // It does not say which: most likely the longest one. Sent again, it would break the next connection, too.
+      const [longest] = outbox.filter(item => item.state === "sent").sort((a, b) => bytesOf(b.body) - bytesOf(a.body));
+      if (longest) update(longest, "failed", T.tooLongForServer);
+    }
+    disconnected(event.wasClean && event.code === 1001);
+  });
+}
+
+/**
+ * A WebSocket that is refused does not say why: a proxy that changes `Host`, say. So the same is asked for by `fetch`,
+ * which shows the answer. It sends no `Origin` to its own server; that is what the parameter is for.
+ */
+async function diagnose() {
+  try {
+    const { turn } = link, ask = path => fetch(path, { cache: "no-store" });
+    let answer = await ask("/ws");
+    if (answer.status === UPGRADE_REQUIRED) answer = await ask(`/ws?origin=${encodeURIComponent(location.origin)}`);
+    const status = `${answer.status} ${answer.statusText}`.trim(), said = await answer.text();
+    const isPlain = /^text\/plain/.test(answer.headers.get("content-type"));
+    const text = (isPlain ? said : /<title>([^<]*)/i.exec(said)?.[1] ?? "").trim().slice(0, 300);
+    if (turn !== link.turn) return;
+    const isReached = answer.ok || answer.status === UPGRADE_REQUIRED;
+    link.answer = isReached ? T.noUpgrade : T.answered(text.startsWith(answer.status) ? text : `${status} ${text}`.trim());
+  } catch { link.answer = ""; /* there is no server at all */ }
+  refresh();
+}
+
+/**
+ * The connection is gone. `orderly`: the server said that it goes away (1001), after everything it had to say;
+ * so whatever it has not acknowledged it has not carried out. Otherwise nobody knows yet: see `settle`.
+ */
+function disconnected(orderly) {
+  const had = link.state, socket = link.socket;
+  link.socket = null;
+  socket?.close();
+  for (const item of outbox) if (item.state === "sent" && orderly) update(item, "queued");
+  for (const { reject } of waiting.values()) reject({ lost: true });
+  waiting.clear();
+  if (["left", "nameless", "elsewhere"].includes(had)) return setState(had);
+  if (link.welcomed && Date.now() - link.welcomed >= STEADY_MS) link.tries = 0;
+  link.welcomed = 0;
+  // "Equal jitter": at least half of the growing delay, so that a thousand pages do not come back at once.
+  const delay = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** link.tries++) * (0.5 + Math.random() / 2);
+  link.retryAt = Date.now() + delay;
+  link.timer = setTimeout(connect, delay);
+  setState("waiting");
+}
+
+/** Sends a request. Its promise is kept by the answer with the same `ref`, or broken by an error or the connection's end. */
+function request(message) {
+  const ref = "p" + ++refs;
+  return new Promise((resolve, reject) => {
+    if (link.socket?.readyState !== WebSocket.OPEN) return reject({ lost: true });
+    waiting.set(ref, { resolve, reject });
+    link.socket.send(JSON.stringify({ ...message, ref }));
+  });
+}
+
+/** A dead network closes nothing by itself, so after some silence the server is asked for a sign of life. */
+function everySecond() {
+  if (link.state === "waiting") return drawBanner(); // its clock
+  if (link.state !== "open") return;
+  const now = Date.now();
+  if (link.probed > link.heard) { if (now - link.probed > ANSWER_MS) disconnected(false); }
+  else if (now - link.heard > SILENCE_MS) probe();
+}
+
+function probe() {
+  if (link.probed > link.heard) return;
+  link.probed = Date.now();
+  loadRooms(); // any answer will do, and this one keeps the list of rooms fresh
+}
+
+/** The network or the reader came back: do not wait for the timer. Should it fail, the next delay is longer all the same. */
+function hurry() {
+  if (link.state === "waiting" && Date.now() - link.triedAt > HURRY_MS) connect();
+  else if (link.state === "open" && Date.now() - link.heard > ANSWER_MS) probe();
+}
+
+// === ENTERING AND CATCHING UP ===
+
+/** Says who we are, and asks for another name if that one is somebody else's. */
+async function enter() {
+  link.shutdown = false;
+  const turn = ++link.turn; // a newer connection or another name ends this one
+  setState("entering");
+  for (let attempt = 0; ;) {
+    try {
+      return entered(await request({ type: "hello", name: me.name, room: me.room }));
+    } catch (error) {
+      if (error.lost || turn !== link.turn) return;
+      if (error.code === "name-taken" && !me.chosen && attempt < RETAKE_TRIES) {
+        // Most likely it is still ours: the server has not noticed yet that the old connection is dead.
+        setState("retaking");
+        await pause(250 * 1.6 ** attempt++);
+        if (turn !== link.turn) return;
+      } else if (error.code.startsWith("name-")) {
+        setState("nameless");
+        return askName(explain(error));
+      } else if (me.room !== "lobby") {
+        me.room = "lobby"; // that room cannot be had: no such name, or no space for one more
+        current = roomOf(me.room);
+        complain([explain(error)]);
+      } else {
+        complain([explain(error)]);
+        return disconnected(false); // full, perhaps: later, then
+      }
+    }
+  }
+}
+
+/** We are in a room: on connecting and after /join. */
+async function entered(hello) {
+  const socket = link.socket;
+  me.name = hello.name;
+  me.chosen = false;
+  me.room = hello.room;
+  memory.set("roomd-name", me.name);
+  restore(me.name);
+  history.replaceState(null, "", me.room === "lobby" ? location.pathname : "#" + encodeURIComponent(me.room));
+  link.welcomed ||= Date.now();
+  link.answer = "";
+  link.limit = hello.limit > 0 ? hello.limit : BODY_BYTES;
+  setState("catching-up");
+  people.set(hello.users, hello.total);
+  const room = roomOf(hello.room);
+  if (current.isRoom) show(room);
+  announce(plain(T.youAreIn, { name: me.name, room: room.title }));
+  try {
+    settle(room, await catchUp(room, hello));
+  } catch (error) {
+    if (error.lost || socket !== link.socket) return;
+    room.note([explain(error)], "trouble");
+  }
+  setState("open");
+  flush();
+  loadRooms();
+}
+
+/** Fetches what was said while we were away, by id. True: nothing is missing between what was here and what is new. */
+async function catchUp(room, { id, epoch }) {
+  room.catchingUp = true;
+  try {
+    // The server was restarted, or gave up this room while it was empty and made it anew: ids began at 1 again.
+    const restarted = room.epoch !== null && (room.epoch !== epoch || id < room.complete);
+    if (restarted) {
+      // What is here already stays as it is, and what comes is put behind it.
+      room.era++;
+      room.newest = room.complete = 0;
+      room.note([T.restarted], "gap");
+    }
+    let whole = !restarted;
+    if (restarted || room.epoch === null) {
+      room.epoch = epoch;
+      const { events, more } = await request({ type: "history", limit: 100 });
+      events.forEach(event => keep(room, event));
+      if (!restarted) room.more = more;
+    } else {
+      for (let more = id > room.complete; more;) {
+        const after = room.complete, reply = await request({ type: "history", after, limit: 200 });
+        const missing = (reply.events[0]?.id ?? id + 1) - after - 1;
+        if (missing > 0) {
+          room.note([T.gap(missing)], "gap", after, reply.events[0]?.ts);
+          whole = false;
+        }
+        for (const event of reply.events) {
+          const item = keep(room, event);
+          if (item && !item.own) arrived(room, item);
+        }
+        room.complete = reply.events.at(-1)?.id ?? id;
+        more = reply.more;
+      }
+    }
+    room.complete = room.newest = Math.max(room.newest, id);
+    return whole;
+  } finally {
+    room.catchingUp = false;
+    refresh();
+  }
+}
+
+/**
+ * Messages that were on their way when the connection broke. We hold our name again, and a name belongs to one
+ * connection at a time, so the old one is gone for good: what it brought is in the history by now, what is not there
+ * never arrived and is sent again. If the history cannot tell (restart, gap, private), the writer decides.
+ */
+function settle(room, whole) {
+  for (const item of outbox.filter(item => item.state === "sent")) {
+    if (item.talk !== room || !whole || item.as !== me.name) { update(item, "unknown"); continue; }
+    const twin = room.items.find(other => other.own && other.id > item.after && other.era === room.era && !other.claimed && same(other, item));
+    if (twin) { twin.claimed = true; forget(item); } else update(item, item.attempts < ATTEMPTS_MAX ? "queued" : "unknown");
+  }
+}
+
+/** The page was scrolled to its first message: are there older ones? */
+async function loadOlder(room, limit = 100) {
+  if (!room.canLoad || room.loading || link.state !== "open") return;
+  room.loading = true;
+  try {
+    const ids = [...room.items, ...room.hidden].filter(item => item.id && item.era === 0).map(item => item.id);
+    const oldest = ids.length ? Math.min(...ids) : 0;
+    const { events, more } = await request({ type: "history", limit, ...(oldest && { before: oldest }) });
+    events.forEach(event => keep(room, event));
+    room.more = more;
+  } catch { /* the button stays */
+  } finally {
+    room.loading = false;
+    refresh();
+  }
+}

@@ -1,0 +1,246 @@
+// === SENDING ===
+// An own message is `queued` (no connection), `sent` (no ack yet), `delivered`, `failed` (refused) or
+// `unknown` (the connection broke and the history cannot tell). All but the delivered ones are in the outbox.
+
+let outbox = [];
+
+/** What the daemon removes too: C0 and C1 but tab and newline, bidi controls, line separators. So both agree on what was said. */
+const FORBIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
+/** What is sent of a text: its lines and their indentation, but no blank ones around it. */
+const cleaned = text => text.replace(/\r\n?/g, "\n").replace(FORBIDDEN, "").replace(/^(?:[^\S\n]*\n)+/, "").trimEnd();
+
+const encoder = new TextEncoder();
+const bytesOf = text => encoder.encode(text).length;
+
+/** Has `send` say a text. One that is longer than the server takes stays where it was written, and the writer decides: false. */
+function sayWith(send, text) {
+  const body = cleaned(text), bytes = bytesOf(body);
+  if (!body.trim()) return;
+  if (bytes <= link.limit) return void send(body);
+  const parts = split(body, link.limit), canSplit = parts.length <= PARTS_MAX;
+  $("long-text").textContent = T.tooLong(bytes, link.limit) + (canSplit ? "" : " " + T.noSplit(PARTS_MAX));
+  $("long-split").hidden = !canSplit;
+  $("long-split").textContent = T.splitInto(parts.length);
+  $("long-split").onclick = () => {
+    const written = current;
+    $("long-dialog").close();
+    parts.forEach(send);
+    if (current === written) setEntry(""); else written.draft = "";
+  };
+  openDialog("long-dialog");
+  return false;
+}
+
+const PARTS_MAX = 20; // who has more to say wants to send a file
+
+/**
+ * Cuts a text into parts of at most `limit` bytes: between lines if possible, else between words, never within a
+ * character. A block of code that is cut is closed at the end of the part and opened again in the next one.
+ */
+function split(text, limit) {
+  const parts = [];
+  let rest = text, fence = ""; // what opened the block that we are in
+  while (bytesOf(fence + rest) > limit) {
+    const room = limit - bytesOf(fence) - "\n```".length;
+    const { read } = encoder.encodeInto(rest, new Uint8Array(Math.max(room, 4)));
+    const between = mark => { const at = rest.lastIndexOf(mark, read); return at > read / 2 ? at : 0; };
+    let cut = between("\n") || between(" ") || read, start = cut + (cut < read || /\s/.test(rest[cut]) ? 1 : 0);
+    if (start === cut) {
+      // Marks, joiners and back quotes belong to what is before them.
+      while (cut > 1 && (/^[\p{M}\p{Emoji_Modifier}\u200d]/u.test(rest.slice(cut, cut + 2)) || /[\u200d`]/.test(rest[cut - 1]))) cut--;
+      if (/[\udc00-\udfff]/.test(rest[cut])) cut--;
+      start = cut = cut > 1 ? cut : read;
+    }
+    const part = rest.slice(0, cut), fences = [...part.matchAll(/```([\w+#.-]*\n)?/g)];
+    const open = fences.length % 2 ? (fence ? "" : fences.at(-1)[0].trim() + "\n") : fence;
+    parts.push(fence + part + (open ? "\n```" : ""));
+    fence = open;
+    rest = rest.slice(start);
+  }
+  if (rest.trim()) parts.push(fence + rest);
+  return parts;
+}
+
+function say(talk, kind, body) {
+  const item = { kind: talk.isRoom ? kind : "private", era: LAST, n: LAST, ts: Date.now(), from: me.name, body, own: true, version: 0,
+    state: "queued", attempts: 0, talk };
+  talk.pinned = true;
+  talk.mark = null;
+  talk.insert(item);
+  outbox.push(item);
+  flush();
+  refresh();
+}
+
+function flush() {
+  if (link.state === "open") outbox.filter(item => item.state === "queued").forEach(transmit);
+}
+
+async function transmit(item) {
+  const { talk, kind, body } = item;
+  if (bytesOf(body) > link.limit) return update(item, "failed", T.longerThan(link.limit)); // written before this server was known
+  if (talk.isRoom && roomKey(me.room) !== talk.key) return update(item, "failed", T.wrongRoom);
+  item.as = me.name;
+  item.after = talk.complete;
+  item.attempts++;
+  update(item, "sent");
+  try {
+    const ack = await request(talk.isRoom ? { type: kind, body } : { type: kind, to: talk.name, body });
+    forget(item); // from "not delivered" at the end …
+    const n = talk.isRoom ? ack.id : ++talk.newest;
+    Object.assign(item, { era: talk.era, n, id: ack.id, ts: ack.ts, from: me.name });
+    update(item, "delivered");
+    talk.insert(item); // … to its place; nothing happens if the room's own echo of it was faster
+    talk.newest = Math.max(talk.newest, n);
+    if (talk.complete === n - 1 && !talk.catchingUp) talk.complete = n;
+    refresh();
+  } catch (error) {
+    if (!error.lost) update(item, "failed", explain(error)); // else: see `disconnected` and `settle`
+  }
+}
+
+function update(item, state, trouble = "") {
+  Object.assign(item, { state, trouble });
+  item.version++;
+  keepSoon();
+  refresh();
+}
+
+function forget(item) {
+  outbox = outbox.filter(other => other !== item);
+  item.talk.remove(item);
+  keepSoon();
+  refresh();
+}
+
+// === COMMANDS ===
+
+const isCommand = line => /^\/(?!\/)/.test(line); // `//x` says `/x`
+
+/** Carries out a command. False: it was refused. A mistyped /msg must not be read by everybody, so it is not sent at all. */
+function perform(line) {
+  const [, word, rest] = /^\/(\S*)[^\S\n]*([^]*)$/.exec(line), name = word.toLowerCase();
+  if (!Object.hasOwn(commands, name)) return complain(fill(T.unknownCommand, { command: "/" + word }));
+  return commands[name](rest);
+}
+
+let complaint = null; // the last one; it goes when the next line is entered
+
+function complain(nodes) {
+  complaint?.talk.remove(complaint.item);
+  complaint = { talk: current, item: current.note(nodes, "trouble") };
+  announce(textOf(nodes));
+  return false;
+}
+
+const written = name => `/${name} ${T.commands[name][0]}`;
+const usage = name => complain(fill(T.usage, { usage: written(name) }));
+
+/** Asks the server and shows the answer in the conversation. */
+function ask(message, showAnswer) {
+  if (link.state !== "open") return complain([T.noConnection]);
+  const talk = current;
+  request(message).then(
+    answer => {
+      const nodes = showAnswer(answer);
+      if (nodes) { talk.note(nodes); announce(textOf(nodes)); }
+    },
+    error => { if (!error.lost) complain([explain(error)]); });
+}
+
+const listed = names => names.flatMap((name, i) => [i ? T.comma : "", make("bdi", {}, name)]);
+
+const commands = {
+  msg(rest) {
+    const [, name, text] = /^(\S+)[^\S\n]*([^]*)$/.exec(rest) ?? [];
+    if (!name) return usage("msg");
+    if (!text.trim()) return openTalk(name);
+    return sayWith(body => {
+      openTalk(name);
+      if (!current.isRoom) say(current, "private", body); // nobody talks to themselves
+    }, text);
+  },
+  me(text) {
+    if (!current.isRoom) return complain([T.roomsOnly]);
+    if (!text) return usage("me");
+    const talk = current;
+    return sayWith(body => say(talk, "action", body), text);
+  },
+  nick(name) { return name ? ask({ type: "nick", name }, () => null) : usage("nick"); },
+  join(name) { return name ? join(name.replace(/^#/, "")) : usage("join"); },
+  who() {
+    return ask({ type: "users" }, ({ users, total }) => {
+      people.set(users, total);
+      const more = total > users.length ? [T.comma, T.more(total - users.length)] : [];
+      return fill(T.whoIs, { total, names: [...listed(users), ...more] });
+    });
+  },
+  rooms() {
+    return ask({ type: "rooms" }, answer => {
+      rooms = answer.rooms;
+      return fill(T.roomList, { names: listed(rooms.map(room => `#${room.name} (${room.members})`)) });
+    });
+  },
+  history(count) {
+    if (!current.isRoom) return complain([T.roomsOnly]);
+    if (link.state !== "open") return complain([T.noConnection]);
+    const talk = current;
+    loadOlder(talk, Math.min(1000, Math.max(1, parseInt(count, 10) || 100))).then(() => {
+      talk.pinned = false;
+      talk.first = 0;
+      talk.last = Math.min(talk.items.length, WINDOW);
+      refresh();
+      requestAnimationFrame(() => { log.scrollTop = 0; });
+    });
+  },
+  ignore(name) {
+    if (!name) return tell(ignored.names.size ? fill(T.ignoredAre, { names: listed([...ignored.names.values()]) }) : [T.ignoredNone]);
+    if (fold(name) === fold(me.name)) return usage("ignore");
+    ignore(name);
+  },
+  unignore(name) {
+    if (!ignored.has(name)) return name ? complain(fill(T.notIgnored, { name })) : usage("unignore");
+    unignore(name);
+  },
+  ping() {
+    const start = performance.now();
+    return ask({ type: "ping" }, () => [T.pong(Math.round(performance.now() - start))]);
+  },
+  help() { openDialog("help-dialog"); },
+  quit() {
+    if (link.state === "open") request({ type: "quit" }).catch(() => {});
+    clearTimeout(link.timer);
+    setState("left");
+  },
+};
+
+function ignore(name) {
+  ignored.add(name);
+  tell(fill(T.ignoring, { name }));
+}
+
+function unignore(name) {
+  ignored.delete(name);
+  tell(fill(T.notIgnoring, { name }));
+}
+
+/** A line of the page's own in the visible conversation, which is read out, too. */
+function tell(nodes) {
+  current.note(nodes);
+  announce(textOf(nodes));
+}
+
+function join(name) {
+  if (roomKey(name) === roomKey(me.room)) return void show(roomOf(name));
+  if (link.state !== "open") return complain([T.noConnection]);
+  setState("entering");
+  request({ type: "join", room: name }).then(
+    hello => { show(roomOf(hello.room)); entered(hello); },
+    error => { if (!error.lost) { setState("open"); complain([explain(error)]); flush(); } });
+}
+
+function openTalk(name) {
+  if (fold(name) === fold(me.name)) return askName();
+  show(talkWith(name));
+}
