@@ -51,7 +51,7 @@
 //! | what is kept out of the chat because it is another protocol | [`wire::foreign`] |
 //! | how lines are cut out of a byte stream | [`wire::line::Lines`] |
 //! | every line of the text dialect | [`wire::text`] |
-//! | every request and event of the JSON dialect | [`wire::json`] |
+//! | every request and event of the JSON dialect | [`wire::json`]; for users `PROTOCOL.md` |
 //! | what a WebSocket peer may not do | [`wire::websocket::Decoder`] |
 //! | how many encodings there are | [`wire::encoding`] |
 //! | how one connection speaks, and what is due for it | `server::session::Session` |

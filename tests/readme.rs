@@ -225,3 +225,53 @@ fn every_command_is_in_the_table() {
     }
     assert!(seen > 10);
 }
+
+const PROTOCOL: &str = include_str!("../PROTOCOL.md");
+
+#[test]
+fn every_error_code_is_in_the_protocol() {
+    for code in roomd::chat::ErrorCode::ALL {
+        assert!(PROTOCOL.contains(&format!("\n| `{}` | ", code.as_str())), "{}", code.as_str());
+    }
+}
+
+/// A client that asks for everything hears nothing that is not in the tables.
+#[test]
+fn every_event_and_its_fields_are_in_the_protocol() {
+    let (_daemon, port) = daemon();
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (_, events) = PROTOCOL.split_once("### Events").unwrap();
+    let requests = [
+        r#"{"type":"hello","name":"bot"}"#,
+        r#"{"type":"public","body":"hi","ref":"1"}"#,
+        r#"{"type":"action","body":"waves"}"#,
+        r#"{"type":"private","to":"bot","body":"psst"}"#,
+        r#"{"type":"users","ref":"2"}"#,
+        r#"{"type":"rooms"}"#,
+        r#"{"type":"history"}"#,
+        r#"{"type":"nick","name":"robot"}"#,
+        r#"{"type":"join","room":"dev"}"#,
+        r#"{"type":"ping"}"#,
+        r#"{"type":"dance","ref":"3"}"#,
+        r#"{"type":"quit"}"#,
+    ];
+    for request in &requests[..10] {
+        let kind = request.split('"').nth(3).unwrap();
+        assert!(PROTOCOL.contains(&format!("\n| `{kind}` | ")), "{kind} is not in the table of requests");
+    }
+    (&stream).write_all((requests.join("\n") + "\n").as_bytes()).unwrap();
+    let mut seen = 0;
+    for line in BufReader::new(&stream).lines().map(Result::unwrap) {
+        let document: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
+        let kind = document["type"].as_str().unwrap();
+        let row = events.lines().find(|row| row.starts_with(&format!("| `{kind}` | ")));
+        let row = row.unwrap_or_else(|| panic!("{kind} is not in the table of events"));
+        for field in document.keys().filter(|field| *field != "type") {
+            let shown = [format!("`{field}`"), format!("`[{field}]`")];
+            assert!(shown.iter().any(|shown| row.contains(shown)), "{field} of {kind}: {row}");
+        }
+        seen += 1;
+    }
+    assert!(seen >= 12, "{seen} events");
+}

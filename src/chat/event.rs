@@ -194,6 +194,20 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::NameTaken,
+        Self::NameBad,
+        Self::NoSuchUser,
+        Self::TooLong,
+        Self::BadUtf8,
+        Self::UnknownCommand,
+        Self::BadArgument,
+        Self::Full,
+        Self::Busy,
+        Self::Dropped,
+    ];
+
     /// The code as it is sent.
     #[must_use]
     pub fn as_str(self) -> &'static str {

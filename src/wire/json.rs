@@ -1,58 +1,5 @@
 //! The JSON dialect: one object per line on TCP, one object per text frame on WebSocket
-//! (subprotocol `roomd.json`).
-//!
-//! Fields a request does not know are ignored; an unknown `type` is an `error`. Times (`ts`) are
-//! Unix milliseconds. Room names are written without `#`. The server sets `from`, always.
-//!
-//! # Requests
-//!
-//! Every request may carry `"ref"`, a string of at most 64 bytes. The answer to that request
-//! carries the same `ref`: its `ack`, its reply, or its `error`. Answers keep the order of the
-//! requests, and those that are due are sent before a `bye`, unless that is `slow`.
-//!
-//! | `type` | fields (optional ones in brackets) | answered by |
-//! |---|---|---|
-//! | `hello` | `name`, `[room]` | `hello` |
-//! | `public` | `body` | the event to everybody in the room, the sender too; `ack` if `ref` was given |
-//! | `action` | `body` | as `public`; what `/me` says in the text dialect |
-//! | `private` | `to`, `body` | the event to `to` and a copy to the sender; `ack` if `ref` was given |
-//! | `users` | | `users` |
-//! | `rooms` | | `rooms` |
-//! | `history` | `[limit]` (1 to 1000, else 100), `[before]`, `[after]` (ids, exclusive) | `history` |
-//! | `nick` | `name` | the `nick` event, unless that is your name already; `ack` if `ref` was given |
-//! | `join` | `room` | `hello` for the new room |
-//! | `ping` | | `pong` |
-//! | `quit` | | `bye` (without `ref`), then the connection is closed |
-//!
-//! A connection whose first request is not `hello` is named by that request's `from`, as in the
-//! seed protocol `{"type":"private","from":"alice","to":"bob","body":"…"}`, or, without one,
-//! `guest-N`; it gets its `hello` first and the answer to its request after it. Later `from`s are
-//! ignored.
-//!
-//! # Events
-//!
-//! | `type` | fields (optional ones in brackets) | meaning |
-//! |---|---|---|
-//! | `hello` | `name`, `room`, `id`, `users`, `total`, `epoch`, `server`, `[limit]`, `[ref]` | you are `name` in `room`; `id` is that of the room's newest message (0: none yet); `users` are up to 1000 names of `total`, you among them; `epoch` is when this room began to count (it changes with a restart, and when a room was forgotten and made again): ids of another epoch are not comparable; `limit` is how many bytes a `body` may have, if that is not 4096 |
-//! | `public` | `id`, `ts`, `room`, `from`, `body` | somebody said `body`; ids count 1, 2, 3 … per room over `public` and `action` together |
-//! | `action` | `id`, `ts`, `room`, `from`, `body` | somebody did `body` |
-//! | `private` | `ts`, `from`, `to`, `body` | only the two of you see it |
-//! | `join` | `ts`, `room`, `name`, `total` | `name` came in |
-//! | `leave` | `ts`, `room`, `name`, `total`, `[why]` | `name` is gone; `why` is `timeout`, `slow`, `reset` or `room NAME`, absent for a plain good-bye |
-//! | `nick` | `ts`, `room`, `from`, `name` | `from` is now called `name`; also sent to the one who asked |
-//! | `presence` | `ts`, `room`, `joined`, `left`, `total` | the sum of one second's joins and leaves in a crowded room |
-//! | `users` | `room`, `users`, `total`, `[more]`, `[ref]` | who is here; `more` is true if not all of them are listed, else absent |
-//! | `rooms` | `rooms`: list of `{"name","members"}`, `[more]`, `[ref]` | which rooms there are; `more` as above |
-//! | `history` | `room`, `events`: `public` and `action` events by rising id, `more`, `[ref]` | `more`: the room keeps further ones in the direction asked (older, or with `after` newer) |
-//! | `ack` | `ref`, `ts`, `[id]` | your request was carried out; `id` if it made a message |
-//! | `pong` | `ts`, `[ref]` | |
-//! | `error` | `code`, `text`, `[ref]` | your request was refused, nothing else was lost |
-//! | `bye` | `why`: `quit`, `shutdown`, `slow`, `timeout` or `nameless` | the last line before the server closes the connection |
-//!
-//! An answer has at most 64 KiB, or a quarter of `--feed-bytes` if that is less, but for a single message that is longer:
-//! what does not fit is left out, and `more` says so.
-//!
-//! The `code`s are those of [`ErrorCode`].
+//! (subprotocol `roomd.json`). What all requests and events mean stands in `PROTOCOL.md`.
 
 use std::borrow::Cow;
 use std::ops::Not;
@@ -80,7 +27,7 @@ const HISTORY_DEFAULT: usize = 100;
 /// A `history` gives at most so many messages.
 const HISTORY_MAX: usize = 1000;
 
-/// A request as a client writes it and the server reads it: one row of the table above.
+/// A request as a client writes it and the server reads it: one row of the table of requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the fields are those of the table")]
@@ -135,7 +82,7 @@ impl RequestDocument {
     }
 }
 
-/// An event as the server writes it and a client reads it: one row of the table above. `T` is what
+/// An event as the server writes it and a client reads it: one row of the table of events. `T` is what
 /// holds the text: `&str` where it is written, `String` where it is read.
 ///
 /// Reading is tolerant: what a client can do without may be missing, and an event of a type unknown

@@ -1,15 +1,7 @@
 //! The text dialect: what a person types into netcat, and what netcat shows.
 //!
-//! The first character of a server line tells its kind; no user can make a line of another kind.
-//!
-//! | server line | meaning |
-//! |---|---|
-//! | `bob: hello` | bob said it in your room; your own lines do not come back |
-//! | `** bob waves` | bob did it: `/me waves` |
-//! | `@bob: psst` | bob told you privately |
-//! | `~ 09:41 bob: hello` | an older line (UTC; with the date if not today) |
-//! | `* bob joined`, `* bob left (slow)`, `* 3 here: alice, bob, carol` | something happened, or an answer |
-//! | `! name-taken: bob is in use` | your last line was refused; nothing else was lost |
+//! The first character of a server line tells its kind; no user can make a line of another kind. All of them stand in
+//! `PROTOCOL.md`.
 
 use std::fmt::Write;
 
