@@ -58,6 +58,7 @@
 //! | how much a client may say | `allowance` |
 //! | what is logged, and how often | `server::journal` |
 //! | what becomes of a line of the log | `cli::logging` |
+//! | the web page, and how it becomes one file | `src/page`, `server::web` |
 //! | who may come in from a browser | `server::web`, and by which name [`server::Host`] |
 //! | what may be a name | [`chat::Name`] |
 //! | which names are the same to a reader | `chat::alike` |

@@ -1,45 +1,4 @@
-// === IGNORING ===
-// Somebody who is ignored says nothing here: neither in the rooms nor in private. The server knows nothing of it; the
-// names are kept in this browser.
-
-const IGNORED_MAX = 500;
-
-const ignored = {
-  names: new Map(), // folded → as written
-  has(name) { return this.names.has(fold(name)); },
-  load() {
-    try { for (const name of JSON.parse(memory.get("roomd-ignored"))) this.names.set(fold(String(name)), String(name)); } catch { /* nobody */ }
-  },
-  save() {
-    for (const key of this.names.keys()) if (this.names.size > IGNORED_MAX) this.names.delete(key);
-    if (this.names.size) memory.keep("roomd-ignored", JSON.stringify([...this.names.values()])); else memory.drop("roomd-ignored");
-    people.changed(people.total);
-  },
-  add(name) {
-    this.names.set(fold(name), name);
-    for (const room of conversations.values()) {
-      if (!room.isRoom) continue;
-      for (const item of room.items.filter(item => item.id && !item.own && fold(item.from) === fold(name))) {
-        room.remove(item);
-        room.hide(item);
-      }
-    }
-    this.save();
-  },
-  delete(name) {
-    this.names.delete(fold(name));
-    for (const room of conversations.values()) {
-      const back = room.hidden.filter(item => fold(item.from) === fold(name));
-      room.hidden = room.hidden.filter(item => !back.includes(item));
-      back.forEach(item => room.insert(item));
-    }
-    this.save();
-  },
-};
-ignored.load();
-addEventListener("storage", event => { if (event.key === "roomd-ignored") { ignored.names.clear(); ignored.load(); refresh(); } });
-
-// === SERVER EVENTS ===
+// What the server says, and what becomes of it.
 
 function receive(event) {
   const asked = waiting.get(event.ref);
@@ -141,50 +100,6 @@ function comings(room, name, text) {
   line.version++;
   refresh();
 }
-
-const people = {
-  names: new Set(), total: 0, timer: 0, inOrder: [],
-  set(names, total) { this.names = new Set(names); this.changed(total); },
-  add(name, total) {
-    if (!this.names.has(name)) this.inOrder = this.inOrder?.toSpliced(this.place(name), 0, name);
-    this.names.add(name);
-    this.count(total);
-  },
-  delete(name, total) {
-    if (this.names.delete(name)) this.inOrder = this.inOrder?.toSpliced(this.place(name), 1);
-    this.count(total);
-  },
-  rename(from, name) { if (this.names.delete(from)) this.names.add(name); this.changed(this.total); },
-  changed(total) {
-    this.inOrder = null;
-    this.count(total);
-  },
-  count(total) {
-    this.total = total;
-    refresh();
-  },
-  /** We are the first, then by the alphabet; what the alphabet holds for equal is in order, too, so that it is found again. */
-  order: (a, b) => (b === me.name) - (a === me.name) || alphabet.compare(a, b) || (a < b ? -1 : a > b),
-  /** Put in order only when somebody looks; always a new list, so that one sees that it has changed. */
-  get sorted() { return this.inOrder ??= [...this.names].sort(this.order); },
-  /** Where a name is in order, or would be. */
-  place(name) {
-    let low = 0, high = this.inOrder.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.order(this.inOrder[middle], name) < 0) low = middle + 1; else high = middle;
-    }
-    return low;
-  },
-  /** In a crowd only sums are told: ask for the names now and then, and not all pages at the same moment. */
-  reload() {
-    this.timer ||= setTimeout(async () => {
-      this.timer = 0;
-      if (document.visibilityState !== "visible") return;
-      try { const { users, total } = await request({ type: "users" }); this.set(users, total); } catch { /* with the next connection */ }
-    }, 2000 + Math.random() * 3000);
-  },
-};
 
 let rooms = []; // [{name, members}]
 async function loadRooms() {
