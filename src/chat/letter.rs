@@ -36,14 +36,22 @@ static OTHER: Letter = Letter {
     forms: None,
 };
 
-static LETTERS: [OnceLock<Letter>; 0x30000] = [const { OnceLock::new() }; 0x30000];
+/// Of 256 characters that follow each other.
+type Block = Box<[OnceLock<Letter>]>;
+
+/// By the upper bits of a character: one by one in the program they would be most of it.
+static BLOCKS: [OnceLock<Block>; 0x300] = [const { OnceLock::new() }; 0x300];
 
 /// What is known of a character; of those behind the first 65 536, if a name may have it.
 pub(super) fn letter(c: char) -> &'static Letter {
-    let Some(place) = LETTERS.get(c as usize) else { return &OTHER };
-    match place.get() {
+    let (upper, lower) = (c as usize >> 8, c as usize & 0xff);
+    let Some(block) = BLOCKS.get(upper) else { return &OTHER };
+    match block.get().and_then(|block| block[lower].get()) {
         Some(letter) => letter,
-        None if c < '\u{10000}' || is_allowed(c) => place.get_or_init(|| Letter::new(c)),
+        None if c < '\u{10000}' || is_allowed(c) => {
+            let block = block.get_or_init(|| (0..0x100).map(|_| OnceLock::new()).collect());
+            block[lower].get_or_init(|| Letter::new(c))
+        }
         None => &OTHER,
     }
 }
