@@ -1339,3 +1339,22 @@ fn joins_of_one_turn_are_written_together() {
     assert_eq!(house.reactor.net().counters().writes - before, 40, "one to each");
     assert_eq!(house.heard(members[0]).matches("* newcomer").count(), 20);
 }
+
+/// Without: whoever waits for its turn among hundreds of its address is kept for as long, with all that it has sent, and
+/// though it may have gone.
+#[test]
+fn whoever_waits_for_its_turn_with_more_behind_is_dropped_after_a_minute_too() {
+    let limits =
+        Rc::new(Limits { exempt: Vec::new(), max_per_ip: None, connect_rate: None, ..Limits::default() });
+    let config = Config { limits: Rc::clone(&limits), ..Config::default() };
+    let mut house = House::new(Server::new(config, Now::default()), limits.as_ref().clone());
+    for i in 0..500 {
+        let ghost = house.connect();
+        house.machine.send(ghost, format!("ghost{i}\n{}", "\n".repeat(1 << 17)).as_bytes());
+    }
+    house.settle();
+    assert_eq!(house.reactor.net().connections(), 500);
+    // The turns of the last of them would come after 100 s.
+    house.after(Duration::from_secs(80));
+    assert_eq!(house.reactor.net().connections(), 0);
+}

@@ -139,8 +139,12 @@ impl Server {
         let Some(session) = self.session(id) else { return (input.len(), Some(Then::Read)) };
         if turn_at > now {
             // What is behind more than can be kept may be the end: nobody may hold a name by it for hours.
-            let is_too_much = session.note_rate(true, now) > OVER_RATE_TIME_MAX && net.is_unread(id);
-            return (0, Some(if is_too_much { Then::Drop } else { Then::Pause(turn_at) }));
+            let over_rate = session.note_rate(true, now);
+            let is_too_much = over_rate > OVER_RATE_TIME_MAX && net.is_unread(id);
+            // Its turn may be minutes away, if many share its address: it is looked at when the time is over.
+            let look_again = (OVER_RATE_TIME_MAX + Duration::from_secs(1)).saturating_sub(over_rate);
+            let until = if look_again.is_zero() { turn_at } else { turn_at.min(now.after(look_again)) };
+            return (0, Some(if is_too_much { Then::Drop } else { Then::Pause(until) }));
         }
         let before = metrics::place(&session.stage);
         let (count, action) = session.take(input, &limits, net.now());
