@@ -148,6 +148,9 @@ impl Server {
         }
         let before = metrics::place(&session.stage);
         let (count, action) = session.take(input, &limits, net.now());
+        if let Some(answers) = session.telnet_answers() {
+            net.send(id, &answers);
+        }
         let after = metrics::place(&session.stage);
         if before != after {
             self.metrics.move_connection(before, after);

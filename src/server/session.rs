@@ -238,6 +238,11 @@ impl Session {
         (count, action)
     }
 
+    /// What telnet is to be answered, whose user sees nothing of it.
+    pub(super) fn telnet_answers(&mut self) -> Option<Vec<u8>> {
+        if let Stage::Lines { lines, .. } = &mut self.stage { lines.answers() } else { None }
+    }
+
     /// Takes what is left when the client has said its last: an unfinished line is a line.
     pub(super) fn take_last(&mut self, rest: &[u8], now: Now) -> Action {
         if let Stage::Undecided { .. } = self.stage {
