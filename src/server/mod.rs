@@ -35,7 +35,7 @@ use crate::chat::{
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway};
-use crate::wire::{Ask, Encoding, Notice, Request, text, websocket};
+use crate::wire::{Ask, Content, Encoding, Notice, Request, text, websocket};
 use journal::{Journal, Kind};
 use metrics::Metrics;
 use session::{Action, Due, Session, Stage};
@@ -205,10 +205,8 @@ impl Server {
             Action::Send(bytes) => net.send(id, &bytes),
             Action::Answer(request, is_head) => return self.answer(net, id, request, is_head),
             Action::Close(last_words, why) => {
-                if let Some(peer) = net.peer(id).filter(|_| !why.is_empty())
-                    && self.journal.tells(Kind::Close, peer, &why, net.now().monotonic)
-                {
-                    log::info!("close {peer}: {why}");
+                if !why.is_empty() {
+                    self.log_close(net, id, &why);
                 }
                 self.close(net, id, &last_words, None);
             }
@@ -354,6 +352,9 @@ impl Server {
     /// Tells a client why what it said was not done.
     fn refuse(&mut self, net: &mut Net, id: ConnectionId, refusal: Refusal, reference: &Reference) {
         self.metrics.refusals += 1;
+        if let Some(session) = self.session(id) {
+            session.is_misnamed = session.member.is_none() && session.content() == Some(Content::Text);
+        }
         self.tell(net, id, &Notice::Refused(refusal), reference);
     }
 
@@ -403,6 +404,26 @@ impl Server {
         net.send(id, last_words);
         net.close(id);
         self.forget(net, id, why);
+    }
+
+    /// Closes a connection of which `rest` will not be said, for what is wrong with it; its member leaves the room.
+    fn give_back(&mut self, net: &mut Net, id: ConnectionId, rest: &[u8], wrong: &str) {
+        let limits = Rc::clone(&self.config.limits);
+        let Some(session) = self.session(id) else { return };
+        let count = session.count_unheard(rest, &limits);
+        let lines = if count == 1 { "1 line was" } else { &format!("{count} lines were") };
+        let why = format!("{lines} not said: what {wrong}");
+        self.log_close(net, id, &why);
+        self.refuse(net, id, Refusal::new(ErrorCode::Dropped, why), &None);
+        self.close(net, id, &[], None);
+    }
+
+    fn log_close(&mut self, net: &Net, id: ConnectionId, why: &str) {
+        if let Some(peer) = net.peer(id)
+            && self.journal.tells(Kind::Close, peer, &why, net.now().monotonic)
+        {
+            log::info!("close {peer}: {why}");
+        }
     }
 
     /// Says good-bye to a client in its own dialect, and closes its connection.
@@ -506,6 +527,11 @@ impl Handler for Server {
         while !net.is_turn_full() {
             let (count, then) = self.take(net, id, &input[consumed.bytes..]);
             consumed.bytes += count;
+            let rest = &input[consumed.bytes..];
+            if self.session(id).is_some_and(|session| session.has_lost_its_name(rest)) {
+                consumed.bytes = input.len();
+                self.give_back(net, id, rest, "came with a name that was refused");
+            }
             if let Some(then) = then {
                 consumed.then = then;
                 break;
@@ -516,7 +542,6 @@ impl Handler for Server {
     }
 
     fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>) {
-        let limits = Rc::clone(&self.config.limits);
         let now = net.now().monotonic;
         let has_no_turn =
             matches!(rest, Rest::Unfinished(rest) if !rest.is_empty()) && self.turn_of(net, id) > now;
@@ -539,21 +564,11 @@ impl Handler for Server {
                 }
             }
             Rest::Unheard(rest) => {
-                let count = session.count_unheard(rest, &limits);
                 if let Some(member) = session.member {
                     // It may have been cut off for others to come in: nobody else is to be called so at once.
                     self.chat.hold_name(member, net.now());
                 }
-                let why = format_args!("{count} lines came too fast and were dropped");
-                if let Some(peer) = net.peer(id)
-                    && self.journal.tells(Kind::Close, peer, &why, net.now().monotonic)
-                {
-                    log::info!("close {peer}: {why}");
-                }
-                let lines = if count == 1 { "1 line was" } else { &format!("{count} lines were") };
-                let text =
-                    format!("{lines} not said: there was no more time for what came faster than it may");
-                self.refuse(net, id, Refusal::new(ErrorCode::Dropped, text), &None);
+                return self.give_back(net, id, rest, "came faster than it may, and there was no more time");
             }
         }
         net.close(id);
