@@ -429,8 +429,12 @@ impl Server {
     /// Says good-bye to a client in its own dialect, and closes its connection.
     fn dismiss(&mut self, net: &mut Net, id: ConnectionId, bye: Bye, why: Option<Why>) {
         let Some(session) = self.session(id) else { return };
-        let words = session.last_words(bye, net.now());
-        self.close(net, id, &words, why);
+        net.send(id, &session.last_words(bye, net.now()));
+        match bye {
+            Bye::Quit => net.hang_up(id),
+            _ => net.close(id),
+        }
+        self.forget(net, id, why);
     }
 
     // ---- what the chat wants done
