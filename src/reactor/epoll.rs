@@ -210,7 +210,10 @@ impl Platform for Epoll {
                 // The loop coalesces what belongs together; the kernel must not wait for more. A peer
                 // that has gone already may refuse this: reading will tell.
                 let _ = stream.set_nodelay(true);
-                Ok((Stream::Tcp(stream), Peer { ip: Some(addr.ip()), port: addr.port(), listener: listener as u16 }))
+                Ok((
+                    Stream::Tcp(stream),
+                    Peer { ip: Some(addr.ip()), port: addr.port(), listener: listener as u16 },
+                ))
             }
             Listener::Unix(unix, ..) => {
                 let (stream, _) = unix.accept()?;

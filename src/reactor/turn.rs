@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use super::acceptor::{ACCEPTS_PER_TURN_MAX, AcceptError, Acceptor, REFUSED_MAX, counted_as};
 use super::connection::{
-    Connection, Deferred, FLUSH_TIME_MAX, HANG_UP_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life, Reading, Writing,
+    Connection, Deferred, FLUSH_TIME_MAX, HANG_UP_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life, Reading,
+    Writing,
 };
 use super::feed::Log;
 use super::outbound::{Cause, SLICES_MAX};

@@ -22,8 +22,10 @@ const NAMED_MAX: usize = 3;
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
-    /// Somebody is let in.
+    /// Somebody is let into a room.
     Join,
+    /// A member has another name.
+    Nick,
     /// A member is gone.
     Leave,
     /// A connection or a request is refused.
@@ -36,6 +38,7 @@ impl Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Join => "join",
+            Self::Nick => "nick",
             Self::Leave => "leave",
             Self::Refuse => "refuse",
             Self::Close => "close",

@@ -206,7 +206,7 @@ impl Server {
             Action::Answer(request, is_head) => return self.answer(net, id, request, is_head),
             Action::Close(last_words, why) => {
                 if !why.is_empty() {
-                    self.log_close(net, id, &why);
+                    self.log(net, id, Kind::Close, "", &why);
                 }
                 self.close(net, id, &last_words, None);
             }
@@ -281,7 +281,26 @@ impl Server {
         {
             return Err(Refusal::new(ErrorCode::Busy, format!("{name} has not read the last ones")));
         }
-        let outcome = self.chat.command(member, command, &reference, net.now());
+        self.command(net, id, member, command, &reference)
+    }
+
+    /// Asks something of the chat for a member.
+    fn command(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        member: MemberId,
+        command: Command,
+        reference: &Reference,
+    ) -> Result<(), Refusal> {
+        let may_rename = matches!(command, Command::Nick(_) | Command::Hello { .. });
+        let before = may_rename.then(|| self.chat.name(member).clone());
+        let outcome = self.chat.command(member, command, reference, net.now());
+        let name = self.chat.name(member);
+        if let Some(before) = before.filter(|before| before != name) {
+            let what = format!("{before} is now {name}");
+            self.log(net, id, Kind::Nick, &what, "");
+        }
         self.carry_out(net);
         outcome
     }
@@ -309,14 +328,9 @@ impl Server {
         room: RoomName,
         reference: &Reference,
     ) -> Result<MemberId, Refusal> {
-        let (shown_name, shown_room) = (name.clone(), room.clone());
         let member = self.chat.enter(id.to_bits(), home_of(net, id), name, room, reference, net.now())?;
-        if let (Some(session), Some(peer)) = (self.session(id), net.peer(id)) {
+        if let Some(session) = self.session(id) {
             session.member = Some(member);
-            let who = format_args!("{shown_name} {shown_room}");
-            if self.journal.tells(Kind::Join, peer, &who, net.now().monotonic) {
-                log::info!("join {who} from {peer}");
-            }
         }
         self.carry_out(net);
         self.rearm(net, id);
@@ -342,9 +356,7 @@ impl Server {
                 None => self.chat.name(member).clone(),
             };
             let hello = Command::Hello { name, room: None };
-            let outcome = self.chat.command(member, hello, &None, net.now());
-            self.carry_out(net);
-            outcome?;
+            self.command(net, id, member, hello, &None)?;
         }
         Ok(())
     }
@@ -373,8 +385,24 @@ impl Server {
 
     // ---- the end of a connection
 
-    /// Forgets a connection; its member leaves the room.
-    fn forget(&mut self, net: &mut Net, id: ConnectionId, why: Option<Why>) {
+    /// Logs what happened to a connection, unless that is summed up: of its member `what`, and `why`.
+    fn log(&mut self, net: &Net, id: ConnectionId, kind: Kind, what: &str, why: &str) {
+        let Some(peer) = net.peer(id) else { return };
+        let number = id.generation;
+        let shown = fmt::from_fn(|f| match what {
+            "" => f.write_str(why),
+            what => write!(f, "#{number} {what}"),
+        });
+        if self.journal.tells(kind, peer, &shown, net.now().monotonic) {
+            let (space, colon) =
+                (if what.is_empty() { "" } else { " " }, if why.is_empty() { "" } else { ": " });
+            log::info!("{kind} #{number}{space}{what} from {peer}{colon}{why}");
+        }
+    }
+
+    /// Forgets a connection; its member leaves the room, which is told `why` if it was no plain good-bye. The log is
+    /// told `how` otherwise.
+    fn forget(&mut self, net: &mut Net, id: ConnectionId, why: Option<Why>, how: &str) {
         if self.session(id).is_none() {
             return;
         }
@@ -386,14 +414,9 @@ impl Server {
             self.allowances.of(peer.subscriber(), net.now().monotonic).refund(interval(rate));
         }
         if let Some(member) = session.member {
-            let (name, now) = (self.chat.name(member), net.now().monotonic);
-            let who = fmt::from_fn(|f| match &why {
-                None => name.fmt(f),
-                Some(why) => write!(f, "{name} ({why})"),
-            });
-            if net.peer(id).is_none_or(|peer| self.journal.tells(Kind::Leave, peer, &who, now)) {
-                log::info!("leave {who}");
-            }
+            let who = self.chat.name(member).clone();
+            let why_text = why.as_ref().map(ToString::to_string);
+            self.log(net, id, Kind::Leave, who.as_str(), why_text.as_deref().unwrap_or(how));
             self.chat.leave(member, why, net.now());
             self.carry_out(net);
         }
@@ -403,7 +426,7 @@ impl Server {
     fn close(&mut self, net: &mut Net, id: ConnectionId, last_words: &[u8], why: Option<Why>) {
         net.send(id, last_words);
         net.close(id);
-        self.forget(net, id, why);
+        self.forget(net, id, why, "closed");
     }
 
     /// Closes a connection of which `rest` will not be said, for what is wrong with it; its member leaves the room.
@@ -413,17 +436,9 @@ impl Server {
         let count = session.count_unheard(rest, &limits);
         let lines = if count == 1 { "1 line was" } else { &format!("{count} lines were") };
         let why = format!("{lines} not said: what {wrong}");
-        self.log_close(net, id, &why);
+        self.log(net, id, Kind::Close, "", &why);
         self.refuse(net, id, Refusal::new(ErrorCode::Dropped, why), &None);
         self.close(net, id, &[], None);
-    }
-
-    fn log_close(&mut self, net: &Net, id: ConnectionId, why: &str) {
-        if let Some(peer) = net.peer(id)
-            && self.journal.tells(Kind::Close, peer, &why, net.now().monotonic)
-        {
-            log::info!("close {peer}: {why}");
-        }
     }
 
     /// Says good-bye to a client in its own dialect, and closes its connection.
@@ -434,7 +449,7 @@ impl Server {
             Bye::Quit => net.hang_up(id),
             _ => net.close(id),
         }
-        self.forget(net, id, why);
+        self.forget(net, id, why, "quit");
     }
 
     // ---- what the chat wants done
@@ -474,6 +489,10 @@ impl Server {
         session.channel = channel;
         if let Some(encoding) = session.encoding() {
             net.subscribe(id, channel, encoding.variant());
+        }
+        if let Some(member) = session.member {
+            let what = format!("{} {}", self.chat.name(member), self.chat.room(room).name());
+            self.log(net, id, Kind::Join, &what, "");
         }
     }
 
@@ -576,7 +595,7 @@ impl Handler for Server {
             }
         }
         net.close(id);
-        self.forget(net, id, None);
+        self.forget(net, id, None, "end of input");
     }
 
     fn woken(&mut self, net: &mut Net, id: ConnectionId) {
@@ -599,7 +618,7 @@ impl Handler for Server {
         let now = net.now();
         let words = self.session(id).map(|session| session.last_words(Bye::Slow, now));
         let why = if loss == Loss::Slow { Why::Slow } else { Why::Reset };
-        self.forget(net, id, Some(why));
+        self.forget(net, id, Some(why), "");
         words.unwrap_or_default()
     }
 
