@@ -50,6 +50,7 @@
 //! | how HTTP, JSON, TLS and text are told apart | [`wire::sniff()`] |
 //! | what is kept out of the chat because it is another protocol | [`wire::foreign`] |
 //! | how lines are cut out of a byte stream | [`wire::line::Lines`] |
+//! | the other way, with lengths | [`wire::length::Lengths`] |
 //! | every line of the text dialect | [`wire::text`] |
 //! | every request and event of the JSON dialect | [`wire::json`]; for users `PROTOCOL.md` |
 //! | what a WebSocket peer may not do | [`wire::websocket::Decoder`] |
@@ -103,7 +104,7 @@ pub mod wire;
 
 /// How bytes become lines, requests and messages: for servers of one's own on the [`reactor`].
 pub mod framing {
-    pub use crate::wire::{Sniffed, http, line, sniff, websocket};
+    pub use crate::wire::{Sniffed, http, length, line, sniff, websocket};
 }
 
 #[cfg(feature = "daemon")]

@@ -6,7 +6,7 @@
 //! | a client speaks | framing | content |
 //! |---|---|---|
 //! | netcat, telnet | [`mod@line`] (and [`telnet`]) | [`text`] |
-//! | programs | [`mod@line`] | [`json`] |
+//! | programs | [`mod@line`] or [`length`] | [`json`] or [`text`] |
 //! | browsers, programs | [`websocket`], after [`http`] | [`text`] or [`json`] |
 //!
 //! What other programs say is told apart by [`foreign`]. What the server says goes through the one table of [`encoding`].
@@ -15,6 +15,7 @@ pub mod encoding;
 pub mod foreign;
 pub mod http;
 pub mod json;
+pub mod length;
 pub mod line;
 pub mod sniff;
 pub mod telnet;
