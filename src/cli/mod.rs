@@ -48,6 +48,16 @@ enum Command {
     Chat(client::Args),
 }
 
+/// So many things of a kind.
+#[cfg(any(feature = "bench", feature = "chat"))]
+fn counted(count: impl std::fmt::Display, what: &str) -> String {
+    match (count.to_string().as_str(), what.strip_suffix('y')) {
+        ("1", _) => format!("1 {what}"),
+        (count, Some(start)) => format!("{count} {start}ies"),
+        (count, None) => format!("{count} {what}s"),
+    }
+}
+
 /// Parses the command line and runs what it asks for.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();

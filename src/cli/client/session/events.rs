@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use super::phrases::{as_request, as_typed, counted, crowd, good_bye, here, message_of, shortened};
+use super::phrases::{as_request, as_typed, crowd, good_bye, here, message_of, shortened};
 use super::{Mode, OWN_REF, PAGE, Phase, Session};
 use crate::cli::client::display::Line;
 use crate::cli::client::outbox::Entry;
 use crate::cli::client::protocol::{Event, Message, Request};
+use crate::cli::counted;
 
 impl Session {
     /// An event once we are in. While we catch up, what happens in the room has to wait.

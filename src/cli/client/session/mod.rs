@@ -13,6 +13,7 @@ use super::display::Line;
 use super::outbox::Outbox;
 use super::protocol::{self, Event, Message, Request};
 use super::seen::Seen;
+use crate::cli::counted;
 use crate::limits::Limits;
 
 #[cfg(test)]
@@ -26,7 +27,7 @@ mod phrases;
 mod tests;
 mod typing;
 
-use phrases::{as_typed, counted, mentions};
+use phrases::{as_typed, mentions};
 
 /// How long a server may take to answer the `hello`.
 pub(super) const GREETING_WAIT: Duration = Duration::from_secs(10);

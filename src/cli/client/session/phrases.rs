@@ -71,11 +71,6 @@ pub(super) fn good_bye(why: &str) -> String {
     }
 }
 
-/// So many lines or messages.
-pub(super) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 /// The beginning of a text, in one line.
 pub(super) fn shortened(text: &str) -> String {
     const LONGEST: usize = 60;
