@@ -371,8 +371,7 @@ mod tests {
     #[test]
     fn nobody_can_fake_the_line_of_another() {
         let fakes = ["\n", " ", "\u{a0}", "\t", "\u{2800}"].map(|blank| {
-            let line =
-                format!("09:41        alice  I quit").replace(' ', if blank == "\n" { " " } else { blank });
+            let line = "09:41        alice  I quit".replace(' ', if blank == "\n" { " " } else { blank });
             format!("x{blank}{line}{blank}").repeat(9) + &line
         });
         for (body, columns) in fakes.iter().flat_map(|body| [30, 41, 60, 80].map(|columns| (body, columns))) {
