@@ -189,7 +189,8 @@ pub enum ErrorCode {
     Full,
     /// `busy`: the receiver of a private message has not read the last ones.
     Busy,
-    /// `dropped`: lines that came too fast, from somebody who has closed its side since.
+    /// `dropped`: lines that came too fast, from somebody who has closed its side since; or behind a name that was
+    /// refused, before its sender could know.
     Dropped,
 }
 

@@ -279,11 +279,21 @@ impl Net {
     /// Closes a connection when all that is queued for it has been written. The handler hears nothing
     /// of it any more.
     pub fn close(&mut self, id: ConnectionId) {
+        self.end(id, false);
+    }
+
+    /// As [`Net::close`], for a peer that has said good-bye itself. If it has not closed its side half a second after
+    /// ours was closed, it is reset: `nc` ends then. Otherwise it stays until it is given another line to send.
+    pub fn hang_up(&mut self, id: ConnectionId) {
+        self.end(id, true);
+    }
+
+    fn end(&mut self, id: ConnectionId, is_hanging_up: bool) {
         let until = self.now.monotonic.after(FLUSH_TIME_MAX);
         let Some(connection) = find(&mut self.connections, id) else { return };
         match connection.life {
             Life::Open(_) if connection.writing != Writing::Broken => {
-                self.set_life(id, Life::Closing { until });
+                self.set_life(id, Life::Closing { until, is_hanging_up });
                 self.drop_input(id);
                 self.stop_at_end(id);
                 self.note_unsent(id);
@@ -402,7 +412,8 @@ impl Net {
     /// behind `last_words`.
     pub(super) fn close_behind(&mut self, id: ConnectionId, last_words: &[u8]) {
         self.release(id);
-        self.set_life(id, Life::Closing { until: self.now.monotonic.after(FLUSH_TIME_MAX) });
+        let until = self.now.monotonic.after(FLUSH_TIME_MAX);
+        self.set_life(id, Life::Closing { until, is_hanging_up: false });
         self.insert(id, last_words, Cause::Own);
         self.note_unsent(id);
         self.arm(id);

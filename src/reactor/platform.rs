@@ -22,7 +22,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::ConnectionId;
@@ -46,13 +46,19 @@ pub trait Socket: Read + Write {
     /// # Errors
     /// Whatever the system says; the connection is then beyond help (after a reset: not connected).
     fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Lets the connection be reset when this is dropped, if the peer has not closed its side by then: it cannot go on
+    /// sending to nobody.
+    fn reset_on_drop(&mut self) {}
 }
 
 /// Who is at the other end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Peer {
     /// Its address; none for a Unix socket.
     pub ip: Option<IpAddr>,
+    /// Its port; 0 for a Unix socket.
+    pub port: u16,
     /// The listener it came by: its place in the list of listen addresses.
     pub listener: u16,
 }
@@ -84,11 +90,11 @@ pub fn subscriber_address(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The address, for the log.
+/// The address and the port, for the log.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ip {
-            Some(ip) => ip.fmt(f),
+            Some(ip) => SocketAddr::new(ip.to_canonical(), self.port).fmt(f),
             None => f.write_str("a local client"),
         }
     }
@@ -178,7 +184,7 @@ mod tests {
             ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
         ] {
             assert_eq!(subscriber_address(ip.parse().unwrap()), address.parse::<IpAddr>().unwrap());
-            let number = |ip: &str| Peer { ip: Some(ip.parse().unwrap()), listener: 0 }.subscriber();
+            let number = |ip: &str| Peer { ip: Some(ip.parse().unwrap()), ..Peer::default() }.subscriber();
             assert_eq!(number(ip), number(address));
             assert_ne!(number(ip), number("2001:db8:1:3::"));
         }

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use super::acceptor::{ACCEPTS_PER_TURN_MAX, AcceptError, Acceptor, REFUSED_MAX, counted_as};
 use super::connection::{
-    Connection, Deferred, FLUSH_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life, Reading, Writing,
+    Connection, Deferred, FLUSH_TIME_MAX, HANG_UP_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life, Reading,
+    Writing,
 };
 use super::feed::Log;
 use super::outbound::{Cause, SLICES_MAX};
@@ -547,17 +548,19 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     /// Everything is written: closes our side, and waits for the peer to close its own.
     fn shut_down(&mut self, slot: u32) {
         let now = self.net.now.monotonic;
+        let connection = &mut self.net.connections[slot as usize];
+        let is_hanging_up = matches!(connection.life, Life::Closing { is_hanging_up: true, .. });
         let (time_max, bytes_left) = match self.stops_at {
+            None if is_hanging_up => (HANG_UP_TIME_MAX, LINGER_BYTES_MAX),
             None => (LINGER_TIME_MAX, LINGER_BYTES_MAX),
             Some(_) => (STOP_LINGER_TIME_MAX, u32::MAX),
         };
-        let connection = &mut self.net.connections[slot as usize];
         let id = connection.id;
         let Some(socket) = &mut self.sockets[slot as usize] else { return };
         if connection.reading == Reading::Ended || socket.shutdown_write().is_err() {
             return self.net.remove(id);
         }
-        connection.life = Life::Lingering { until: now.after(time_max), bytes_left };
+        connection.life = Life::Lingering { until: now.after(time_max), bytes_left, is_hanging_up };
         self.net.arm(id);
         self.net.note_ready(id);
     }
@@ -746,6 +749,11 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let limits = Rc::clone(&self.net.limits);
         let Some(connection) = self.net.get(id) else { return };
         if !connection.is_alive() {
+            if let Life::Lingering { is_hanging_up: true, .. } = connection.life
+                && let Some(socket) = &mut self.sockets[id.index as usize]
+            {
+                socket.reset_on_drop();
+            }
             return self.net.remove(id);
         }
         let is_pause_over = matches!(connection.deferred(), Deferred::Paused { until } if until <= now);

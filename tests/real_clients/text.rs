@@ -143,6 +143,37 @@ fn names_have_rules_and_may_be_tried_again() {
     bob.hears_after(" 李雷 ", &["* welcome 李雷 - #lobby, 2 here: Alice, 李雷"]);
 }
 
+/// Otherwise what a script says becomes its name, and nobody hears it.
+#[test]
+fn what_came_along_with_a_name_that_is_refused_is_no_name() {
+    let daemon = Daemon::start();
+    let mut bot = daemon.enter("bot");
+    for (said, refused, count) in [
+        ("bot\nhello\n", "! name-taken: bot is in use", "1 line was"),
+        ("bot\r\nhello\r\nagain", "! name-taken: bot is in use", "2 lines were"),
+        ("GET\nhello\n", "! name-bad: GET is a reserved word", "1 line was"),
+        ("caf\u{e9} \nhello\n", "", "0"),
+    ] {
+        let mut script = daemon.connect();
+        script.send(said.as_bytes());
+        if refused.is_empty() {
+            script.hears(&["* welcome café - #lobby, 2 here: bot, café"]);
+            drop(script);
+            bot.hears(&["* café joined", "café: hello", "* café left"]);
+            continue;
+        }
+        let dropped = format!("! dropped: {count} not said: what came with a name that was refused");
+        script.hears(&[refused, &dropped]);
+        script.hears_the_end();
+    }
+    let mut person = daemon.connect();
+    person.send(b"bot\n\r\n");
+    person.hears(&["! name-taken: bot is in use", GREETING]);
+    person.hears_after("bob", &["* welcome bob - #lobby, 2 here: bob, bot"]);
+    bot.hears(&["* bob joined"]);
+    bot.hears_nothing();
+}
+
 #[test]
 fn a_name_is_free_again_when_its_owner_is_gone() {
     let daemon = Daemon::start();

@@ -447,7 +447,7 @@ impl Platform for SimPlatform {
             Some(Ok(pipe)) => {
                 let ip = world.pipes[pipe].ip;
                 let socket = SimSocket { machine: self.0.clone(), pipe };
-                Ok((socket, Peer { ip, listener: 0 }))
+                Ok((socket, Peer { ip, ..Peer::default() }))
             }
         }
     }
