@@ -43,12 +43,13 @@ fn members(plan: &Plan) -> Option<usize> {
         [hello, RequestDocument::Rooms, RequestDocument::Quit].map(|request| request.to_line(None));
     stream.write_all(requests.concat().as_bytes()).ok()?;
     let mut members = None;
-    // To the end: then it has left as well.
-    for line in BufReader::new(stream).lines() {
-        if let EventDocument::Rooms { rooms, .. } =
-            serde_json::from_str::<EventDocument<String>>(&line.ok()?).ok()?
-        {
-            members = rooms.iter().map(|room| room.members).sum::<usize>().checked_sub(1);
+    for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        match serde_json::from_str::<EventDocument<String>>(&line) {
+            Ok(EventDocument::Rooms { rooms, .. }) => {
+                members = rooms.iter().map(|room| room.members).sum::<usize>().checked_sub(1);
+            }
+            Ok(EventDocument::Bye { .. }) | Err(_) => break,
+            Ok(_) => {}
         }
     }
     members
