@@ -113,6 +113,29 @@ fn a_paste_of_several_lines_is_one_message_and_is_shown_as_it_was() {
     terminal.wait_prompt("> ");
 }
 
+/// What does not fit cannot be wiped out of what has scrolled away; but it is sent whole, and the prompt is back.
+#[test]
+fn a_paste_taller_than_the_screen_is_sent_whole() {
+    let fake = Fake::new();
+    let mut terminal = Terminal::start(&fake.address, &["--name", "alice"]);
+    let mut peer = fake.welcome(0, 1);
+    terminal.wait_prompt("> ");
+    let text = (1..=100).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n");
+    terminal.paste(&text);
+    terminal.wait("its end", |rows| rows.last().is_some_and(|row| row == "line 100"));
+    peer.said(1, "bob", "in between");
+    terminal.press("!\r");
+    let request = peer.expect("public");
+    assert_eq!(request["body"], format!("{text}!"));
+    peer.confirm(&request, 2, "alice");
+    peer.said(3, "bob", "that was long");
+    let rows = terminal.wait_row("bob  that was long");
+    assert!(
+        rows.iter().any(|row| row.ends_with("    line 100!")) && rows.last().unwrap() == ">",
+        "{rows:#?}"
+    );
+}
+
 #[test]
 fn what_is_too_long_is_said_and_kept_for_editing() {
     let fake = Fake::new();

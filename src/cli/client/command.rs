@@ -72,10 +72,7 @@ pub(super) fn parse(typed: &str) -> Result<Option<Command>, String> {
     let request = match name {
         "/msg" => {
             let (to, body) = split_word(rest);
-            Request::Private {
-                to: given(name, to)?.trim_start_matches('@').to_owned(),
-                body: given(name, body)?,
-            }
+            Request::Private { to: given(name, to)?.trim_start_matches('@').into(), body: given(name, body)? }
         }
         "/who" => Request::Users,
         "/nick" => Request::Nick { name: one_word(name, rest)? },
@@ -87,7 +84,9 @@ pub(super) fn parse(typed: &str) -> Result<Option<Command>, String> {
             Request::History { limit: Some(number_of_lines(name, rest)?), before: None, after: None }
         }
         "/ignore" if rest.is_empty() => return Ok(Some(Command::Ignore(None))),
-        "/ignore" => return Ok(Some(Command::Ignore(Some(one_word(name, rest)?)))),
+        "/ignore" => {
+            return Ok(Some(Command::Ignore(Some(one_word(name, rest)?.trim_start_matches('@').into()))));
+        }
         "/unignore" => return Ok(Some(Command::Unignore(one_word(name, rest)?))),
         "/ping" => Request::Ping,
         "/help" => return Ok(Some(Command::Help)),
@@ -183,7 +182,7 @@ mod tests {
         assert_eq!(request("/W bob psst"), Request::Private { to, body });
         assert_eq!((request("/names"), request("/list")), (Request::Users, Request::Rooms));
         assert_eq!(request("/part"), Request::Join { room: "lobby".into() });
-        assert_eq!(parse("/Ignore bob"), Ok(Some(Command::Ignore(Some("bob".into())))));
+        assert_eq!(parse("/Ignore @bob"), Ok(Some(Command::Ignore(Some("bob".into())))));
     }
 
     #[test]
