@@ -127,6 +127,11 @@ pub enum Reply {
     },
     /// Which rooms there are, and how many are in each.
     Rooms,
+    /// Whom you do not hear.
+    Ignored {
+        /// Their names.
+        names: Vec<Name>,
+    },
     /// What was said before.
     History {
         /// Where.
@@ -258,6 +263,8 @@ pub enum Output {
         event: Event,
         /// Whose doing it is; the text dialect does not send people what they typed.
         author: Option<u64>,
+        /// Who does not want to hear it.
+        ignored_by: Vec<u64>,
     },
     /// Tell one member.
     ToMember {

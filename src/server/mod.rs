@@ -125,6 +125,12 @@ impl Server {
         (session.id == id).then_some(session)
     }
 
+    /// Memory that is held for a connection, besides the loop's, in bytes.
+    fn memory_of(&self, id: ConnectionId) -> usize {
+        let Some(session) = self.sessions.get(id.index as usize).and_then(Option::as_ref) else { return 0 };
+        session.memory() + session.member.map_or(0, |member| self.chat.memory_of(member))
+    }
+
     // ---- what sessions want done
 
     /// Takes the first thing from the front of `input`; returns how many bytes it has, and whether to go on.
@@ -467,10 +473,12 @@ impl Server {
                 }
                 Output::RoomClosed { room } => net.close_channel(self.channels[room as usize]),
                 Output::Entered { tag, room } => self.subscribe(net, ConnectionId::from_bits(tag), room),
-                Output::ToRoom { room, event, author } => {
+                Output::ToRoom { room, event, author, ignored_by } => {
                     let author = author.map(ConnectionId::from_bits);
                     // People see what they type.
-                    let except = author.filter(|&id| self.session(id).is_some_and(|s| !s.echoes()));
+                    let author = author.filter(|&id| self.session(id).is_some_and(|s| !s.echoes()));
+                    let except =
+                        author.into_iter().chain(ignored_by.into_iter().map(ConnectionId::from_bits));
                     let (name, at_ms) = (self.chat.room(room).name(), net.now().unix_ms);
                     net.publish(self.channels[room as usize], except, |variant, out| {
                         Encoding::of(variant).event(out, name, at_ms, &event);
@@ -560,7 +568,7 @@ impl Handler for Server {
                 break;
             }
         }
-        net.keeps(id, self.session(id).map_or(0, |session| session.memory()));
+        net.keeps(id, self.memory_of(id));
         consumed
     }
 
