@@ -15,7 +15,7 @@ pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
     ("/nick", "NAME", "take another name"),
     ("/me", "TEXT", "say what you do"),
     ("/join", "ROOM", "go to another room"),
-    ("/part", "", "go back to #lobby"),
+    ("/leave", "", "go back to #lobby (also /part)"),
     ("/rooms", "", "which rooms there are (also /list)"),
     ("/history", "[N]", "show the last N lines (20)"),
     ("/ignore", "[NAME]", "hide what NAME says, until you leave; alone: whom you ignore"),
@@ -64,21 +64,21 @@ pub(super) fn parse(typed: &str) -> Result<Option<Command>, String> {
         "/w" => "/msg",
         "/names" => "/who",
         "/list" => "/rooms",
+        "/part" => "/leave",
         name => name,
     };
-    if text.contains('\n') && !matches!(name, "/msg" | "/me") && is_command(name) {
-        return Err(usage(name));
-    }
     let request = match name {
         "/msg" => {
             let (to, body) = split_word(rest);
             Request::Private { to: given(name, to)?.trim_start_matches('@').into(), body: given(name, body)? }
         }
+        "/me" => Request::Action { body: given(name, rest)? },
+        // All others take one line.
+        _ if text.contains('\n') && is_command(name) => return Err(usage(name)),
         "/who" => Request::Users,
         "/nick" => Request::Nick { name: one_word(name, rest)? },
-        "/me" => Request::Action { body: given(name, rest)? },
         "/join" => Request::Join { room: one_word(name, rest)?.trim_start_matches('#').to_owned() },
-        "/part" => Request::Join { room: "lobby".into() },
+        "/leave" if rest.is_empty() => Request::Join { room: "lobby".into() },
         "/rooms" => Request::Rooms,
         "/history" => {
             Request::History { limit: Some(number_of_lines(name, rest)?), before: None, after: None }
@@ -91,6 +91,7 @@ pub(super) fn parse(typed: &str) -> Result<Option<Command>, String> {
         "/ping" => Request::Ping,
         "/help" => return Ok(Some(Command::Help)),
         "/quit" => return Ok(Some(Command::Quit)),
+        name if is_command(name) => return Err(usage(name)),
         _ => {
             return Err(format!("unknown command {name}: nothing was sent (/help lists them, //… says it)"));
         }
@@ -106,15 +107,9 @@ pub(super) fn too_long(typed: &str, bytes_max: usize) -> Option<String> {
     else {
         return None;
     };
-    let (bytes, lines) = (body.len(), body.split('\n').count());
-    if bytes > bytes_max {
-        Some(format!("not sent: a message has at most {bytes_max} bytes, this one {bytes}"))
-    } else if lines > BODY_LINES_MAX {
-        let most = BODY_LINES_MAX;
-        Some(format!("not sent: a message has at most {most} lines, this one {lines}"))
-    } else {
-        None
-    }
+    let sizes = [(body.len(), bytes_max, "bytes"), (body.split('\n').count(), BODY_LINES_MAX, "lines")];
+    let (size, most, what) = sizes.into_iter().find(|(size, most, _)| size > most)?;
+    Some(format!("not sent: a message has at most {most} {what}, this one {size}"))
 }
 
 fn is_command(name: &str) -> bool {
