@@ -168,6 +168,7 @@ fn two_terminals_and_a_netcat_talk() {
 fn several_lines_are_one_message_to_a_terminal_and_as_many_lines_to_a_netcat() {
     let daemon = Daemon::start();
     let mut alice = Terminal::start(&daemon.address, &["--name", "alice"]);
+    alice.wait_prompt("> ");
     let bob = Terminal::start(&daemon.address, &["--name", "bob"]);
     alice.wait_row("*  bob joined");
     let mut carol = Netcat::start(&daemon.address, "carol");
