@@ -263,7 +263,14 @@ impl Drop for Daemon {
 fn roomd_delivers_in_every_dialect() {
     let daemon = Daemon::start();
     // 20 messages from two senders to 10 members and, by dialect, to the other sender or both.
-    for (dialect, listeners) in [("text", 11), ("json", 12), ("ws-text", 12), ("ws-json", 12)] {
+    for (dialect, listeners) in [
+        ("text", 11),
+        ("json", 12),
+        ("length-text", 11),
+        ("length-json", 12),
+        ("ws-text", 12),
+        ("ws-json", 12),
+    ] {
         let flags = format!("--members 10 --senders 2 --rate 200 --duration 100ms --dialect {dialect}");
         assert_all_delivered(&bench(daemon.address, &flags), 20 * listeners);
     }
@@ -284,7 +291,7 @@ fn bob(address: SocketAddr) -> BufReader<TcpStream> {
 fn a_room_of_its_own_is_loaded_and_nobody_else_hears_of_it() {
     let daemon = Daemon::start();
     let mut bob = bob(daemon.address);
-    for dialect in ["json", "ws-text", "ws-json", "text"] {
+    for dialect in ["json", "length-json", "ws-text", "ws-json", "text"] {
         let output = bench(daemon.address, &format!("{SMALL} --yes --dialect {dialect}"));
         assert!(output.status.success());
         let room = report(&output)["workload"]["room"].as_str().unwrap().to_owned();
@@ -367,7 +374,7 @@ fn the_report_counts_in_words() {
 #[test]
 fn roomd_keeps_rooms_apart() {
     let daemon = Daemon::start();
-    for dialect in ["text", "json", "ws-text", "ws-json"] {
+    for dialect in ["text", "json", "length-text", "length-json", "ws-text", "ws-json"] {
         let flags =
             format!("--members 9 --senders 3 --rooms 3 --window 6 --duration 100ms --dialect {dialect}");
         let output = bench(daemon.address, &flags);

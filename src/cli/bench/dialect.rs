@@ -11,6 +11,7 @@ use clap::ValueEnum;
 
 use super::websocket;
 use crate::wire::json::RequestDocument;
+use crate::wire::{Content, Framing, length};
 
 /// Which protocol the clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
@@ -20,6 +21,10 @@ pub(super) enum Dialect {
     Text,
     /// roomd's JSON lines: a sender gets its own message back
     Json,
+    /// roomd's text with the length of each line in front, in four bytes
+    LengthText,
+    /// roomd's JSON with the length of each object in front
+    LengthJson,
     /// WebSocket without subprotocol, as hub-style servers speak it: each text frame is a message,
     /// and a sender gets its own back
     WsText,
@@ -64,19 +69,32 @@ impl fmt::Display for Dialect {
 }
 
 impl Dialect {
-    /// Whether what the server sends is cut into WebSocket frames; it is lines otherwise.
-    pub(super) fn is_websocket(self) -> bool {
-        matches!(self, Self::WsText | Self::WsJson)
+    /// How what is said is cut into units.
+    pub(super) fn framing(self) -> Framing {
+        match self {
+            Self::LengthText | Self::LengthJson => Framing::Length,
+            Self::WsText | Self::WsJson => Framing::WebSocket,
+            Self::Text | Self::Json | Self::Irc | Self::Redis | Self::Nats | Self::Floor => Framing::Line,
+        }
+    }
+
+    /// What roomd's units hold; `None` if roomd does not speak it.
+    fn content(self) -> Option<Content> {
+        match self {
+            Self::Text | Self::LengthText | Self::WsText => Some(Content::Text),
+            Self::Json | Self::LengthJson | Self::WsJson => Some(Content::Json),
+            Self::Irc | Self::Redis | Self::Nats | Self::Floor => None,
+        }
     }
 
     /// Whether roomd speaks it.
     pub(super) fn is_of_roomd(self) -> bool {
-        matches!(self, Self::Text | Self::Json | Self::WsText | Self::WsJson)
+        self.content().is_some()
     }
 
     /// Whether a sender gets its own messages back.
     pub(super) fn own_comes_back(self) -> bool {
-        matches!(self, Self::Json | Self::WsText | Self::WsJson)
+        self == Self::WsText || self.content() == Some(Content::Json)
     }
 
     /// Whether senders are members that get the messages of the other senders.
@@ -96,8 +114,8 @@ impl Dialect {
     pub(super) fn open(self, entry: &Entry, host: &str, out: &mut Vec<u8>) {
         let Entry { name, room, .. } = entry;
         let text = match self {
-            Self::Text => format!("{name}\n"),
-            Self::Json => hello(entry),
+            Self::Text | Self::LengthText => return self.frame(&[name.as_bytes()], out),
+            Self::Json | Self::LengthJson => return self.hello(entry, out),
             Self::WsText => websocket::request(host, &format!("/ws?name={name}&room={room}"), None),
             Self::WsJson => websocket::request(host, "/ws", Some("roomd.json")),
             Self::Irc => format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n"),
@@ -116,54 +134,59 @@ impl Dialect {
     /// What a WebSocket client says after the upgrade; says whether it is in its room already.
     pub(super) fn open_upgraded(self, entry: &Entry, out: &mut Vec<u8>) -> bool {
         if self == Self::WsJson {
-            websocket::write_text(&[hello(entry).trim_end().as_bytes()], out);
-            return false;
+            self.hello(entry, out);
         }
-        true
+        self == Self::WsText
+    }
+
+    /// Says in JSON who it is.
+    fn hello(self, Entry { name, room, .. }: &Entry, out: &mut Vec<u8>) {
+        let hello = RequestDocument::Hello { name: name.clone(), room: Some((**room).to_owned()) };
+        self.frame(&[hello.to_line(None).trim_end().as_bytes()], out);
     }
 
     /// Appends the message `body` for `room`.
     pub(super) fn write_message(self, room: &str, body: &[u8], out: &mut Vec<u8>) {
         let size = body.len();
-        let before = match self {
-            Self::Text | Self::WsText | Self::Floor => String::new(),
-            Self::Json | Self::WsJson => r#"{"type":"public","body":""#.into(),
-            Self::Irc => format!("PRIVMSG #{room} :"),
-            Self::Redis => format!("*3\r\n$7\r\nPUBLISH\r\n{}${size}\r\n", redis_room(room)),
-            Self::Nats => format!("PUB {room} {size}\r\n"),
+        let (before, after) = match self {
+            Self::Text | Self::LengthText | Self::WsText | Self::Floor => (String::new(), ""),
+            Self::Json | Self::LengthJson | Self::WsJson => (r#"{"type":"public","body":""#.into(), "\"}"),
+            Self::Irc => (format!("PRIVMSG #{room} :"), "\r"),
+            Self::Redis => (format!("*3\r\n$7\r\nPUBLISH\r\n{}${size}\r\n", redis_room(room)), "\r"),
+            Self::Nats => (format!("PUB {room} {size}\r\n"), "\r"),
         };
-        let after = match self {
-            Self::Text | Self::Floor => "\n",
-            Self::Json => "\"}\n",
-            Self::WsText => "",
-            Self::WsJson => "\"}",
-            Self::Irc | Self::Redis | Self::Nats => "\r\n",
-        };
-        let parts = [before.as_bytes(), body, after.as_bytes()];
-        if self.is_websocket() {
-            websocket::write_text(&parts, out);
-        } else {
-            parts.iter().for_each(|part| out.extend_from_slice(part));
+        self.frame(&[before.as_bytes(), body, after.as_bytes()], out);
+    }
+
+    /// Appends one unit, made of `parts` end to end.
+    fn frame(self, parts: &[&[u8]], out: &mut Vec<u8>) {
+        match self.framing() {
+            Framing::Line => {
+                parts.iter().for_each(|part| out.extend_from_slice(part));
+                out.push(b'\n');
+            }
+            Framing::Length => length::frame(out, &parts.concat()),
+            Framing::WebSocket => websocket::write_text(parts, out),
         }
     }
 
     /// Whether `unit` repeats older messages, which are not deliveries.
     pub(super) fn is_history(self, unit: &[u8]) -> bool {
-        match self {
-            Self::Text | Self::WsText => unit.first() == Some(&b'~'),
-            Self::Json | Self::WsJson => json_type(unit) == Some(b"history"),
-            Self::Irc | Self::Redis | Self::Nats | Self::Floor => false,
+        match self.content() {
+            Some(Content::Text) => unit.first() == Some(&b'~'),
+            Some(Content::Json) => json_type(unit) == Some(b"history"),
+            None => false,
         }
     }
 
     /// What `line`, which is no message of the run, means; an answer to it is appended to `out`.
     pub(super) fn notice(self, line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
         match self {
-            Self::Text => text_notice(line, entry, out),
+            Self::Text | Self::LengthText => self.text_notice(line, entry, out),
             // It named its room in the request, and the upgrade let it in.
             Self::WsText if line.first() == Some(&b'!') => Notice::Refused,
             Self::WsText => Notice::Idle,
-            Self::Json | Self::WsJson => match json_type(line) {
+            Self::Json | Self::LengthJson | Self::WsJson => match json_type(line) {
                 Some(b"hello") => Notice::Joined,
                 Some(b"error" | b"bye") => Notice::Refused,
                 _ => Notice::Idle,
@@ -185,14 +208,21 @@ impl Dialect {
             Self::Floor => Notice::Joined,
         }
     }
+
+    fn text_notice(self, line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
+        match line.first() {
+            Some(b'!') => return Notice::Refused,
+            _ if !line.starts_with(b"* welcome ") => {}
+            _ if welcome_to(line) == Some(entry.room.as_bytes()) => return Notice::Joined,
+            // The first welcome is to the lobby.
+            _ => self.frame(&[b"/join ", entry.room.as_bytes()], out),
+        }
+        Notice::Idle
+    }
 }
 
 const NATS_CONNECT: &str =
     "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"rust\",\"version\":\"1\"}\r\n";
-
-fn hello(entry: &Entry) -> String {
-    RequestDocument::Hello { name: entry.name.clone(), room: Some((*entry.room).to_owned()) }.to_line(None)
-}
 
 /// The channel of `room` as a Redis bulk string.
 fn redis_room(room: &str) -> String {
@@ -202,16 +232,6 @@ fn redis_room(room: &str) -> String {
 fn answer(out: &mut Vec<u8>, text: &str) -> Notice {
     out.extend_from_slice(text.as_bytes());
     Notice::Idle
-}
-
-fn text_notice(line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
-    match line.first() {
-        Some(b'!') => Notice::Refused,
-        _ if !line.starts_with(b"* welcome ") => Notice::Idle,
-        _ if welcome_to(line) == Some(entry.room.as_bytes()) => Notice::Joined,
-        // The first welcome is to the lobby.
-        _ => answer(out, &format!("/join {}\n", entry.room)),
-    }
 }
 
 /// The room in `* welcome NAME - #ROOM, 1 here: NAME`.
@@ -296,6 +316,8 @@ mod tests {
         );
         assert_eq!(meant, [Notice::Idle, Notice::Idle, Notice::Joined]);
         assert_eq!(said, "/join bench3\n");
+        let moved = talk(Dialect::LengthText, entry("dev"), &["* welcome b12300001 - #lobby, 1 here"]);
+        assert_eq!(moved, (vec![Notice::Idle], "\0\0\0\u{9}/join dev".into()));
     }
 
     #[test]
@@ -343,6 +365,8 @@ mod tests {
     fn a_message_is_what_the_protocol_says() {
         assert_eq!(message(Dialect::Text), "hello\n");
         assert_eq!(message(Dialect::Json), "{\"type\":\"public\",\"body\":\"hello\"}\n");
+        assert_eq!(message(Dialect::LengthText), "\0\0\0\u{5}hello");
+        assert_eq!(message(Dialect::LengthJson), "\0\0\0\u{20}{\"type\":\"public\",\"body\":\"hello\"}");
         assert_eq!(message(Dialect::Irc), "PRIVMSG #bench3 :hello\r\n");
         assert_eq!(message(Dialect::Redis), "*3\r\n$7\r\nPUBLISH\r\n$6\r\nbench3\r\n$5\r\nhello\r\n");
         assert_eq!(message(Dialect::Nats), "PUB bench3 5\r\nhello\r\n");

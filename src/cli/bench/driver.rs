@@ -21,6 +21,9 @@ use super::payload::{Found, Message, Payload};
 use super::plan::{Args, Plan};
 use super::process;
 use super::websocket::{self, Frame};
+use crate::wire::Framing;
+use crate::wire::length::Lengths;
+use crate::wire::line::Found as Unit;
 
 /// One read takes what a member's socket holds after some hundred messages.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -258,7 +261,7 @@ impl Driver {
         match client.is_connected() {
             Ok(false) => {}
             Ok(true) => {
-                let is_websocket = self.plan.args.dialect.is_websocket();
+                let is_websocket = self.plan.args.dialect.framing() == Framing::WebSocket;
                 client.state = if is_websocket { State::Upgrading } else { State::Entering };
                 self.plan.args.dialect.open(&client.entry, &self.plan.args.addr, &mut client.out);
                 self.flush(index);
@@ -298,14 +301,27 @@ impl Driver {
     fn absorb(&mut self, index: usize, bytes: &[u8]) -> Result<usize, String> {
         let now_us = self.read_at.duration_since(self.epoch).as_micros() as u64;
         let mut used = 0;
-        if !self.plan.args.dialect.is_websocket() {
-            for end in memchr::memchr_iter(b'\n', bytes) {
-                let line = &bytes[used..end];
-                self.unit(index, line.strip_suffix(b"\r").unwrap_or(line), now_us);
-                used = end + 1;
+        match self.plan.args.dialect.framing() {
+            Framing::Line => {
+                for end in memchr::memchr_iter(b'\n', bytes) {
+                    let line = &bytes[used..end];
+                    self.unit(index, line.strip_suffix(b"\r").unwrap_or(line), now_us);
+                    used = end + 1;
+                }
             }
-            return Ok(used);
+            Framing::Length => {
+                while let Unit::Line(frame, length) = Lengths::default().next(&bytes[used..], usize::MAX) {
+                    self.unit(index, &frame, now_us);
+                    used += length;
+                }
+            }
+            Framing::WebSocket => used = self.absorb_websocket(index, bytes, now_us)?,
         }
+        Ok(used)
+    }
+
+    fn absorb_websocket(&mut self, index: usize, bytes: &[u8], now_us: u64) -> Result<usize, String> {
+        let mut used = 0;
         if self.clients[index].state == State::Upgrading {
             let Some(length) = websocket::read_response(bytes)? else {
                 return Ok(0);
