@@ -48,7 +48,7 @@ fn blocks(language: &str) -> Vec<String> {
     README.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
 }
 
-/// A netcat in a terminal: what is typed is seen, and so is what arrives.
+/// A netcat, or another program, in a terminal: what is typed is seen, and so is what arrives.
 struct Terminal {
     _process: Guard,
     stdin: ChildStdin,
@@ -58,13 +58,12 @@ struct Terminal {
 
 impl Terminal {
     fn open(port: u16) -> Self {
-        let mut child = Command::new("nc")
-            .args(["127.0.0.1", &port.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap();
+        Self::run(Command::new("nc").args(["127.0.0.1", &port.to_string()]))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (sender, arrived) = channel();
         std::thread::spawn(move || {
@@ -121,6 +120,26 @@ fn the_conversation_is_a_real_one() {
     let shown = blocks("text");
     assert_eq!(shown[0], alice.screen);
     assert_eq!(shown[1], bob.screen);
+}
+
+#[test]
+#[ignore = "needs nc and python3"]
+fn the_python_client_cuts_the_stream_by_lengths() {
+    let (_daemon, port) = daemon();
+    let mut alice = Terminal::open(port);
+    alice.types("alice");
+    alice.sees("* welcome alice - #lobby, 1 here: alice");
+    let script = &blocks("python")[1];
+    let address = format!("\"127.0.0.1\", {port}");
+    assert!(script.contains("\"localhost\", 8080"));
+    let script = script.replace("\"localhost\", 8080", &address);
+    let mut pat = Terminal::run(Command::new("/usr/bin/python3").args(["-c", &script]));
+    alice.sees("* pat joined");
+    alice.sees("pat: one message");
+    alice.sees("pat: of two lines");
+    pat.sees("* welcome pat - #lobby, 2 here: alice, pat");
+    alice.types("hi pat");
+    pat.sees("alice: hi pat");
 }
 
 /// What is between a bot and the daemon, and can be cut.
