@@ -53,21 +53,24 @@ fn after_a_restart_the_new_record_decides() {
     let request = peer.expect("history");
     peer.history(&request, &[]);
     terminal.wait_prompt("> ");
+    terminal.enter("in the record");
     terminal.enter("in doubt");
+    peer.expect("public");
     peer.expect("public");
     drop(peer);
 
-    let mut peer = fake.welcome(1, 2);
+    let mut peer = fake.welcome(2, 2);
     let request = peer.expect("history");
     assert_eq!(request["after"], 0);
-    peer.history(&request, &[message(1, "bob", "first in the new room")]);
+    let events = [message(1, "bob", "first in the new room"), message(2, "alice", "in the record")];
+    peer.history(&request, &events);
     let request = peer.expect("public");
     assert_eq!(request["body"], "in doubt");
-    peer.confirm(&request, 2, "alice");
+    peer.confirm(&request, 3, "alice");
     let rows = terminal.wait_row("alice  in doubt");
-    assert_eq!(count(&rows, "in doubt"), 1, "{rows:#?}");
-    assert_eq!(count(&rows, "began anew"), 1, "{rows:#?}");
-    assert_eq!(count(&rows, "first in the new room"), 1, "{rows:#?}");
+    for text in ["in doubt", "began anew", "first in the new room", "in the record"] {
+        assert_eq!(count(&rows, text), 1, "{text}: {rows:#?}");
+    }
 }
 
 #[test]

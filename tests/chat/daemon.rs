@@ -249,6 +249,7 @@ fn a_killed_daemon_is_waited_for() {
     alice.wait_row("alice  meanwhile");
     alice.enter("after");
     let rows = alice.wait_row("alice  after");
+    assert_eq!(count(&rows, "connection lost"), 1, "{rows:#?}");
     assert_eq!(count(&rows, "began anew"), 1, "{rows:#?}");
     assert_eq!(daemon.record(), ["meanwhile", "after"]);
 }

@@ -227,6 +227,8 @@ fn who_says_my_name_rings_the_bell() {
     assert_eq!(terminal.written(b"\x07"), 0);
     peer.said(2, "bob", "Alice?");
     terminal.wait_row("bob  Alice?");
+    peer.said(3, "alice", "I am alice");
+    terminal.wait_row("alice  I am alice");
     assert_eq!(terminal.written(b"\x07"), 1);
 }
 
@@ -308,6 +310,8 @@ fn an_unknown_command_is_not_sent() {
 fn a_taken_name_is_asked_for_again() {
     let fake = Fake::new();
     let mut terminal = Terminal::start(&fake.address, &[]);
+    terminal.wait_prompt("your name?");
+    terminal.enter("  ");
     terminal.wait_prompt("your name?");
     terminal.enter("bob");
     let mut peer = fake.accept();

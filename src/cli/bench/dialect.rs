@@ -304,32 +304,6 @@ mod tests {
     }
 
     #[test]
-    fn text_moves_to_its_room_after_the_first_welcome() {
-        let (meant, said) = talk(
-            Dialect::Text,
-            entry("bench3"),
-            &[
-                "* welcome b12300001 - #lobby, 1 here: b12300001",
-                "* bob joined",
-                "* welcome b12300001 - #bench3, 1 here",
-            ],
-        );
-        assert_eq!(meant, [Notice::Idle, Notice::Idle, Notice::Joined]);
-        assert_eq!(said, "/join bench3\n");
-        let moved = talk(Dialect::LengthText, entry("dev"), &["* welcome b12300001 - #lobby, 1 here"]);
-        assert_eq!(moved, (vec![Notice::Idle], "\0\0\0\u{9}/join dev".into()));
-    }
-
-    #[test]
-    fn ws_text_named_its_room_in_the_request_and_does_not_move() {
-        assert!(
-            opening(Dialect::WsText, &entry("bench3")).starts_with("GET /ws?name=b12300001&room=bench3 HTTP")
-        );
-        let welcome = talk(Dialect::WsText, entry("bench3"), &["* welcome b12300001 - #bench3, 1 here"]);
-        assert_eq!(welcome, (vec![Notice::Idle], String::new()));
-    }
-
-    #[test]
     fn refusals_are_noticed() {
         for (dialect, line) in [
             (Dialect::Text, "! name-taken: bob is in use"),
@@ -363,9 +337,6 @@ mod tests {
 
     #[test]
     fn a_message_is_what_the_protocol_says() {
-        assert_eq!(message(Dialect::Text), "hello\n");
-        assert_eq!(message(Dialect::Json), "{\"type\":\"public\",\"body\":\"hello\"}\n");
-        assert_eq!(message(Dialect::LengthText), "\0\0\0\u{5}hello");
         assert_eq!(message(Dialect::LengthJson), "\0\0\0\u{20}{\"type\":\"public\",\"body\":\"hello\"}");
         assert_eq!(message(Dialect::Irc), "PRIVMSG #bench3 :hello\r\n");
         assert_eq!(message(Dialect::Redis), "*3\r\n$7\r\nPUBLISH\r\n$6\r\nbench3\r\n$5\r\nhello\r\n");

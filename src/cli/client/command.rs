@@ -205,12 +205,6 @@ mod tests {
     }
 
     #[test]
-    fn two_slashes_say_one() {
-        let body = "/etc/passwd".to_owned();
-        assert_eq!(request("//etc/passwd"), Request::Public { body });
-    }
-
-    #[test]
     fn a_mistyped_command_is_never_said() {
         assert!(parse("/mgs bob secret").unwrap_err().contains("/mgs"));
         assert!(parse("/").is_err());

@@ -220,14 +220,6 @@ mod tests {
     }
 
     #[test]
-    fn what_the_room_heard_is_not_sent_again() {
-        let mut outbox = outbox(&[say("1"), say("2"), say("3")], &[say("4")]);
-        assert_eq!(requests(&outbox.decide(&[say("1"), say("2")], true)), []);
-        assert_eq!(requests(outbox.iter()), [say("3"), say("4")]);
-        assert_eq!(outbox.sent, 0);
-    }
-
-    #[test]
     fn the_same_words_twice_are_two_messages() {
         let mut outbox = outbox(&[say("hi"), say("hi")], &[]);
         outbox.decide(&[say("hi")], true);
@@ -263,14 +255,6 @@ mod tests {
         outbox.heard(&say("1"));
         outbox.decide(&[], true);
         assert_eq!(requests(outbox.iter()), [say("2")]);
-    }
-
-    #[test]
-    fn after_a_bye_everything_unanswered_is_sent_again() {
-        let mut outbox = outbox(&[tell("a"), say("1")], &[]);
-        outbox.ended();
-        assert_eq!(requests(outbox.iter()), [tell("a"), say("1")]);
-        assert_eq!(outbox.sent, 0);
     }
 
     #[test]

@@ -44,10 +44,4 @@ mod tests {
         let (from, to, body) = ("bo b".into(), "al".into(), "hi\n\tho".into());
         assert_eq!(read(line), Some(Event::Private { ts: 5, from, to, body }));
     }
-
-    #[test]
-    fn what_is_foreign_is_nothing() {
-        assert_eq!(read("SSH-2.0-OpenSSH_9.6"), None);
-        assert_eq!(read(r#"{"jsonrpc":"2.0"}"#), None);
-    }
 }

@@ -94,79 +94,13 @@ fn rows(prompt: &str, line: &str, columns: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZero;
-
     use super::*;
-
-    /// A terminal that shows what the screen draws, with a prompt behind it.
-    struct Shown {
-        parser: vt100::Parser,
-        screen: Screen,
-    }
-
-    impl Shown {
-        fn new() -> Shown {
-            let size = |n| NonZero::new(n).unwrap();
-            let parser = vt100::Parser::new(size(12), size(20), 0);
-            Shown { parser, screen: Screen::default() }
-        }
-
-        /// What a line editor does: clear its row, draw, paint prompt and line again.
-        fn paint(&mut self, typed: &str) -> String {
-            let text = format!("\r\x1b[K{}> {typed}", self.screen.draw());
-            self.parser.process(text.replace('\n', "\r\n").as_bytes());
-            self.parser.screen().contents()
-        }
-
-        fn enter(&mut self, typed: &str) {
-            self.parser.process(b"\r\n");
-            self.screen.wipe_typed("> ", typed, 20);
-        }
-    }
-
-    #[test]
-    fn what_arrives_stands_above_what_is_typed() {
-        let mut shown = Shown::new();
-        shown.paint("hel");
-        shown.screen.add("bob: hi\n");
-        assert_eq!(shown.paint("hel"), "bob: hi\n> hel");
-        shown.screen.add("bob: ho\n");
-        assert_eq!(shown.paint("hello"), "bob: hi\nbob: ho\n> hello");
-    }
-
-    #[test]
-    fn a_typed_line_turns_grey_and_then_into_a_message() {
-        let mut shown = Shown::new();
-        shown.paint("hello");
-        shown.enter("hello");
-        shown.screen.set_unconfirmed(vec!["… hello".into()]);
-        assert_eq!(shown.paint(""), "… hello\n> ");
-        shown.screen.add("bob: first\n");
-        assert_eq!(shown.paint(""), "bob: first\n… hello\n> ");
-        shown.screen.add("al: hello\n");
-        shown.screen.set_unconfirmed(Vec::new());
-        assert_eq!(shown.paint(""), "bob: first\nal: hello\n> ");
-    }
-
-    #[test]
-    fn a_typed_line_of_several_rows_is_wiped_out_whole() {
-        for length in [17, 18, 19, 38, 40, 57] {
-            let mut shown = Shown::new();
-            shown.screen.add("before\n");
-            let line = "x".repeat(length);
-            shown.paint(&line);
-            // A line editor goes to a new row when the last one is full.
-            if (length + 2) % 20 == 0 {
-                shown.parser.process(b"\r\n");
-            }
-            shown.enter(&line);
-            assert_eq!(shown.paint(""), "before\n> ", "{length}");
-        }
-    }
 
     #[test]
     fn rows_are_counted_in_columns() {
-        assert_eq!(rows("> ", "", 20), 1);
+        for (length, count) in [(0, 1), (17, 1), (18, 2), (19, 2), (37, 2), (38, 3), (57, 3)] {
+            assert_eq!(rows("> ", &"x".repeat(length), 20), count, "{length}");
+        }
         assert_eq!(rows("> ", &"ユ".repeat(8), 20), 1);
         assert_eq!(rows("> ", &"ユ".repeat(9), 20), 2);
         assert_eq!(rows("> ", "a\nb", 20), 2);
