@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::dialect::Entry;
@@ -81,7 +82,7 @@ impl Client {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
         match socket.connect(&target.into()) {
-            Err(error) if is_final(&error) => return Err(error),
+            Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),
             _ => {}
         }
         let mut stream = TcpStream::from_std(socket.into());
@@ -168,21 +169,6 @@ impl Client {
     pub(super) fn close(&mut self) {
         *self = Self::new(std::mem::take(&mut self.entry), self.is_slow);
     }
-}
-
-/// Whether an attempt to connect is over at once. "In progress" has no stable [`ErrorKind`], so
-/// that everything else counts as on its way: the first event tells what became of it.
-fn is_final(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::AddrNotAvailable
-            | ErrorKind::AddrInUse
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::HostUnreachable
-            | ErrorKind::InvalidInput
-            | ErrorKind::NetworkUnreachable
-            | ErrorKind::PermissionDenied
-    )
 }
 
 /// How a broken connection is told, to go behind "the server".

@@ -19,7 +19,6 @@ use super::dialect::{Entry, Notice};
 use super::ledger::{Claim, Ledger};
 use super::payload::{Found, Message, Payload};
 use super::plan::{Args, Plan};
-use super::process;
 use super::websocket::{self, Frame};
 use crate::wire::Framing;
 use crate::wire::length::Lengths;
@@ -35,10 +34,6 @@ const FAREWELL_BYTES_MAX: usize = 160;
 const REASONS_MAX: usize = 12;
 /// Latencies above are counted as this: an hour, the longest run.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
-/// Of the ports of a source address, a tenth is left to others.
-const PORTS_USED_PERCENT: u32 = 90;
-/// Linux hands out so many ports unless told otherwise.
-const PORTS_DEFAULT: u32 = 28_232;
 /// How many addresses of 127.0.0.0/8 are used at most: 2 million connections.
 const SOURCES_MAX: u32 = 250;
 
@@ -73,7 +68,6 @@ pub(super) struct Driver {
     buffer: Vec<u8>,
     /// How many source addresses ran out of ports.
     sources_used_up: u32,
-    ports_per_source: u32,
 }
 
 impl Driver {
@@ -98,7 +92,6 @@ impl Driver {
             enter(room, Some(sender), dialect.senders_listen(), false);
         }
         let now = Instant::now();
-        let ports = process::ephemeral_ports().unwrap_or(PORTS_DEFAULT);
         Ok(Self {
             payload: Payload::new(plan.run, plan.args.size),
             plan,
@@ -119,7 +112,6 @@ impl Driver {
             events: Events::with_capacity(EVENTS_PER_TURN),
             buffer: vec![0; BUFFER_BYTES],
             sources_used_up: 0,
-            ports_per_source: (ports * PORTS_USED_PERCENT / 100).max(1),
         })
     }
 
@@ -130,8 +122,7 @@ impl Driver {
     pub(super) fn open(&mut self, index: usize) -> Result<(), String> {
         self.clients[index].entry.name = self.plan.name(self.opened);
         loop {
-            let sources_full = self.sources_used_up + self.opened / self.ports_per_source;
-            let source = source_address(self.plan.target.ip(), sources_full);
+            let source = source_address(self.plan.target.ip(), self.sources_used_up);
             let registry = self.poll.registry();
             let begun = self.clients[index].connect(self.plan.target, source, registry, Token(index));
             match begun {
@@ -414,10 +405,7 @@ impl Driver {
 /// the system's choice, before the first is full and wherever there is only one address.
 fn source_address(target: IpAddr, sources_full: u32) -> Option<IpAddr> {
     let can_choose = target.is_loopback() && target.is_ipv4();
-    (can_choose && sources_full > 0).then(|| {
-        let last = 1 + (sources_full - 1) % SOURCES_MAX;
-        IpAddr::V4(Ipv4Addr::new(127, 0, 1, last as u8))
-    })
+    (can_choose && sources_full > 0).then(|| IpAddr::V4(Ipv4Addr::new(127, 0, 1, sources_full as u8)))
 }
 
 /// Counts one more of `what`; reasons beyond [`REASONS_MAX`] together.
@@ -438,7 +426,6 @@ mod tests {
         assert_eq!(spread(0), None);
         assert_eq!(spread(1).as_deref(), Some("127.0.1.1"));
         assert_eq!(spread(250).as_deref(), Some("127.0.1.250"));
-        assert_eq!(spread(251).as_deref(), Some("127.0.1.1"));
         let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
         assert_eq!(source_address(elsewhere, 3), None, "only loopback has addresses to spare");
     }

@@ -54,8 +54,6 @@ struct Member {
     claim: Claim,
     /// Messages wait for this one: counted in [`Room::awaited`].
     awaited: bool,
-    /// The sender it is itself, if its own messages do not come back to it.
-    own: Option<usize>,
     /// Its row of [`Ledger::next`]: one place for each sender of its room.
     row: std::ops::Range<usize>,
 }
@@ -108,29 +106,29 @@ impl Ledger {
         ledger
     }
 
-    /// Enters the next member; members are numbered from 0 in the order of entering.
+    /// Enters the next member; members are numbered from 0 in the order of entering. `own` is the sender it is
+    /// itself, if its own messages do not come back to it.
     pub(super) fn enter(&mut self, room: usize, claim: Claim, own: Option<usize>) {
         let start = self.next.len();
         let end = match claim {
             Claim::Nothing => start,
             Claim::Everything | Claim::Span => start + self.rooms[room].senders.len(),
         };
-        let first = if claim == Claim::Span { ANY } else { 0 };
-        self.next.resize(end, first);
+        self.next.resize(end, 0);
         if let (Claim::Everything, Some(own)) = (claim, own) {
             self.next[start + self.senders[own].column] = NONE;
         }
         let awaited = claim == Claim::Everything;
         self.rooms[room].awaited += u32::from(awaited);
-        self.members.push(Member { room, claim, awaited, own, row: start..end });
+        self.members.push(Member { room, claim, awaited, row: start..end });
     }
 
     /// Enters the next message of `sender` and returns its sequence number. `member` is the number
     /// of the sender's own connection.
     pub(super) fn send(&mut self, sender: usize, member: usize) -> u32 {
         let member = &self.members[member];
-        let not_to_itself = member.awaited && member.own == Some(sender);
         let log = &mut self.senders[sender];
+        let not_to_itself = member.awaited && self.next[member.row.start + log.column] == NONE;
         let sequence = log.sent;
         log.sent += 1;
         log.waiting.push_back(self.rooms[log.room].awaited - u32::from(not_to_itself));

@@ -41,10 +41,7 @@ pub(super) fn run(plan: Plan) -> Result<Report, String> {
     phases::settle(&mut driver)?;
     let before_load = look(server.as_ref());
     let own_before_load = look(generator.as_ref());
-    let loaded = match driver.plan.load {
-        Load::Idle => phases::idle(&mut driver).map(|()| Loaded::default())?,
-        _ => phases::load(&mut driver)?,
-    };
+    let loaded = phases::load(&mut driver)?;
     let took = driver.epoch.elapsed();
     let own = look(generator.as_ref()).used_since(own_before_load).unwrap_or_default();
     let after_load = look(server.as_ref());

@@ -97,12 +97,13 @@ pub(super) struct Loaded {
     pub(super) is_stalled: bool,
 }
 
-/// Sends for the duration of the plan, then waits until everything has arrived.
+/// Sends for the duration of the plan, or nothing if that is idle, then waits until everything has arrived.
 pub(super) fn load(driver: &mut Driver) -> Result<Loaded, String> {
     driver.stop_slow_members()?;
-    let mut progress = Progress::begin("running", driver.plan.args.duration.as_millis() as usize, None);
-    let mut pace = Pace::new(driver.plan.senders, driver.plan.args.seed);
     let end = driver.plan.args.duration;
+    let phase = if driver.plan.load == Load::Idle { "idle" } else { "running" };
+    let mut progress = Progress::begin(phase, end.as_millis() as usize, None);
+    let mut pace = Pace::new(driver.plan.senders, driver.plan.args.seed);
     driver.epoch = Instant::now();
     driver.delivered_at = driver.epoch;
     driver.spun = Duration::ZERO;
@@ -119,10 +120,10 @@ pub(super) fn load(driver: &mut Driver) -> Result<Loaded, String> {
             pace.loaded.is_stalled = true;
             break;
         }
-        progress.show(Instant::now(), now.as_millis() as usize, || rate_so_far(driver));
+        progress.show(Instant::now(), now.as_millis() as usize, || so_far(driver));
     }
     pace.loaded.unsent = drain(driver, &mut pace)?;
-    progress.end(&rate_so_far(driver));
+    progress.end(&so_far(driver));
     Ok(pace.loaded)
 }
 
@@ -157,23 +158,6 @@ pub(super) fn linger(driver: &mut Driver) -> Result<(), String> {
         driver.retract_unsent(index);
     }
     Ok(())
-}
-
-/// Stays connected for the duration of the plan.
-pub(super) fn idle(driver: &mut Driver) -> Result<(), String> {
-    let end = driver.plan.args.duration;
-    let mut progress = Progress::begin("idle", end.as_millis() as usize, None);
-    driver.spun = Duration::ZERO;
-    driver.epoch = Instant::now();
-    loop {
-        let now = driver.epoch.elapsed();
-        if now >= end {
-            progress.end(&format!("{} stayed", counted(driver.joined, "connection")));
-            return Ok(());
-        }
-        driver.turn((end - now).min(TURN_MAX))?;
-        progress.show(Instant::now(), now.as_millis() as usize, String::new);
-    }
 }
 
 /// Decides when who sends, and who comes and goes.
@@ -297,7 +281,10 @@ fn poll_timeout(wait: Duration) -> Duration {
     Duration::from_millis(wait.as_millis() as u64)
 }
 
-fn rate_so_far(driver: &Driver) -> String {
+fn so_far(driver: &Driver) -> String {
+    if driver.plan.load == Load::Idle {
+        return format!("{} stayed", counted(driver.joined, "connection"));
+    }
     let deliveries = driver.ledger.deliveries;
     let seconds = driver.delivered_at.duration_since(driver.epoch).as_secs_f64();
     let per_second = deliveries as f64 / seconds.max(1e-6);

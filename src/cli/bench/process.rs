@@ -84,14 +84,6 @@ pub(super) fn listening_on(address: SocketAddr) -> Option<Process> {
     all_processes().ok()?.flatten().find(has_one)
 }
 
-/// How many ports the kernel hands out by itself.
-pub(super) fn ephemeral_ports() -> Option<u32> {
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let mut bounds = range.split_ascii_whitespace().map(str::parse::<u32>);
-    let (first, last) = (bounds.next()?.ok()?, bounds.next()?.ok()?);
-    Some(last.checked_sub(first)? + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
