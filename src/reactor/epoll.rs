@@ -1,8 +1,10 @@
 //! The platform of the daemon: `mio`, real sockets, real signals, real clocks.
 
+use std::fs::Permissions;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -48,6 +50,7 @@ pub struct Epoll {
     batch: Events,
     signals: Signals,
     listeners: Vec<Listener>,
+    socket_mode: Option<u32>,
     started: Instant,
     /// When the last wait returned.
     woke_at: Instant,
@@ -83,15 +86,22 @@ impl Epoll {
             batch: Events::with_capacity(EVENTS_PER_WAIT_MAX),
             signals,
             listeners: Vec::new(),
+            socket_mode: None,
             started: Instant::now(),
             woke_at: Instant::now(),
         })
     }
 
+    /// The mode of the Unix sockets that are listened on from now on, which they have before anybody can connect.
+    /// Without it the umask decides.
+    pub fn set_socket_mode(&mut self, mode: u32) {
+        self.socket_mode = Some(mode);
+    }
+
     /// Listens on `addr` too; returns the address with the port the system chose.
     ///
     /// # Errors
-    /// As `bind(2)` and `listen(2)`.
+    /// As `bind(2)`, `chmod(2)` and `listen(2)`.
     pub fn listen(&mut self, addr: &ListenAddr, limits: &Limits) -> io::Result<ListenAddr> {
         let (mut listener, bound) = match addr {
             ListenAddr::Tcp(addr) => {
@@ -100,7 +110,7 @@ impl Epoll {
                 (Listener::Tcp(listener), bound)
             }
             ListenAddr::Unix(path) => {
-                let listener = listen_unix(path, limits)?;
+                let listener = listen_unix(path, self.socket_mode, limits)?;
                 (Listener::Unix(listener, path.clone(), inode(path)?), addr.clone())
             }
         };
@@ -125,6 +135,7 @@ fn listen_tcp(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
         socket.set_tcp_user_timeout(Some(2 * silence))?;
     }
     prepare(&socket, &addr.into(), limits)?;
+    listen(&socket, limits)?;
     Ok(TcpListener::from_std(socket.into()))
 }
 
@@ -135,7 +146,7 @@ fn inode(path: &PathBuf) -> io::Result<Inode> {
     std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
-fn listen_unix(path: &PathBuf, limits: &Limits) -> io::Result<UnixListener> {
+fn listen_unix(path: &PathBuf, mode: Option<u32>, limits: &Limits) -> io::Result<UnixListener> {
     // A socket that nobody listens on is what a daemon that was killed has left behind.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     if is_socket
@@ -146,6 +157,10 @@ fn listen_unix(path: &PathBuf, limits: &Limits) -> io::Result<UnixListener> {
     }
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     prepare(&socket, &SockAddr::unix(path)?, limits)?;
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    listen(&socket, limits)?;
     Ok(UnixListener::from_std(socket.into()))
 }
 
@@ -156,7 +171,10 @@ fn prepare(socket: &socket2::Socket, addr: &SockAddr, limits: &Limits) -> io::Re
         socket.set_send_buffer_size(bytes)?;
     }
     socket.set_nonblocking(true)?;
-    socket.bind(addr)?;
+    socket.bind(addr)
+}
+
+fn listen(socket: &socket2::Socket, limits: &Limits) -> io::Result<()> {
     socket.listen(i32::try_from(limits.backlog).unwrap_or(i32::MAX))
 }
 
