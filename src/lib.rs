@@ -78,9 +78,6 @@
 // Without it, what only the tests look at is public within a private module, and unused; that is meant.
 #![cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code, unused_imports))]
 
-#[cfg(all(test, feature = "chat"))]
-extern crate self as roomd; // the simulated machine of tests/ calls us so
-
 mod allowance;
 mod buffer;
 #[cfg(not(feature = "internals"))]

@@ -25,6 +25,7 @@ pub mod feed;
 pub(crate) mod net;
 pub(crate) mod outbound;
 pub mod platform;
+pub mod simulated;
 pub mod turn;
 
 pub use acceptor::TurnedAway;

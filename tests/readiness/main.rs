@@ -9,8 +9,6 @@
 
 mod cases;
 mod rig;
-#[path = "../sim/mod.rs"]
-mod sim;
 mod traffic;
 
 /// Runs the cases on a machine, one test each.

@@ -12,7 +12,7 @@ use roomd::limits::Limits;
 use roomd::reactor::epoll::{Epoll, ListenAddr};
 use roomd::reactor::{ConnectionId, Event, Platform};
 
-use crate::sim::{Machine, SimPlatform};
+use roomd::reactor::simulated::Machine;
 
 /// How long an event may take on a machine that is busy with something else.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -427,20 +427,18 @@ impl Drop for Unix {
 /// The scripted machine, without faults.
 pub(crate) struct Sim {
     pub(crate) machine: Machine,
-    platform: SimPlatform,
 }
 
 impl Rig for Sim {
-    type Platform = SimPlatform;
+    type Platform = Machine;
     type Client = usize;
 
     fn open() -> Self {
-        let machine = Machine::new(1);
-        Self { platform: SimPlatform(machine.clone()), machine }
+        Self { machine: Machine::new(1) }
     }
 
-    fn platform(&mut self) -> &mut SimPlatform {
-        &mut self.platform
+    fn platform(&mut self) -> &mut Machine {
+        &mut self.machine
     }
 
     fn connect(&mut self) -> usize {

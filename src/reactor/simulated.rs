@@ -1,28 +1,66 @@
-//! A scripted machine for the loop: sockets that block, tear, break and lie as real ones may, and a
-//! clock that the test moves. Everything but epoll is the daemon's own code.
+//! A scripted machine for the loop: sockets that block, tear, break and lie as real ones may, and a clock
+//! that the test moves. It is a [`Platform`], so that a [`Handler`](super::Handler) runs on it as it does on epoll,
+//! in one thread, without a socket and without waiting, and the same way each time.
 //!
 //! Sockets, edges and errors are those of TCP and epoll on Linux, as `tests/readiness` proves: the same cases
-//! run on both. With faults, events also come for no reason or late, and calls are interrupted or cut short.
-
-#![allow(dead_code, unreachable_pub)] // each test binary uses a part of it
+//! run on both. With faults ([`World::fault_percent`]), events also come for no reason or late, and calls are
+//! interrupted or cut short.
+//!
+//! ```
+//! use roomd::limits::Limits;
+//! use roomd::reactor::simulated::Machine;
+//! use roomd::reactor::{ConnectionId, Consumed, Handler, Loss, Net, Reactor, Rest, Then};
+//!
+//! /// Says everything twice.
+//! struct Twice;
+//!
+//! impl Handler for Twice {
+//!     fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed {
+//!         net.send(id, &input.repeat(2));
+//!         Consumed { bytes: input.len(), then: Then::Read }
+//!     }
+//!     fn ended(&mut self, _: &mut Net, _: ConnectionId, _: Rest<'_>) {}
+//!     fn lost(&mut self, _: &mut Net, _: ConnectionId, _: Loss) -> Vec<u8> {
+//!         Vec::new()
+//!     }
+//!     fn stopping(&mut self, _: &mut Net) {}
+//! }
+//!
+//! let machine = Machine::new(1);
+//! machine.world_mut().fault_percent = 20;
+//! let mut reactor = Reactor::new(machine.clone(), Twice, Limits::default());
+//! let client = machine.connect(3); // the server's socket buffers 3 bytes for it
+//! machine.send(client, b"ho");
+//! let mut heard = Vec::new();
+//! while heard.len() < 4 {
+//!     reactor.turn()?;
+//!     reactor.net().check_invariants();
+//!     heard.extend(machine.receive(client, 1));
+//! }
+//! assert_eq!(heard, b"hoho");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use roomd::clock::{Millis, Now};
-use roomd::reactor::{ConnectionId, Event, Peer, Platform, Socket};
+use super::{ConnectionId, Event, Peer, Platform, Socket};
+use crate::clock::{Millis, Now};
 
 /// Where the fake clock starts: 2026-01-01 00:00 UTC.
 const START_UNIX_MS: u64 = 1_767_225_600_000;
 
-/// SplitMix64: small, and the same everywhere.
+/// SplitMix64, a random number generator: small, and the same everywhere. It holds its seed.
 #[derive(Debug, Clone)]
 pub struct Rng(pub u64);
 
 impl Rng {
+    /// The next number.
+    #[allow(clippy::should_implement_trait, reason = "it does not end")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -36,6 +74,7 @@ impl Rng {
         (self.next() % bound.max(1) as u64) as usize
     }
 
+    /// Whether something happens that happens so often.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
@@ -51,8 +90,9 @@ pub struct Pipe {
     /// So many bytes fit into it.
     pub capacity: usize,
     /// Where the client is; none for a Unix socket.
-    ip: Option<std::net::IpAddr>,
+    ip: Option<IpAddr>,
     client_has_ended: bool,
+    /// The server has closed its side.
     pub server_has_ended: bool,
     /// The client is gone without a good-bye.
     is_reset: bool,
@@ -118,33 +158,42 @@ impl Pipe {
 /// Everything the test and the loop share.
 #[derive(Debug)]
 pub struct World {
+    /// What decides on faults, and on the order of events.
     pub rng: Rng,
+    /// The monotonic clock.
     pub now_ms: u64,
+    /// All connections there ever were.
     pub pipes: Vec<Pipe>,
     /// Connections that wait to be accepted; an error is what the next `accept` returns.
     pub backlog: VecDeque<Result<usize, i32>>,
     backlog_has_edge: bool,
     /// How often a system call is interrupted or cut short, in percent.
     pub fault_percent: usize,
+    /// So many signals come with the next events.
     pub stop_requests: usize,
     /// How far a wait without events moves the clock at most; with 0 only the test moves it.
     pub wait_max_ms: u64,
     /// How often the loop was told to wait for ever and had no event.
     pub idle_waits: usize,
+    /// Whether there is a listener; its number is 0.
     pub is_listening: bool,
     /// Where those who connect from now on are.
-    pub peer_ip: Option<std::net::IpAddr>,
+    pub peer_ip: Option<IpAddr>,
     /// The process is stopped for so long at the end of its next wait.
     pub pause_ms: u64,
+    /// Changes of interest so far.
     pub reregistrations: usize,
+    /// Calls of `write` so far.
     pub writes: usize,
 }
 
-/// The test's hold on the machine.
+/// The machine, to be shared by the loop and the test. Connections are called by their numbers: 0, 1, 2 …
 #[derive(Debug, Clone)]
 pub struct Machine(Rc<RefCell<World>>);
 
 impl Machine {
+    /// A machine that listens; its clock stands at 1 ms.
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Rc::new(RefCell::new(World {
             rng: Rng(seed),
@@ -157,17 +206,21 @@ impl Machine {
             wait_max_ms: u64::MAX,
             idle_waits: 0,
             is_listening: true,
-            peer_ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+            peer_ip: Some(Ipv4Addr::LOCALHOST.into()),
             pause_ms: 0,
             reregistrations: 0,
             writes: 0,
         })))
     }
 
+    /// Everything that can be looked at.
+    #[must_use]
     pub fn world(&self) -> Ref<'_, World> {
         self.0.borrow()
     }
 
+    /// Everything that can be changed. It must be let go before the next turn.
+    #[must_use]
     pub fn world_mut(&self) -> RefMut<'_, World> {
         self.0.borrow_mut()
     }
@@ -239,16 +292,19 @@ impl Machine {
     }
 
     /// So many bytes the client has sent, and the server has not read.
+    #[must_use]
     pub fn unread(&self, pipe: usize) -> usize {
         self.0.borrow().pipes[pipe].to_server.len()
     }
 
     /// So many bytes the server has sent, and the client has not taken.
+    #[must_use]
     pub fn untaken(&self, pipe: usize) -> usize {
         self.0.borrow().pipes[pipe].to_client.len()
     }
 
     /// Whether the client would read the end now.
+    #[must_use]
     pub fn is_at_end(&self, pipe: usize) -> bool {
         let pipe = &self.0.borrow().pipes[pipe];
         (pipe.server_has_ended || pipe.is_closed) && pipe.to_client.is_empty()
@@ -257,12 +313,12 @@ impl Machine {
 
 /// The server's end of a [`Pipe`].
 #[derive(Debug)]
-pub struct SimSocket {
+pub struct Stream {
     machine: Machine,
     pipe: usize,
 }
 
-impl SimSocket {
+impl Stream {
     fn fault(&self) -> bool {
         let mut world = self.machine.world_mut();
         let percent = world.fault_percent;
@@ -270,7 +326,7 @@ impl SimSocket {
     }
 }
 
-impl Read for SimSocket {
+impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.fault() {
             return Err(io::ErrorKind::Interrupted.into());
@@ -304,7 +360,7 @@ impl Read for SimSocket {
     }
 }
 
-impl Write for SimSocket {
+impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.fault() {
             return Err(io::ErrorKind::Interrupted.into());
@@ -350,7 +406,7 @@ impl Write for SimSocket {
     }
 }
 
-impl Socket for SimSocket {
+impl Socket for Stream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         let pipe = &mut self.machine.world_mut().pipes[self.pipe];
         if pipe.is_reset {
@@ -363,7 +419,7 @@ impl Socket for SimSocket {
     }
 }
 
-impl Drop for SimSocket {
+impl Drop for Stream {
     fn drop(&mut self) {
         let mut world = self.machine.world_mut();
         let pipe = &mut world.pipes[self.pipe];
@@ -375,15 +431,11 @@ impl Drop for SimSocket {
     }
 }
 
-/// The [`Platform`] of a [`Machine`].
-#[derive(Debug)]
-pub struct SimPlatform(pub Machine);
-
-impl Platform for SimPlatform {
-    type Socket = SimSocket;
+impl Platform for Machine {
+    type Socket = Stream;
 
     fn now(&mut self) -> Now {
-        let now_ms = self.0.world().now_ms;
+        let now_ms = self.world().now_ms;
         Now { monotonic: Millis(now_ms), unix_ms: START_UNIX_MS + now_ms }
     }
 
@@ -392,7 +444,7 @@ impl Platform for SimPlatform {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let world = &mut *self.0.world_mut();
+        let world = &mut *self.world_mut();
         let World { pipes, rng, fault_percent, .. } = world;
         let mut is_late = false;
         for pipe in pipes.iter_mut() {
@@ -439,21 +491,21 @@ impl Platform for SimPlatform {
         Ok(())
     }
 
-    fn accept(&mut self, _listener: usize) -> io::Result<(SimSocket, Peer)> {
-        let mut world = self.0.world_mut();
+    fn accept(&mut self, _listener: usize) -> io::Result<(Stream, Peer)> {
+        let mut world = self.world_mut();
         match world.backlog.pop_front() {
             None => Err(io::ErrorKind::WouldBlock.into()),
             Some(Err(errno)) => Err(io::Error::from_raw_os_error(errno)),
             Some(Ok(pipe)) => {
                 let ip = world.pipes[pipe].ip;
-                let socket = SimSocket { machine: self.0.clone(), pipe };
+                let socket = Stream { machine: self.clone(), pipe };
                 Ok((socket, Peer { ip, listener: 0 }))
             }
         }
     }
 
     fn close_listeners(&mut self) {
-        let mut world = self.0.world_mut();
+        let mut world = self.world_mut();
         world.is_listening = false;
         // Nobody will ever accept those who wait.
         while let Some(waiting) = world.backlog.pop_front() {
@@ -463,8 +515,8 @@ impl Platform for SimPlatform {
         }
     }
 
-    fn register(&mut self, socket: &mut SimSocket, id: ConnectionId) -> io::Result<()> {
-        let pipe = &mut self.0.world_mut().pipes[socket.pipe];
+    fn register(&mut self, socket: &mut Stream, id: ConnectionId) -> io::Result<()> {
+        let pipe = &mut self.world_mut().pipes[socket.pipe];
         assert!(pipe.id.is_none(), "registered twice");
         pipe.id = Some(id);
         pipe.watches_writable = false;
@@ -472,8 +524,8 @@ impl Platform for SimPlatform {
         Ok(())
     }
 
-    fn reregister(&mut self, socket: &mut SimSocket, id: ConnectionId, writable: bool) -> io::Result<()> {
-        let mut world = self.0.world_mut();
+    fn reregister(&mut self, socket: &mut Stream, id: ConnectionId, writable: bool) -> io::Result<()> {
+        let mut world = self.world_mut();
         world.reregistrations += 1;
         let pipe = &mut world.pipes[socket.pipe];
         assert_eq!(pipe.id, Some(id));
@@ -483,7 +535,7 @@ impl Platform for SimPlatform {
         Ok(())
     }
 
-    fn deregister(&mut self, socket: &mut SimSocket) {
-        self.0.world_mut().pipes[socket.pipe].id = None;
+    fn deregister(&mut self, socket: &mut Stream) {
+        self.world_mut().pipes[socket.pipe].id = None;
     }
 }
