@@ -12,14 +12,17 @@
 //! | who is waited for, and for how long | [`backpressure`] |
 //! | the life of a connection | [`connection`] |
 //! | who is let in | [`acceptor`] |
+//! | whom we call ourselves | [`dial`] |
 //! | time-outs | [`deadlines`] |
-//! | epoll, sockets, signals | [`epoll`], behind [`platform`] |
+//! | epoll, sockets, signals, calls of other threads | [`epoll`], behind [`platform`] |
+//! | the same without a system, for tests | [`simulated`] |
 
 pub mod acceptor;
 pub(crate) mod backpressure;
 pub(crate) mod connection;
 mod counters;
 pub(crate) mod deadlines;
+pub(crate) mod dial;
 pub mod epoll;
 pub mod feed;
 pub(crate) mod net;
@@ -34,6 +37,8 @@ pub use feed::ChannelId;
 pub use net::{Net, QueueFull};
 pub use platform::{Event, Peer, Platform, Socket, subscriber_address};
 pub use turn::Reactor;
+
+use std::io;
 
 use crate::clock::Millis;
 
@@ -70,6 +75,8 @@ pub enum Loss {
     Slow,
     /// The system reported an error: reset, timed out.
     Broken,
+    /// It is one that [`Net::connect`] asked for, and was never connected: refused, unreachable, too late.
+    NotConnected(io::ErrorKind),
 }
 
 /// What a handler has done with the input it was given.
@@ -122,15 +129,18 @@ pub enum Rest<'a> {
 
 /// What the loop serves.
 ///
-/// A connection is `opened`, then `received`s, and ends in exactly one of two ways: the handler calls
+/// A connection is `opened` (or `connected`, if it is outgoing), then `received`s, and ends in exactly one of two ways: the handler calls
 /// [`Net::close`] (at the latest in [`Handler::ended`]: the loop closes the connection after it), or the loop
 /// calls [`Handler::lost`].
 pub trait Handler {
-    /// The loop is about to begin: nobody is there yet.
+    /// The loop is about to begin ([`Reactor::new`]): nobody is there yet.
     fn started(&mut self, _net: &mut Net) {}
 
     /// A connection was let in.
     fn opened(&mut self, _net: &mut Net, _id: ConnectionId, _peer: Peer) {}
+
+    /// [`Net::connect`] has succeeded.
+    fn connected(&mut self, _net: &mut Net, _id: ConnectionId) {}
 
     /// A connection has said something. `input` is what it has not consumed so far and what is new.
     fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed;
@@ -138,12 +148,19 @@ pub trait Handler {
     /// A connection has said its last. It is closed when everything queued for it is written.
     fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>);
 
+    /// Asked for by [`Net::when_drained`]: everything that was queued for a connection is sent, and it is open.
+    fn drained(&mut self, _net: &mut Net, _id: ConnectionId) {}
+
     /// The time asked for by [`Net::wake_at`] has come.
     fn woken(&mut self, _net: &mut Net, _id: ConnectionId) {}
 
     /// The loop has given up a connection; what is it told at last, if it can be? That follows the end of a whole
     /// frame.
     fn lost(&mut self, net: &mut Net, id: ConnectionId, loss: Loss) -> Vec<u8>;
+
+    /// Another thread has called [`Platform::waker`] since this was called last; perhaps several times, perhaps not at
+    /// all. Whoever has more to do than a turn should ([`Net::is_turn_full`]) calls it again itself.
+    fn notified(&mut self, _net: &mut Net) {}
 
     /// When [`Handler::expired`] is next due.
     fn deadline(&self) -> Millis {
@@ -158,6 +175,6 @@ pub trait Handler {
         Vec::new()
     }
 
-    /// The loop is about to stop: time to say good-bye and to close everything.
+    /// The loop is about to stop, because of a signal or [`Net::stop`]: time to say good-bye and to close everything.
     fn stopping(&mut self, net: &mut Net);
 }

@@ -44,12 +44,16 @@
 use std::cell::{Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use super::{ConnectionId, Event, Peer, Platform, Socket};
 use crate::clock::{Millis, Now};
+use crate::limits::Limits;
 
 /// Where the fake clock starts: 2026-01-01 00:00 UTC.
 const START_UNIX_MS: u64 = 1_767_225_600_000;
@@ -91,6 +95,8 @@ pub struct Pipe {
     pub capacity: usize,
     /// Where the client is; none for a Unix socket.
     ip: Option<IpAddr>,
+    /// The server has called, and the client has not answered.
+    is_connecting: bool,
     client_has_ended: bool,
     /// The server has closed its side.
     pub server_has_ended: bool,
@@ -130,6 +136,9 @@ impl Pipe {
 
     /// What there is to report, if anything: all that is so now, whatever the edge was.
     fn poll(&mut self) -> Option<Event> {
+        if self.is_connecting {
+            return None;
+        }
         let has_room = self.server_has_ended || self.has_room();
         self.awaits_room |= !has_room;
         let broken = self.is_broken();
@@ -143,7 +152,7 @@ impl Pipe {
     /// The connection is dead.
     fn break_off(&mut self) {
         if !self.is_broken() {
-            self.is_reset = true;
+            (self.is_reset, self.is_connecting) = (true, false);
             let is_behind_the_end = self.client_has_ended && !self.server_has_ended;
             self.error = Some(match is_behind_the_end {
                 true => io::ErrorKind::BrokenPipe,
@@ -152,6 +161,20 @@ impl Pipe {
             self.to_client.clear();
             self.has_edge = true;
         }
+    }
+}
+
+/// What other threads ring.
+#[derive(Debug, Default)]
+struct Bell(AtomicBool);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -167,6 +190,11 @@ pub struct World {
     /// Connections that wait to be accepted; an error is what the next `accept` returns.
     pub backlog: VecDeque<Result<usize, i32>>,
     backlog_has_edge: bool,
+    /// Whom the server calls, and by which connection, before anybody has answered.
+    pub calls: VecDeque<(SocketAddr, usize)>,
+    /// Until it is taken away, connecting fails at once with this error number.
+    pub connect_error: Option<i32>,
+    bell: Arc<Bell>,
     /// How often a system call is interrupted or cut short, in percent.
     pub fault_percent: usize,
     /// So many signals come with the next events.
@@ -201,6 +229,9 @@ impl Machine {
             pipes: Vec::new(),
             backlog: VecDeque::new(),
             backlog_has_edge: false,
+            calls: VecDeque::new(),
+            connect_error: None,
+            bell: Arc::default(),
             fault_percent: 0,
             stop_requests: 0,
             wait_max_ms: u64::MAX,
@@ -243,6 +274,19 @@ impl Machine {
         let mut world = self.0.borrow_mut();
         world.backlog.push_back(Err(errno));
         world.backlog_has_edge = true;
+    }
+
+    /// The client answers the server's call; the server's socket will buffer `capacity` bytes for it.
+    pub fn answer(&self, pipe: usize, capacity: usize) {
+        let pipe = &mut self.0.borrow_mut().pipes[pipe];
+        (pipe.is_connecting, pipe.capacity, pipe.has_edge) = (false, capacity, true);
+    }
+
+    /// Nobody is there to answer the server's call.
+    pub fn refuse(&self, pipe: usize) {
+        let pipe = &mut self.0.borrow_mut().pipes[pipe];
+        pipe.break_off();
+        pipe.error = Some(io::ErrorKind::ConnectionRefused);
     }
 
     /// The client sends bytes.
@@ -335,6 +379,7 @@ impl Read for Stream {
         let mut world = self.machine.world_mut();
         let short = 1 + world.rng.below(40);
         let pipe = &mut world.pipes[self.pipe];
+        assert!(!pipe.is_connecting, "a read before it is connected");
         if pipe.to_server.is_empty() {
             // An end that came before a reset hides it, and an error is told once.
             return if pipe.client_has_ended {
@@ -370,6 +415,7 @@ impl Write for Stream {
         world.writes += 1;
         let short = 1 + world.rng.below(40);
         let pipe = &mut world.pipes[self.pipe];
+        assert!(!pipe.is_connecting, "a write before it is connected");
         assert!(!pipe.server_has_ended, "a write after shutdown");
         assert!(!bytes.is_empty(), "a write of nothing");
         if pipe.is_reset {
@@ -416,6 +462,14 @@ impl Socket for Stream {
         // Our own doing is a change as well.
         pipe.has_edge = true;
         Ok(())
+    }
+
+    fn is_connected(&mut self) -> io::Result<bool> {
+        let pipe = &mut self.machine.world_mut().pipes[self.pipe];
+        match pipe.error.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(!pipe.is_connecting && !pipe.is_reset),
+        }
     }
 }
 
@@ -480,6 +534,10 @@ impl Platform for Machine {
         if std::mem::take(&mut world.backlog_has_edge) && !world.backlog.is_empty() {
             events.push(Event::Listener(0));
         }
+        let is_spurious = Arc::strong_count(&world.bell) > 1 && world.rng.chance(world.fault_percent / 4);
+        if world.bell.0.swap(false, Ordering::Acquire) || is_spurious {
+            events.push(Event::Notified);
+        }
         events.extend((0..std::mem::take(&mut world.stop_requests)).map(|_| Event::Stop));
         if events.is_empty() && !is_late {
             match timeout {
@@ -502,6 +560,21 @@ impl Platform for Machine {
                 Ok((socket, Peer { ip, listener: 0 }))
             }
         }
+    }
+
+    fn connect(&mut self, addr: SocketAddr, _limits: &Limits) -> io::Result<Stream> {
+        let mut world = self.world_mut();
+        if let Some(errno) = world.connect_error {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        let number = world.pipes.len();
+        world.pipes.push(Pipe { ip: Some(addr.ip()), is_connecting: true, ..Pipe::default() });
+        world.calls.push_back((addr, number));
+        Ok(Stream { machine: self.clone(), pipe: number })
+    }
+
+    fn waker(&mut self) -> io::Result<Waker> {
+        Ok(Waker::from(Arc::clone(&self.world().bell)))
     }
 
     fn close_listeners(&mut self) {
