@@ -109,7 +109,8 @@ pub enum Then {
     Read,
     /// In the next turn: [`Net::is_turn_full`].
     Yield,
-    /// At that time: the peer has to be slowed down. It is not read meanwhile, so nothing is lost.
+    /// At that time, which may be never, or at [`Net::resume`]: the peer has to be slowed down. It is not read
+    /// meanwhile, so nothing is lost.
     Pause(Millis),
     /// Never: the peer has said far more than it may, for too long. It is closed, after [`Handler::ended`].
     Drop,

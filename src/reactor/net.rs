@@ -659,6 +659,10 @@ impl Net {
                 self.unsent.iter().filter(|&&i| i == id).count(),
             );
             assert_eq!(found, (usize::from(listed.0), usize::from(listed.1)), "list flags of {connection:?}");
+            let must_be_told = connection.is_alive() && connection.drained == Drained::Due;
+            assert!(!must_be_told || connection.is_listed_ready, "{connection:?}");
+            let is_connecting = matches!(connection.life, Life::Connecting { .. });
+            assert!(!is_connecting || (self.queued_bytes(id), connection.input_bytes()) == (0, 0));
             let is_ending = matches!(connection.life, Life::Doomed(_) | Life::Gone);
             let endings = self.ending.iter().filter(|&&i| i == id).count();
             assert_eq!(endings, usize::from(is_ending), "{connection:?}");

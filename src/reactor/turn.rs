@@ -162,10 +162,13 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     /// When the next turn has something to do, if no event comes before.
     fn next_deadline(&self) -> Millis {
         let net = &self.net;
-        let has_work = !(net.ready.is_empty() && net.unsent.is_empty() && net.dirty.is_empty())
-            || !(net.ending.is_empty() && net.dials.is_empty())
-            || (net.wants_stop && self.stops_at.is_none());
-        if has_work {
+        let is_idle = net.ready.is_empty()
+            && net.unsent.is_empty()
+            && net.dirty.is_empty()
+            && net.ending.is_empty()
+            && net.dials.is_empty();
+        let must_stop = net.wants_stop && self.stops_at.is_none();
+        if !is_idle || must_stop {
             return Millis(0);
         }
         net.deadlines
