@@ -250,6 +250,8 @@ fn a_long_answer_arrives_completely_at_readers_of_all_speeds_and_takes_little_me
         scene.machine.world_mut().fault_percent = faults;
         let client = scene.machine.connect(capacity);
         scene.machine.send(client, b"bulk");
+        // As `nc -N` does.
+        scene.machine.end(client);
         let (mut count, mut turns) = (0, 0);
         while !scene.machine.is_at_end(client) {
             turns += 1;
@@ -262,8 +264,42 @@ fn a_long_answer_arrives_completely_at_readers_of_all_speeds_and_takes_little_me
             }
         }
         assert_eq!(count, BULK);
-        assert_eq!(scene.reactor.handler().log, ["started"]);
+        assert_eq!(scene.reactor.handler().log, ["started", "ended"]);
+        scene.after_ms(1);
+        assert_eq!(scene.reactor.net().connections(), 0);
     }
+}
+
+#[test]
+fn whoever_breaks_off_in_the_middle_of_a_long_answer_is_lost_once() {
+    for has_ended in [false, true] {
+        let mut scene = Scene::new(Told::new(), Limits::default());
+        let client = scene.machine.connect(1000);
+        scene.machine.send(client, b"bulk");
+        if has_ended {
+            scene.machine.end(client);
+        }
+        scene.after_ms(10);
+        assert_eq!(scene.reactor.net().connections(), 1);
+        scene.machine.reset(client);
+        scene.after_ms(10);
+        assert_eq!(scene.reactor.handler().log.last().unwrap(), "Broken");
+        assert_eq!(scene.reactor.handler().log.len(), if has_ended { 3 } else { 2 });
+        assert_eq!(scene.reactor.net().connections(), 0);
+    }
+}
+
+/// Whoever stops reading is closed as slow, and no sooner than `stall`.
+#[test]
+fn whoever_stops_reading_a_long_answer_is_given_up() {
+    let mut scene = Scene::new(Told::new(), Limits::default());
+    let client = scene.machine.connect(1000);
+    scene.machine.send(client, b"bulk");
+    scene.machine.end(client);
+    scene.after_ms(9_900);
+    assert_eq!(scene.reactor.handler().log, ["started", "ended"]);
+    scene.after_ms(200);
+    assert_eq!(scene.reactor.handler().log, ["started", "ended", "Slow"]);
 }
 
 /// What fits into `max_buffered_bytes` may be queued at once.
@@ -289,6 +325,7 @@ fn a_long_answer_arrives_completely_on_epoll() {
         let mut client = connect(addr);
         thread::spawn(move || {
             client.write_all(b"bulk").unwrap();
+            client.shutdown(std::net::Shutdown::Write).unwrap();
             let (mut buffer, mut count) = (vec![0; lump], 0);
             loop {
                 let read = client.read(&mut buffer).unwrap();

@@ -146,7 +146,8 @@ pub trait Handler {
     /// A connection has said something. `input` is what it has not consumed so far and what is new.
     fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed;
 
-    /// A connection has said its last. It is closed when everything queued for it is written.
+    /// A connection has said its last. It is closed when everything queued for it is written; or, if
+    /// [`Net::when_drained`] was asked for, when [`Handler::drained`] does not ask again.
     fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>);
 
     /// Asked for by [`Net::when_drained`]: everything that was queued for a connection is sent, and it is open.

@@ -466,6 +466,10 @@ impl Net {
         let at = self.now.monotonic;
         self.set_waited_for(id, false);
         let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.is_alive() && connection.reading == Reading::Ended {
+            // All of it was heard, and nobody hears the rest of the answer.
+            return self.doom(id, Loss::Broken);
+        }
         connection.reading = Reading::Broken;
         match connection.deferred() {
             Deferred::Paused { .. } => self.doom(id, Loss::Broken),

@@ -281,14 +281,17 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let now = self.net.now.monotonic;
         let Some(connection) = self.net.get(id) else { return };
         connection.is_listed_ready = false;
-        match connection.life {
-            Life::Open(_) if connection.drained == Drained::Due => return self.tell_drained(id),
-            Life::Open(_) => {}
+        let deferred = match connection.life {
+            Life::Open(_) if connection.drained == Drained::Due => {
+                self.tell_drained(id);
+                self.net.get(id).map_or(Deferred::No, |c| c.deferred())
+            }
+            Life::Open(deferred) => deferred,
             Life::Connecting { .. } => return self.finish_connecting(id),
             Life::Lingering { .. } => return self.discard(id),
             Life::Doomed(_) | Life::Closing { .. } | Life::Gone => return,
-        }
-        let must_wait = match connection.deferred() {
+        };
+        let must_wait = match deferred {
             Deferred::Paused { until } => now < until,
             // It is resumed when that is over.
             Deferred::Throttled => true,
@@ -305,7 +308,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         }
         if let Some(connection) = self.net.get(id)
             && connection.life == Life::Open(Deferred::No)
-            && connection.reading != Reading::Drained
+            && connection.has_input()
         {
             self.net.note_ready(id);
         }
@@ -316,12 +319,12 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let is_drained = self.net.queued_bytes(id) == 0;
         let Some(connection) = self.net.get(id) else { return };
         connection.drained = if is_drained { Drained::NotAsked } else { Drained::Asked };
-        if connection.has_input() {
-            // Its turn to be read is the next one.
-            self.net.note_ready(id);
+        if !is_drained {
+            return;
         }
-        if is_drained {
-            self.handler.drained(&mut self.net, id);
+        self.handler.drained(&mut self.net, id);
+        if self.net.get(id).is_some_and(|c| c.reading == Reading::Ended) {
+            self.close_if_drained(id);
         }
     }
 
@@ -333,15 +336,12 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     /// Reads once, and hands over what there is.
     fn read(&mut self, id: ConnectionId) {
         let Some(connection) = self.net.get(id) else { return };
-        if !connection.is_alive() || connection.reading == Reading::Drained {
+        if !connection.is_alive() || matches!(connection.reading, Reading::Drained | Reading::Ended) {
             return;
         }
         let Some(socket) = &mut self.sockets[id.index as usize] else { return };
         match socket.read(&mut self.scratch) {
-            Ok(0) => {
-                connection.reading = Reading::Ended;
-                self.end(id);
-            }
+            Ok(0) => self.end(id),
             Ok(count) => {
                 // A short read has drained the socket, unless the end has arrived too: then the read
                 // that would prove it is still to come.
@@ -406,7 +406,19 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     fn end(&mut self, id: ConnectionId) {
         let rest = self.net.take_input(id);
         self.handler.ended(&mut self.net, id, Rest::Unfinished(rest.as_slice()));
-        self.net.close(id);
+        self.close_if_drained(id);
+    }
+
+    /// Its input is at its end: it is closed, unless the handler has more to send when it is drained.
+    fn close_if_drained(&mut self, id: ConnectionId) {
+        let Some(connection) = self.net.get(id) else { return };
+        let has_more = connection.drained != Drained::NotAsked && connection.reading != Reading::Broken;
+        connection.reading = Reading::Ended;
+        if has_more {
+            self.net.set_deferred(id, Deferred::No);
+        } else {
+            self.net.close(id);
+        }
     }
 
     /// What a peer has said, and the handler was not given, is not heard any more: the handler tells it so.
@@ -422,7 +434,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             }
         }
         self.handler.ended(&mut self.net, id, Rest::Unheard(rest.as_slice()));
-        self.net.close(id);
+        self.close_if_drained(id);
     }
 
     /// Reads what a lingering peer still sends, and throws it away.
