@@ -177,6 +177,9 @@ pub trait Handler {
         Vec::new()
     }
 
-    /// The loop is about to stop, because of a signal or [`Net::stop`]: time to say good-bye and to close everything.
-    fn stopping(&mut self, net: &mut Net);
+    /// The loop is about to stop, because of a signal or [`Net::stop`]: time to say good-bye and to close
+    /// everything.
+    fn stopping(&mut self, net: &mut Net) {
+        net.close_all();
+    }
 }

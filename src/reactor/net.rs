@@ -328,6 +328,12 @@ impl Net {
         }
     }
 
+    /// Closes all connections, as [`Net::close`] does.
+    pub fn close_all(&mut self) {
+        let open: Vec<ConnectionId> = self.connections.iter().map(|(_, c)| c.id).collect();
+        open.into_iter().for_each(|id| self.close(id));
+    }
+
     /// Whether there is more in a connection's socket than was read.
     #[must_use]
     pub fn is_unread(&self, id: ConnectionId) -> bool {
