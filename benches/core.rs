@@ -137,7 +137,10 @@ impl Platform for Nowhere {
         if self.has_rooms && self.arrived > 2 {
             introduction += &format!("\n/join room-{}", self.arrived);
         }
-        Ok((Sink { introduction, is_introduced: false }, Peer { ip: None, listener: listener as u16 }))
+        Ok((
+            Sink { introduction, is_introduced: false },
+            Peer { listener: listener as u16, ..Peer::default() },
+        ))
     }
 
     fn close_listeners(&mut self) {}

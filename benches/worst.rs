@@ -216,7 +216,7 @@ impl Platform for Scripted {
     fn accept(&mut self, listener: usize) -> io::Result<(Client, Peer)> {
         let script = self.arriving.pop().ok_or(io::ErrorKind::WouldBlock)?;
         let client = Client { script, sent: 0, total: Rc::clone(&self.total) };
-        Ok((client, Peer { ip: None, listener: listener as u16 }))
+        Ok((client, Peer { listener: listener as u16, ..Peer::default() }))
     }
 
     fn close_listeners(&mut self) {}

@@ -63,8 +63,7 @@ impl Store {
         let found = self.values.get(&request.path[1..]);
         let (body, _) = found.ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "no such key"))?;
         let mut out = Vec::new();
-        Response { status: StatusCode::OK, content_type: "text/plain", fields: "", body }
-            .write(&mut out, false);
+        Response { content_type: "text/plain", body, ..Response::default() }.write(&mut out, false);
         Ok(Some(out))
     }
 

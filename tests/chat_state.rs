@@ -72,6 +72,15 @@ struct Person {
     home: u64,
     name: String,
     room: String,
+    /// Folded names.
+    ignores: Vec<String>,
+}
+
+impl Person {
+    /// Whether it does not hear what the person with this tag says under this name.
+    fn is_deaf_to(&self, tag: u64, name: &str) -> bool {
+        self.tag != tag && self.ignores.contains(&folded(name))
+    }
 }
 
 /// A name that somebody was cut off from.
@@ -292,7 +301,7 @@ impl Shadow {
     fn welcome(&mut self, tag: u64, history: Option<usize>, reference: Option<&str>) {
         let Person { name, room, .. } = self.person(tag);
         let (name, room) = (name.clone(), room.clone());
-        let query = HistoryQuery { limit: history.unwrap_or(0), before: None, after: None };
+        let query = HistoryQuery { limit: history.unwrap_or(0), ..HistoryQuery::default() };
         let (kept, _) = self.remembered(&room, query);
         let place = self.place(&room);
         let (newest, epoch) = (place.newest, place.epoch);
@@ -320,7 +329,9 @@ impl Shadow {
         {
             place.kept.remove(0);
         }
-        self.tell_room(&room, &line);
+        for listener in self.people.iter().filter(|p| p.room == room && !p.is_deaf_to(tag, &name)) {
+            self.inbox.entry(listener.tag).or_default().push(line.clone());
+        }
         self.ack(tag, Some(id), reference);
     }
 
@@ -336,7 +347,9 @@ impl Shadow {
         };
         let (other, to) = (other.tag, other.name.clone());
         let from = self.person(tag).name.clone();
-        self.tell(other, format!("private {from} {to} {text}"));
+        if !self.person(other).is_deaf_to(tag, &from) {
+            self.tell(other, format!("private {from} {to} {text}"));
+        }
         if other != tag {
             self.tell(tag, format!("sent {from} {to} {text}"));
         }
@@ -355,6 +368,10 @@ impl Shadow {
         let person = self.person(tag);
         let (from, room) = (std::mem::replace(&mut person.name, to.to_owned()), person.room.clone());
         if from != to {
+            for other in self.people.iter_mut().filter(|p| p.ignores.contains(&folded(&from))) {
+                other.ignores.retain(|name| *name != folded(to));
+                other.ignores.push(folded(to));
+            }
             self.tell_room(&room, &format!("renamed {from} {to}"));
         }
         self.ack(tag, None, reference);
@@ -548,7 +565,14 @@ impl Run {
         match (entered, expected) {
             (Ok(id), Ok(())) => {
                 self.shadow.take_back(&text, home);
-                self.shadow.people.push(Person { tag, id, home, name: text, room: String::new() });
+                self.shadow.people.push(Person {
+                    tag,
+                    id,
+                    home,
+                    name: text,
+                    room: String::new(),
+                    ignores: Vec::new(),
+                });
                 self.shadow.arrive(tag, &room, now);
                 self.shadow.welcome(tag, self.shadow.limits.history_on_join, reference);
             }
@@ -582,7 +606,7 @@ impl Run {
         let (room, parsed_room) = (room_name(room), RoomName::parse(room).expect("a good name"));
         let now = self.now;
         let shadow = &mut self.shadow;
-        let (command, expected) = match self.rng.below(15) {
+        let (command, expected) = match self.rng.below(20) {
             0..4 => {
                 shadow.say(tag, &text, false, now, reference);
                 (Command::Say(body), Ok(()))
@@ -595,6 +619,7 @@ impl Run {
                 let expected = shadow.tell_one(tag, name, &text, reference);
                 (Command::Tell { to: name.into(), body }, expected)
             }
+            7 | 8 if shadow.person(tag).name == name => (Command::Nick(parsed), Err("bad-argument")),
             7 | 8 => (Command::Nick(parsed), shadow.rename(tag, name, now, reference)),
             9 => {
                 let is_moving = self.rng.chance(50);
@@ -612,6 +637,30 @@ impl Run {
                 (Command::Hello { name: parsed, room: is_moving.then_some(parsed_room) }, expected)
             }
             10 | 11 => (Command::Join(parsed_room), shadow.go(tag, &room, now, reference)),
+            15 => {
+                let (here, is_named) = (shadow.person(tag).room.clone(), self.rng.chance(50));
+                let expected = match () {
+                    () if here == "lobby" || (is_named && here != room) => Err("bad-argument"),
+                    () => shadow.go(tag, "lobby", now, reference),
+                };
+                (Command::Leave(is_named.then_some(parsed_room)), expected)
+            }
+            16..19 => {
+                let (person, is_to) = (shadow.person(tag), self.rng.chance(60));
+                let had = person.ignores.contains(&folded(name));
+                let expected = match is_to {
+                    true if folded(&person.name) == folded(name) => Err("bad-argument"),
+                    false if !had => Err("bad-argument"),
+                    _ => {
+                        person.ignores.retain(|ignored| *ignored != folded(name));
+                        person.ignores.extend(is_to.then(|| folded(name)));
+                        let count = person.ignores.len();
+                        shadow.tell(tag, format!("ignored {count} {reference:?}"));
+                        Ok(())
+                    }
+                };
+                (if is_to { Command::Ignore(parsed) } else { Command::Unignore(parsed) }, expected)
+            }
             12 => {
                 let room = shadow.person(tag).room.clone();
                 let users = shadow.who(&room).join(",");
@@ -630,7 +679,7 @@ impl Run {
                 let newest = shadow.place(&newest).newest as usize;
                 let mut an_id = || self.rng.chance(40).then(|| self.rng.below(newest + 3) as u64);
                 let (before, after) = (an_id(), an_id());
-                let query = HistoryQuery { limit: 1 + self.rng.below(12), before, after };
+                let query = HistoryQuery { limit: 1 + self.rng.below(12), before, after, skip: 0 };
                 shadow.history(tag, query, reference);
                 (Command::History(query), Ok(()))
             }
@@ -663,12 +712,12 @@ impl Run {
                     assert!(self.numbers.contains_key(&room));
                     self.listening.insert(tag, room);
                 }
-                Output::ToRoom { room, event, author } => {
+                Output::ToRoom { room, event, author, ignored_by } => {
                     let name = &self.numbers[&room];
                     assert_eq!(author, self.author(&event));
                     let line = event_line(&event);
                     let listeners = self.listening.iter().filter(|(_, at)| **at == room);
-                    for (&tag, _) in listeners.clone() {
+                    for (&tag, _) in listeners.clone().filter(|(tag, _)| !ignored_by.contains(tag)) {
                         heard.entry(tag).or_default().push(line.clone());
                     }
                     match event {
@@ -751,6 +800,7 @@ fn reply_line(reply: &Reply, reference: Option<&str>, chat: &Chat, here: u32) ->
             assert_eq!(reference, None);
             format!("sent {from} {to} {body}")
         }
+        Reply::Ignored { names } => format!("ignored {} {reference:?}", names.len()),
         Reply::Ack { id } => format!("ack {id:?} {}", reference.expect("an ack has a mark")),
         Reply::Users { room } => {
             assert_eq!(*room, here);

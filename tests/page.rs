@@ -731,7 +731,7 @@ fn a_connection_that_is_refused_shows_what_the_server_answered() {
     let mut page = browser.open(&proxy.url());
     page.write("alice");
     page.press("Enter");
-    page.until(&banner("403 Forbidden: pages of this Origin may not connect"));
+    page.until(&banner("403 Forbidden: pages of the Origin"));
     page.until(&banner("Try now"));
     page.assert_clean();
 

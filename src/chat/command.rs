@@ -29,6 +29,14 @@ pub enum Command {
     },
     /// Go to another room, which is made if it is not there.
     Join(RoomName),
+    /// Go back to the lobby from the room one is in, or from this one.
+    Leave(Option<RoomName>),
+    /// Not to hear what somebody says who is called so.
+    Ignore(Name),
+    /// To hear it again.
+    Unignore(Name),
+    /// Whom does one ignore?
+    Ignored,
     /// Which rooms are there?
     Rooms,
     /// What was said before?
@@ -36,7 +44,7 @@ pub enum Command {
 }
 
 /// Which messages of a room's history are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HistoryQuery {
     /// At most so many.
     pub limit: usize,
@@ -44,4 +52,6 @@ pub struct HistoryQuery {
     pub before: Option<u64>,
     /// Only those with a greater id; the oldest of them come first if not all fit.
     pub after: Option<u64>,
+    /// So many of the newest are left out.
+    pub skip: usize,
 }

@@ -127,6 +127,11 @@ pub enum Reply {
     },
     /// Which rooms there are, and how many are in each.
     Rooms,
+    /// Whom you do not hear.
+    Ignored {
+        /// Their names.
+        names: Vec<Name>,
+    },
     /// What was said before.
     History {
         /// Where.
@@ -189,7 +194,8 @@ pub enum ErrorCode {
     Full,
     /// `busy`: the receiver of a private message has not read the last ones.
     Busy,
-    /// `dropped`: lines that came too fast, from somebody who has closed its side since.
+    /// `dropped`: lines that came too fast, from somebody who has closed its side since; or behind a name that was
+    /// refused, before its sender could know.
     Dropped,
 }
 
@@ -257,6 +263,8 @@ pub enum Output {
         event: Event,
         /// Whose doing it is; the text dialect does not send people what they typed.
         author: Option<u64>,
+        /// Who does not want to hear it.
+        ignored_by: Vec<u64>,
     },
     /// Tell one member.
     ToMember {

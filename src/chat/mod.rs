@@ -9,6 +9,7 @@ mod body;
 mod command;
 mod event;
 mod holds;
+mod ignored;
 mod letter;
 mod name;
 mod names;
@@ -32,6 +33,7 @@ use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use alike::Forms;
 use holds::Holds;
+use ignored::{IGNORED_MAX, Ignored};
 use names::Names;
 use room::{Notice, Room};
 use rooms::EMPTY_ROOMS_MAX;
@@ -82,6 +84,7 @@ pub struct Chat {
     members: Slab<Member>,
     names: Names,
     holds: Holds,
+    ignored: Ignored,
     outputs: VecDeque<Output>,
     guests: u64,
 }
@@ -124,6 +127,12 @@ impl<'a> RoomView<'a> {
         self.room.members.iter().map(|&key| &members[key as usize].name)
     }
 
+    /// How many messages are kept.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.room.history.len()
+    }
+
     /// The messages asked for, by rising id, as far as they `fit` in the direction asked (the first one always does),
     /// and whether there are more in that direction.
     pub fn history(
@@ -152,6 +161,7 @@ impl Chat {
             members: Slab::new(),
             names: Names::default(),
             holds: Holds::default(),
+            ignored: Ignored::default(),
             outputs: VecDeque::new(),
             guests: 0,
         };
@@ -218,6 +228,7 @@ impl Chat {
         let room = self.depart(key);
         let Member { name, .. } = self.members.remove(key as usize);
         self.names.remove(key, &name);
+        self.ignored.forget(key);
         self.tell_left(room, name, why, now);
     }
 
@@ -238,6 +249,9 @@ impl Chat {
             Command::Say(body) => return self.speak(key, body, false, reference, now),
             Command::Act(body) => return self.speak(key, body, true, reference, now),
             Command::Tell { to, body } => return self.tell(key, &to, body, reference),
+            Command::Nick(name) if name == *self.name_of(key) => {
+                return Err(Refusal::new(ErrorCode::BadArgument, format!("you are called {name} already")));
+            }
             Command::Nick(name) => {
                 let forms = self.check_rename(key, &name, now)?;
                 self.rename(key, name, &forms);
@@ -252,6 +266,16 @@ impl Chat {
                 return self.go(key, room, reference, now);
             }
             Command::Join(room) => return self.go(key, room, reference, now),
+            Command::Leave(room) => return self.go_back(key, room, reference, now),
+            Command::Ignore(name) => self.ignore(key, name, reference)?,
+            Command::Unignore(name) => {
+                if !self.ignored.remove(key, &name) {
+                    let text = format!("you do not ignore {name}");
+                    return Err(Refusal::new(ErrorCode::BadArgument, text));
+                }
+                self.tell_ignored(key, reference);
+            }
+            Command::Ignored => self.tell_ignored(key, reference),
             Command::Who => self.reply(key, Reply::Users { room }, reference),
             Command::Rooms => self.reply(key, Reply::Rooms, reference),
             Command::History(query) => self.reply(key, Reply::History { room, query }, reference),
@@ -277,7 +301,7 @@ impl Chat {
         {
             let room = &mut self.rooms[number as usize];
             let (total, (joined, left)) = (room.members.len(), room.crowd.take());
-            self.announce(number, Event::Crowd { joined, left, total }, None);
+            self.announce(number, Event::Crowd { joined, left, total });
         }
     }
 
@@ -311,6 +335,12 @@ impl Chat {
         self.rooms.iter().map(|(_, room)| RoomView { room, members: &self.members })
     }
 
+    /// Memory that is held for a member, besides its name, in bytes.
+    #[must_use]
+    pub fn memory_of(&self, id: MemberId) -> usize {
+        self.ignored.memory(id.key())
+    }
+
     /// The name of a member.
     #[must_use]
     pub fn name(&self, id: MemberId) -> &Name {
@@ -342,7 +372,11 @@ impl Chat {
         let from = member.name.clone();
         let message = Rc::new(Message { id, at_ms: now.unix_ms, from, is_action, body });
         room.history.push(Rc::clone(&message), &self.limits);
-        self.announce(number, Event::Message(message), Some(tag));
+        let ignored_by = self.ignored.members(self.name_of(key));
+        let ignored_by =
+            ignored_by.iter().filter(|&&by| by != key).map(|&key| self.members[key as usize].tag).collect();
+        let event = Event::Message(message);
+        self.outputs.push_back(Output::ToRoom { room: number, event, author: Some(tag), ignored_by });
         self.acknowledge(key, Some(id), reference);
         Ok(())
     }
@@ -372,7 +406,11 @@ impl Chat {
         self.check_length(key, &body)?;
         let from = self.name_of(key).clone();
         let to = self.name_of(to_key).clone();
-        self.reply(to_key, Reply::Private { from: from.clone(), to: to.clone(), body: body.clone() }, &None);
+        // Whoever is ignored is not told.
+        if to_key == key || !self.ignored.members(&from).contains(&to_key) {
+            let reply = Reply::Private { from: from.clone(), to: to.clone(), body: body.clone() };
+            self.reply(to_key, reply, &None);
+        }
         if to_key != key {
             self.reply(key, Reply::PrivateSent { from, to, body }, &None);
         }
@@ -396,8 +434,9 @@ impl Chat {
         let last = std::mem::replace(&mut self.members[key as usize].name, to.clone());
         self.names.remove(key, &last);
         self.names.insert(key, forms);
+        self.ignored.rename(&last, &to);
         let room = self.members[key as usize].room;
-        self.announce(room, Event::Renamed { from: last, to }, None);
+        self.announce(room, Event::Renamed { from: last, to });
     }
 
     fn go(&mut self, key: u32, room: RoomName, reference: &Reference, now: Now) -> Result<(), Refusal> {
@@ -412,6 +451,42 @@ impl Chat {
         let history = if is_elsewhere { self.limits.history_on_join } else { None };
         self.welcome(key, history, reference);
         Ok(())
+    }
+
+    /// Goes back to the lobby.
+    fn go_back(
+        &mut self,
+        key: u32,
+        from: Option<RoomName>,
+        reference: &Reference,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let here = &self.room_of(key).name;
+        if let Some(from) = from.filter(|from| from != here) {
+            return Err(Refusal::new(ErrorCode::BadArgument, format!("you are not in {from}")));
+        }
+        if *here == RoomName::lobby() {
+            let text = "you are in the lobby; /quit leaves it, and the server";
+            return Err(Refusal::new(ErrorCode::BadArgument, text));
+        }
+        self.go(key, RoomName::lobby(), reference, now)
+    }
+
+    fn ignore(&mut self, key: u32, name: Name, reference: &Reference) -> Result<(), Refusal> {
+        if self.names.find(name.as_str(), |key| self.name_of(key)) == Some(key) {
+            return Err(Refusal::new(ErrorCode::BadArgument, "that is you"));
+        }
+        if !self.ignored.add(key, name) {
+            let text = format!("you ignore {IGNORED_MAX} names already; /unignore one of them");
+            return Err(Refusal::new(ErrorCode::Full, text));
+        }
+        self.tell_ignored(key, reference);
+        Ok(())
+    }
+
+    fn tell_ignored(&mut self, key: u32, reference: &Reference) {
+        let names = self.ignored.names(key).to_vec();
+        self.reply(key, Reply::Ignored { names }, reference);
     }
 
     // ---- the parts they are made of
@@ -465,7 +540,7 @@ impl Chat {
         }
         let (tag, name, total) = (member.tag, member.name.clone(), room.members.len());
         if self.is_told_now(number, true, total - 1, now) {
-            self.announce(number, Event::Joined { name, total }, None);
+            self.announce(number, Event::Joined { name, total });
         }
         self.outputs.push_back(Output::Entered { tag, room: number });
     }
@@ -491,7 +566,7 @@ impl Chat {
     fn tell_left(&mut self, number: u32, name: Name, why: Option<Why>, now: Now) {
         let total = self.rooms[number as usize].members.len();
         if self.is_told_now(number, false, total, now) && total > 0 {
-            self.announce(number, Event::Left { name, total, why }, None);
+            self.announce(number, Event::Left { name, total, why });
         }
         // Only when all is done: the room may be the one that somebody goes to.
         if self.empty_rooms.len() > EMPTY_ROOMS_MAX {
@@ -510,13 +585,13 @@ impl Chat {
     }
 
     fn welcome(&mut self, key: u32, history: Option<usize>, reference: &Reference) {
-        let history = HistoryQuery { limit: history.unwrap_or(0), before: None, after: None };
+        let history = HistoryQuery { limit: history.unwrap_or(0), ..HistoryQuery::default() };
         let (name, room) = (self.name_of(key).clone(), self.members[key as usize].room);
         self.reply(key, Reply::Welcome { name, room, history }, reference);
     }
 
-    fn announce(&mut self, room: u32, event: Event, author: Option<u64>) {
-        self.outputs.push_back(Output::ToRoom { room, event, author });
+    fn announce(&mut self, room: u32, event: Event) {
+        self.outputs.push_back(Output::ToRoom { room, event, author: None, ignored_by: Vec::new() });
     }
 
     fn acknowledge(&mut self, key: u32, id: Option<u64>, reference: &Reference) {
@@ -563,6 +638,7 @@ impl Chat {
             assert_eq!(found, Some(key as u32), "{} cannot be found", member.name);
         }
         self.holds.check_invariants();
+        self.ignored.check_invariants(|key| self.members.contains(key as usize));
         assert!(self.outputs.is_empty(), "something was left undone");
     }
 }

@@ -126,6 +126,10 @@ impl History {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     /// See [`RoomView::history`](super::RoomView::history).
     pub(super) fn get<'a>(
         &'a self,
@@ -134,6 +138,7 @@ impl History {
     ) -> (Vec<&'a Message>, bool) {
         let position = |id: u64| self.messages.partition_point(|m| m.id < id);
         let end = query.before.map_or(self.messages.len(), position);
+        let end = end.min(self.messages.len().saturating_sub(query.skip));
         let start = query.after.map_or(0, |id| position(id.saturating_add(1))).min(end);
         let mut wanted: Vec<&Message> = Vec::new();
         let mut add = |message: &'a Rc<Message>| {

@@ -16,6 +16,8 @@ use crate::limits::Limits;
 pub(crate) const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a peer may take to close its side after we have closed ours.
 pub(crate) const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+/// The same if it has said good-bye itself: it reads the last words in that time, and is reset then.
+pub(crate) const HANG_UP_TIME_MAX: Duration = Duration::from_millis(500);
 /// How many bytes of a lingering peer are read and thrown away.
 pub(crate) const LINGER_BYTES_MAX: u32 = 256 * 1024;
 /// How long a peer that has closed its side, while its input was deferred, is still listened to.
@@ -34,10 +36,10 @@ pub(crate) enum Life {
     /// which may say the last words then.
     Doomed(Loss),
     /// The handler is done with it: what is queued is still written, until the deadline.
-    Closing { until: Millis },
+    Closing { until: Millis, is_hanging_up: bool },
     /// Everything is written and our side is shut down. What the peer still sends is read and thrown
     /// away: closing a socket with unread input would reset the connection and destroy our last words.
-    Lingering { until: Millis, bytes_left: u32 },
+    Lingering { until: Millis, bytes_left: u32, is_hanging_up: bool },
     /// Nothing is left to do but to remove it.
     Gone,
 }
@@ -188,7 +190,7 @@ impl Connection {
                     .min(self.unheard_at())
             }
             Life::Connecting { until } => until.min(self.wake_at),
-            Life::Closing { until } | Life::Lingering { until, .. } => until,
+            Life::Closing { until, .. } | Life::Lingering { until, .. } => until,
             Life::Doomed(_) | Life::Gone => Millis::NEVER,
         }
     }

@@ -17,7 +17,7 @@ impl Net {
     ///
     /// None of the limits on who is let in counts it, and it takes a descriptor that they do not know of.
     pub fn connect(&mut self, addr: SocketAddr, time_max: Duration) -> ConnectionId {
-        let peer = Peer { ip: Some(addr.ip()), listener: Peer::NO_LISTENER };
+        let peer = Peer { ip: Some(addr.ip()), port: addr.port(), listener: Peer::NO_LISTENER };
         let id = self.open(peer, Origin::Outgoing);
         let until = self.now.monotonic.after(time_max);
         if let Some(connection) = self.get(id) {

@@ -225,11 +225,14 @@ impl Platform for Epoll {
                 // The loop coalesces what belongs together; the kernel must not wait for more. A peer
                 // that has gone already may refuse this: reading will tell.
                 let _ = stream.set_nodelay(true);
-                Ok((Stream::Tcp(stream), Peer { ip: Some(addr.ip()), listener: listener as u16 }))
+                Ok((
+                    Stream::Tcp(stream),
+                    Peer { ip: Some(addr.ip()), port: addr.port(), listener: listener as u16 },
+                ))
             }
             Listener::Unix(unix, ..) => {
                 let (stream, _) = unix.accept()?;
-                Ok((Stream::Unix(stream), Peer { ip: None, listener: listener as u16 }))
+                Ok((Stream::Unix(stream), Peer { listener: listener as u16, ..Peer::default() }))
             }
         }
     }
@@ -335,6 +338,13 @@ impl Socket for Stream {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn reset_on_drop(&mut self) {
+        if let Self::Tcp(stream) = self {
+            // If it cannot be, the peer learns it when it sends something.
+            let _ = SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
         }
     }
 

@@ -138,16 +138,16 @@ impl Net {
         }
     }
 
-    /// Publishes one event to all subscribers of a channel but `except`. `encode` appends it, as one or more
+    /// Publishes one event to all subscribers of a channel but those in `except`, each named once. `encode` appends it, as one or more
     /// whole frames, in the encoding that it is asked for; it is asked for each that somebody reads, once.
     pub fn publish(
         &mut self,
         channel: ChannelId,
-        except: Option<ConnectionId>,
+        except: impl IntoIterator<Item = ConnectionId, IntoIter: Clone>,
         mut encode: impl FnMut(u8, &mut Vec<u8>),
     ) {
         let mut frame = std::mem::take(&mut self.frame);
-        let mut longest = 0;
+        let (mut longest, except) = (0, except.into_iter());
         for index in 0..self.feeds.of_channel(channel).len() {
             let (variant, key) = self.feeds.of_channel(channel)[index];
             if self.feeds.feed(key).subscribers.is_empty() {
@@ -156,13 +156,13 @@ impl Net {
             frame.clear();
             encode(variant, &mut frame);
             longest = longest.max(frame.len());
-            self.append(key, &frame, except);
+            self.append(key, &frame, except.clone());
         }
         self.frame = frame;
         self.spent += longest;
     }
 
-    fn append(&mut self, key: u32, frame: &[u8], except: Option<ConnectionId>) {
+    fn append(&mut self, key: u32, frame: &[u8], except: impl Iterator<Item = ConnectionId>) {
         if frame.is_empty() {
             return;
         }
@@ -172,12 +172,12 @@ impl Net {
         if !std::mem::replace(&mut feed.is_dirty, true) {
             self.dirty.push(key);
         }
-        if let Some(except) = except
-            && find(&mut self.connections, except)
-                .is_some_and(|c| c.subscription.is_some_and(|s| s.feed == key && !s.is_leaving))
-        {
-            self.counters.deliveries -= 1;
-            self.change_outbound(except, |outbound, log| outbound.skip_last(log, frame.len()));
+        for id in except {
+            let subscription = self.peek(id).and_then(|c| c.subscription);
+            if subscription.is_some_and(|s| s.feed == key && !s.is_leaving) {
+                self.counters.deliveries -= 1;
+                self.change_outbound(id, |outbound, log| outbound.skip_last(log, frame.len()));
+            }
         }
     }
 
@@ -313,11 +313,21 @@ impl Net {
     /// Closes a connection when all that is queued for it has been written. The handler hears nothing
     /// of it any more.
     pub fn close(&mut self, id: ConnectionId) {
+        self.end(id, false);
+    }
+
+    /// As [`Net::close`], for a peer that has said good-bye itself. If it has not closed its side half a second after
+    /// ours was closed, it is reset: `nc` ends then. Otherwise it stays until it is given another line to send.
+    pub fn hang_up(&mut self, id: ConnectionId) {
+        self.end(id, true);
+    }
+
+    fn end(&mut self, id: ConnectionId, is_hanging_up: bool) {
         let until = self.now.monotonic.after(FLUSH_TIME_MAX);
         let Some(connection) = find(&mut self.connections, id) else { return };
         match connection.life {
             Life::Open(_) if connection.writing != Writing::Broken => {
-                self.set_life(id, Life::Closing { until });
+                self.set_life(id, Life::Closing { until, is_hanging_up });
                 self.drop_input(id);
                 self.stop_at_end(id);
                 self.note_unsent(id);
@@ -443,7 +453,8 @@ impl Net {
     /// behind `last_words`.
     pub(super) fn close_behind(&mut self, id: ConnectionId, last_words: &[u8]) {
         self.release(id);
-        self.set_life(id, Life::Closing { until: self.now.monotonic.after(FLUSH_TIME_MAX) });
+        let until = self.now.monotonic.after(FLUSH_TIME_MAX);
+        self.set_life(id, Life::Closing { until, is_hanging_up: false });
         self.insert(id, last_words, Cause::Own);
         self.note_unsent(id);
         self.arm(id);

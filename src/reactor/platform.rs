@@ -52,6 +52,10 @@ pub trait Socket: Read + Write {
     /// Whatever the system says; the connection is then beyond help (after a reset: not connected).
     fn shutdown_write(&mut self) -> io::Result<()>;
 
+    /// Lets the connection be reset when this is dropped, if the peer has not closed its side by then: it cannot go on
+    /// sending to nobody.
+    fn reset_on_drop(&mut self) {}
+
     /// Of one that [`Platform::connect`] has made: whether it is connected by now.
     ///
     /// # Errors
@@ -62,10 +66,12 @@ pub trait Socket: Read + Write {
 }
 
 /// Who is at the other end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Peer {
     /// Its address; none for a Unix socket.
     pub ip: Option<IpAddr>,
+    /// Its port; 0 for a Unix socket.
+    pub port: u16,
     /// The listener it came by: its place in the list of listen addresses.
     pub listener: u16,
 }
@@ -100,11 +106,11 @@ pub fn subscriber_address(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The address, for the log.
+/// The address and the port, for the log.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ip {
-            Some(ip) => ip.fmt(f),
+            Some(ip) => SocketAddr::new(ip.to_canonical(), self.port).fmt(f),
             None => f.write_str("a local client"),
         }
     }
@@ -214,7 +220,7 @@ mod tests {
             ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
         ] {
             assert_eq!(subscriber_address(ip.parse().unwrap()), address.parse::<IpAddr>().unwrap());
-            let number = |ip: &str| Peer { ip: Some(ip.parse().unwrap()), listener: 0 }.subscriber();
+            let number = |ip: &str| Peer { ip: Some(ip.parse().unwrap()), ..Peer::default() }.subscriber();
             assert_eq!(number(ip), number(address));
             assert_ne!(number(ip), number("2001:db8:1:3::"));
         }

@@ -557,7 +557,7 @@ impl Platform for Machine {
             Some(Ok(pipe)) => {
                 let ip = world.pipes[pipe].ip;
                 let socket = Stream { machine: self.clone(), pipe };
-                Ok((socket, Peer { ip, listener: 0 }))
+                Ok((socket, Peer { ip, ..Peer::default() }))
             }
         }
     }

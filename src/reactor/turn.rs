@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use super::acceptor::Acceptor;
 use super::connection::{
-    Connection, Deferred, Drained, FLUSH_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life, Origin, Reading,
-    Writing,
+    Connection, Deferred, Drained, FLUSH_TIME_MAX, HANG_UP_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life,
+    Origin, Reading, Writing,
 };
 use super::feed::Log;
 use super::outbound::SLICES_MAX;
@@ -600,17 +600,19 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     /// Everything is written: closes our side, and waits for the peer to close its own.
     fn shut_down(&mut self, slot: u32) {
         let now = self.net.now.monotonic;
+        let connection = &mut self.net.connections[slot as usize];
+        let is_hanging_up = matches!(connection.life, Life::Closing { is_hanging_up: true, .. });
         let (time_max, bytes_left) = match self.stops_at {
+            None if is_hanging_up => (HANG_UP_TIME_MAX, LINGER_BYTES_MAX),
             None => (LINGER_TIME_MAX, LINGER_BYTES_MAX),
             Some(_) => (STOP_LINGER_TIME_MAX, u32::MAX),
         };
-        let connection = &mut self.net.connections[slot as usize];
         let id = connection.id;
         let Some(socket) = &mut self.sockets[slot as usize] else { return };
         if connection.reading == Reading::Ended || socket.shutdown_write().is_err() {
             return self.net.remove(id);
         }
-        connection.life = Life::Lingering { until: now.after(time_max), bytes_left };
+        connection.life = Life::Lingering { until: now.after(time_max), bytes_left, is_hanging_up };
         self.net.arm(id);
         self.net.note_ready(id);
     }
@@ -703,6 +705,11 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             }
             Life::Connecting { .. } | Life::Open(_) => {}
             Life::Doomed(_) | Life::Closing { .. } | Life::Lingering { .. } | Life::Gone => {
+                if let Life::Lingering { is_hanging_up: true, .. } = connection.life
+                    && let Some(socket) = &mut self.sockets[id.index as usize]
+                {
+                    socket.reset_on_drop();
+                }
                 return self.net.remove(id);
             }
         }

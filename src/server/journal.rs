@@ -22,8 +22,10 @@ const NAMED_MAX: usize = 3;
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
-    /// Somebody is let in.
+    /// Somebody is let into a room.
     Join,
+    /// A member has another name.
+    Nick,
     /// A member is gone.
     Leave,
     /// A connection or a request is refused.
@@ -36,6 +38,7 @@ impl Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Join => "join",
+            Self::Nick => "nick",
             Self::Leave => "leave",
             Self::Refuse => "refuse",
             Self::Close => "close",
@@ -185,7 +188,7 @@ mod tests {
     use super::*;
 
     fn peer(ip: &str) -> Peer {
-        Peer { ip: Some(ip.parse().unwrap()), listener: 0 }
+        Peer { ip: Some(ip.parse().unwrap()), ..Peer::default() }
     }
 
     fn sums(journal: &mut Journal, at: u64) -> Vec<String> {
@@ -234,8 +237,8 @@ mod tests {
         let mut journal = Journal::default();
         assert!(journal.note(Kind::Refuse, peer("2001:db8:1:2::3"), &"full", Millis(0)));
         assert!(!journal.note(Kind::Refuse, peer("2001:db8:1:2:3::4"), &"full", Millis(0)));
-        assert!(journal.note(Kind::Refuse, Peer { ip: None, listener: 1 }, &"full", Millis(0)));
-        assert!(!journal.note(Kind::Refuse, Peer { ip: None, listener: 1 }, &"full", Millis(0)));
+        assert!(journal.note(Kind::Refuse, Peer { listener: 1, ..Peer::default() }, &"full", Millis(0)));
+        assert!(!journal.note(Kind::Refuse, Peer { listener: 1, ..Peer::default() }, &"full", Millis(0)));
         assert!(journal.note(Kind::Refuse, peer("10.1.2.3"), &"full", Millis(0)));
         assert!(!journal.note(Kind::Refuse, peer("::ffff:10.1.2.3"), &"full", Millis(0)), "the same");
         assert_eq!(
@@ -254,7 +257,7 @@ mod tests {
         let mut lines = 0;
         for i in 0..10_000_u64 {
             let [.., high, low] = i.to_be_bytes();
-            let address = Peer { ip: Some([10, 0, high, low].into()), listener: 0 };
+            let address = Peer { ip: Some([10, 0, high, low].into()), ..Peer::default() };
             lines += usize::from(journal.note(Kind::Join, address, &format!("guest{i}"), Millis(i / 10)));
         }
         assert_eq!(lines, TALLIES_MAX);

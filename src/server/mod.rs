@@ -35,7 +35,7 @@ use crate::chat::{
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway};
-use crate::wire::{Ask, Encoding, Notice, Request, text, websocket};
+use crate::wire::{Ask, Content, Encoding, Notice, Request, text, websocket};
 use journal::{Journal, Kind};
 use metrics::Metrics;
 use session::{Action, Due, Session, Stage};
@@ -125,6 +125,12 @@ impl Server {
         (session.id == id).then_some(session)
     }
 
+    /// Memory that is held for a connection, besides the loop's, in bytes.
+    fn memory_of(&self, id: ConnectionId) -> usize {
+        let Some(session) = self.sessions.get(id.index as usize).and_then(Option::as_ref) else { return 0 };
+        session.memory() + session.member.map_or(0, |member| self.chat.memory_of(member))
+    }
+
     // ---- what sessions want done
 
     /// Takes the first thing from the front of `input`; returns how many bytes it has, and whether to go on.
@@ -148,6 +154,9 @@ impl Server {
         }
         let before = metrics::place(&session.stage);
         let (count, action) = session.take(input, &limits, net.now());
+        if let Some(answers) = session.telnet_answers() {
+            net.send(id, &answers);
+        }
         let after = metrics::place(&session.stage);
         if before != after {
             self.metrics.move_connection(before, after);
@@ -202,10 +211,8 @@ impl Server {
             Action::Send(bytes) => net.send(id, &bytes),
             Action::Answer(request, is_head) => return self.answer(net, id, request, is_head),
             Action::Close(last_words, why) => {
-                if let Some(peer) = net.peer(id).filter(|_| !why.is_empty())
-                    && self.journal.tells(Kind::Close, peer, &why, net.now().monotonic)
-                {
-                    log::info!("close {peer}: {why}");
+                if !why.is_empty() {
+                    self.log(net, id, Kind::Close, "", &why);
                 }
                 self.close(net, id, &last_words, None);
             }
@@ -280,7 +287,26 @@ impl Server {
         {
             return Err(Refusal::new(ErrorCode::Busy, format!("{name} has not read the last ones")));
         }
-        let outcome = self.chat.command(member, command, &reference, net.now());
+        self.command(net, id, member, command, &reference)
+    }
+
+    /// Asks something of the chat for a member.
+    fn command(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        member: MemberId,
+        command: Command,
+        reference: &Reference,
+    ) -> Result<(), Refusal> {
+        let may_rename = matches!(command, Command::Nick(_) | Command::Hello { .. });
+        let before = may_rename.then(|| self.chat.name(member).clone());
+        let outcome = self.chat.command(member, command, reference, net.now());
+        let name = self.chat.name(member);
+        if let Some(before) = before.filter(|before| before != name) {
+            let what = format!("{before} is now {name}");
+            self.log(net, id, Kind::Nick, &what, "");
+        }
         self.carry_out(net);
         outcome
     }
@@ -308,14 +334,9 @@ impl Server {
         room: RoomName,
         reference: &Reference,
     ) -> Result<MemberId, Refusal> {
-        let (shown_name, shown_room) = (name.clone(), room.clone());
         let member = self.chat.enter(id.to_bits(), home_of(net, id), name, room, reference, net.now())?;
-        if let (Some(session), Some(peer)) = (self.session(id), net.peer(id)) {
+        if let Some(session) = self.session(id) {
             session.member = Some(member);
-            let who = format_args!("{shown_name} {shown_room}");
-            if self.journal.tells(Kind::Join, peer, &who, net.now().monotonic) {
-                log::info!("join {who} from {peer}");
-            }
         }
         self.carry_out(net);
         self.rearm(net, id);
@@ -341,9 +362,7 @@ impl Server {
                 None => self.chat.name(member).clone(),
             };
             let hello = Command::Hello { name, room: None };
-            let outcome = self.chat.command(member, hello, &None, net.now());
-            self.carry_out(net);
-            outcome?;
+            self.command(net, id, member, hello, &None)?;
         }
         Ok(())
     }
@@ -351,6 +370,9 @@ impl Server {
     /// Tells a client why what it said was not done.
     fn refuse(&mut self, net: &mut Net, id: ConnectionId, refusal: Refusal, reference: &Reference) {
         self.metrics.refusals += 1;
+        if let Some(session) = self.session(id) {
+            session.is_misnamed = session.member.is_none() && session.content() == Some(Content::Text);
+        }
         self.tell(net, id, &Notice::Refused(refusal), reference);
     }
 
@@ -369,8 +391,24 @@ impl Server {
 
     // ---- the end of a connection
 
-    /// Forgets a connection; its member leaves the room.
-    fn forget(&mut self, net: &mut Net, id: ConnectionId, why: Option<Why>) {
+    /// Logs what happened to a connection, unless that is summed up: of its member `what`, and `why`.
+    fn log(&mut self, net: &Net, id: ConnectionId, kind: Kind, what: &str, why: &str) {
+        let Some(peer) = net.peer(id) else { return };
+        let number = id.generation;
+        let shown = fmt::from_fn(|f| match what {
+            "" => f.write_str(why),
+            what => write!(f, "#{number} {what}"),
+        });
+        if self.journal.tells(kind, peer, &shown, net.now().monotonic) {
+            let (space, colon) =
+                (if what.is_empty() { "" } else { " " }, if why.is_empty() { "" } else { ": " });
+            log::info!("{kind} #{number}{space}{what} from {peer}{colon}{why}");
+        }
+    }
+
+    /// Forgets a connection; its member leaves the room, which is told `why` if it was no plain good-bye. The log is
+    /// told `how` otherwise.
+    fn forget(&mut self, net: &mut Net, id: ConnectionId, why: Option<Why>, how: &str) {
         if self.session(id).is_none() {
             return;
         }
@@ -382,14 +420,9 @@ impl Server {
             self.allowances.of(peer.subscriber(), net.now().monotonic).refund(interval(rate));
         }
         if let Some(member) = session.member {
-            let (name, now) = (self.chat.name(member), net.now().monotonic);
-            let who = fmt::from_fn(|f| match &why {
-                None => name.fmt(f),
-                Some(why) => write!(f, "{name} ({why})"),
-            });
-            if net.peer(id).is_none_or(|peer| self.journal.tells(Kind::Leave, peer, &who, now)) {
-                log::info!("leave {who}");
-            }
+            let who = self.chat.name(member).clone();
+            let why_text = why.as_ref().map(ToString::to_string);
+            self.log(net, id, Kind::Leave, who.as_str(), why_text.as_deref().unwrap_or(how));
             self.chat.leave(member, why, net.now());
             self.carry_out(net);
         }
@@ -399,14 +432,30 @@ impl Server {
     fn close(&mut self, net: &mut Net, id: ConnectionId, last_words: &[u8], why: Option<Why>) {
         net.send(id, last_words);
         net.close(id);
-        self.forget(net, id, why);
+        self.forget(net, id, why, "closed");
+    }
+
+    /// Closes a connection of which `rest` will not be said, for what is wrong with it; its member leaves the room.
+    fn give_back(&mut self, net: &mut Net, id: ConnectionId, rest: &[u8], wrong: &str) {
+        let limits = Rc::clone(&self.config.limits);
+        let Some(session) = self.session(id) else { return };
+        let count = session.count_unheard(rest, &limits);
+        let lines = if count == 1 { "1 line was" } else { &format!("{count} lines were") };
+        let why = format!("{lines} not said: what {wrong}");
+        self.log(net, id, Kind::Close, "", &why);
+        self.refuse(net, id, Refusal::new(ErrorCode::Dropped, why), &None);
+        self.close(net, id, &[], None);
     }
 
     /// Says good-bye to a client in its own dialect, and closes its connection.
     fn dismiss(&mut self, net: &mut Net, id: ConnectionId, bye: Bye, why: Option<Why>) {
         let Some(session) = self.session(id) else { return };
-        let words = session.last_words(bye, net.now());
-        self.close(net, id, &words, why);
+        net.send(id, &session.last_words(bye, net.now()));
+        match bye {
+            Bye::Quit => net.hang_up(id),
+            _ => net.close(id),
+        }
+        self.forget(net, id, why, "quit");
     }
 
     // ---- what the chat wants done
@@ -424,10 +473,12 @@ impl Server {
                 }
                 Output::RoomClosed { room } => net.close_channel(self.channels[room as usize]),
                 Output::Entered { tag, room } => self.subscribe(net, ConnectionId::from_bits(tag), room),
-                Output::ToRoom { room, event, author } => {
+                Output::ToRoom { room, event, author, ignored_by } => {
                     let author = author.map(ConnectionId::from_bits);
                     // People see what they type.
-                    let except = author.filter(|&id| self.session(id).is_some_and(|s| !s.echoes()));
+                    let author = author.filter(|&id| self.session(id).is_some_and(|s| !s.echoes()));
+                    let except =
+                        author.into_iter().chain(ignored_by.into_iter().map(ConnectionId::from_bits));
                     let (name, at_ms) = (self.chat.room(room).name(), net.now().unix_ms);
                     net.publish(self.channels[room as usize], except, |variant, out| {
                         Encoding::of(variant).event(out, name, at_ms, &event);
@@ -446,6 +497,10 @@ impl Server {
         session.channel = channel;
         if let Some(encoding) = session.encoding() {
             net.subscribe(id, channel, encoding.variant());
+        }
+        if let Some(member) = session.member {
+            let what = format!("{} {}", self.chat.name(member), self.chat.room(room).name());
+            self.log(net, id, Kind::Join, &what, "");
         }
     }
 
@@ -503,17 +558,21 @@ impl Handler for Server {
         while !net.is_turn_full() {
             let (count, then) = self.take(net, id, &input[consumed.bytes..]);
             consumed.bytes += count;
+            let rest = &input[consumed.bytes..];
+            if self.session(id).is_some_and(|session| session.has_lost_its_name(rest)) {
+                consumed.bytes = input.len();
+                self.give_back(net, id, rest, "came with a name that was refused");
+            }
             if let Some(then) = then {
                 consumed.then = then;
                 break;
             }
         }
-        net.keeps(id, self.session(id).map_or(0, |session| session.memory()));
+        net.keeps(id, self.memory_of(id));
         consumed
     }
 
     fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>) {
-        let limits = Rc::clone(&self.config.limits);
         let now = net.now().monotonic;
         let has_no_turn =
             matches!(rest, Rest::Unfinished(rest) if !rest.is_empty()) && self.turn_of(net, id) > now;
@@ -536,25 +595,15 @@ impl Handler for Server {
                 }
             }
             Rest::Unheard(rest) => {
-                let count = session.count_unheard(rest, &limits);
                 if let Some(member) = session.member {
                     // It may have been cut off for others to come in: nobody else is to be called so at once.
                     self.chat.hold_name(member, net.now());
                 }
-                let why = format_args!("{count} lines came too fast and were dropped");
-                if let Some(peer) = net.peer(id)
-                    && self.journal.tells(Kind::Close, peer, &why, net.now().monotonic)
-                {
-                    log::info!("close {peer}: {why}");
-                }
-                let lines = if count == 1 { "1 line was" } else { &format!("{count} lines were") };
-                let text =
-                    format!("{lines} not said: there was no more time for what came faster than it may");
-                self.refuse(net, id, Refusal::new(ErrorCode::Dropped, text), &None);
+                return self.give_back(net, id, rest, "came faster than it may, and there was no more time");
             }
         }
         net.close(id);
-        self.forget(net, id, None);
+        self.forget(net, id, None, "end of input");
     }
 
     fn woken(&mut self, net: &mut Net, id: ConnectionId) {
@@ -577,7 +626,7 @@ impl Handler for Server {
         let now = net.now();
         let words = self.session(id).map(|session| session.last_words(Bye::Slow, now));
         let why = if loss == Loss::Slow { Why::Slow } else { Why::Reset };
-        self.forget(net, id, Some(why));
+        self.forget(net, id, Some(why), "");
         words.unwrap_or_default()
     }
 

@@ -61,6 +61,8 @@ pub(super) struct Session {
     pub(super) turn_at: Millis,
     /// Since when it is over its rate without a break, in seconds; 0 if it is not.
     over_rate_since_s: u32,
+    /// The name that it said was refused, and what it said behind that was not looked at.
+    pub(super) is_misnamed: bool,
     /// What it asked for, while the room that it wants to enter is throttled.
     pub(super) waiting: Option<Box<Request>>,
 }
@@ -119,6 +121,7 @@ impl Session {
             pinged_at: Millis::NEVER,
             turn_at: Millis::NEVER,
             over_rate_since_s: 0,
+            is_misnamed: false,
             waiting: None,
         }
     }
@@ -132,6 +135,11 @@ impl Session {
             Stage::WebSocket { .. } => (Content::Text, Framing::WebSocket),
         };
         Some(Encoding { content, framing })
+    }
+
+    /// What it is told in; none while that is not decided, or HTTP.
+    pub(super) fn content(&self) -> Option<Content> {
+        self.encoding().map(|encoding| encoding.content)
     }
 
     /// Whether it gets its own messages back: programs do, people see what they type.
@@ -236,6 +244,18 @@ impl Session {
             self.turn_at = Millis::NEVER;
         }
         (count, action)
+    }
+
+    /// Whether what is left of the input was meant for somebody who is in a room: it came along with a name that was
+    /// refused, so it is no other name. A person would have seen the refusal first.
+    pub(super) fn has_lost_its_name(&mut self, rest: &[u8]) -> bool {
+        let is_refused = std::mem::take(&mut self.is_misnamed) && self.member.is_none();
+        is_refused && self.waiting.is_none() && !rest.trim_ascii().is_empty()
+    }
+
+    /// What telnet is to be answered, whose user sees nothing of it.
+    pub(super) fn telnet_answers(&mut self) -> Option<Vec<u8>> {
+        if let Stage::Lines { lines, .. } = &mut self.stage { lines.answers() } else { None }
     }
 
     /// Takes what is left when the client has said its last: an unfinished line is a line.
@@ -355,7 +375,7 @@ impl Session {
     }
 
     fn take_line(&mut self, line: &[u8], now: Now) -> Action {
-        let is_json = self.encoding().is_some_and(|encoding| encoding.content == Content::Json);
+        let is_json = self.content() == Some(Content::Json);
         if !is_json && foreign::is_http_request_line(line) {
             // A web page makes its visitor's browser speak here.
             return self.refuse_foreign(foreign::HTTP, line, now);

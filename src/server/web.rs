@@ -64,8 +64,8 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 /// The content type of the Prometheus text format, version 0.0.4.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// At most so many characters of a `Host` are quoted.
-const HOST_CHARS_SHOWN_MAX: usize = 100;
+/// At most so many characters of a `Host` or an `Origin` are quoted.
+const CHARS_SHOWN_MAX: usize = 100;
 
 /// The subprotocols, by falling preference.
 const SUBPROTOCOLS: [(&str, Subprotocol); 2] =
@@ -90,6 +90,11 @@ impl Page {
         );
         Self { etag, fields }
     }
+}
+
+/// The beginning of what a client has sent, as it can be shown.
+fn shown(text: &str) -> String {
+    text.escape_debug().take(CHARS_SHOWN_MAX).collect()
 }
 
 fn hash(text: &str) -> String {
@@ -164,12 +169,7 @@ impl Server {
     fn refuse_http(&mut self, net: &mut Net, id: ConnectionId, refused: Refused, is_head: bool) {
         let mut out = Vec::new();
         refused.write(&mut out, is_head);
-        let why = format_args!("{}: {}", refused.status, refused.why);
-        if let Some(peer) = net.peer(id)
-            && self.journal.tells(Kind::Refuse, peer, &why, net.now().monotonic)
-        {
-            log::info!("refuse {peer}: {why}");
-        }
+        self.log(net, id, Kind::Refuse, "", &format!("{}: {}", refused.status, refused.why));
         self.close(net, id, &out, None);
     }
 
@@ -209,8 +209,10 @@ impl Server {
         let host = request.host.as_deref().unwrap_or_default();
         // No browser leaves it out.
         if request.host.is_some() && !self.is_allowed_host(host, self.listener(peer)) {
-            let shown: String = host.escape_debug().take(HOST_CHARS_SHOWN_MAX).collect();
-            let why = format!("the Host \"{shown}\" is no name of this machine; --allow-host would allow it");
+            let host = shown(host);
+            let why = format!(
+                "the Host \"{host}\" is no name of this machine that roomd knows; --allow-host would allow it"
+            );
             return Err(Refused::new(StatusCode::FORBIDDEN, why));
         }
         // The page asks so why its WebSocket was refused: a browser says no `Origin` to its own server.
@@ -224,7 +226,11 @@ impl Server {
         if is_ours || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
             return Ok(());
         }
-        let why = "pages of this Origin may not connect; see --allow-origin";
+        let (origin, host) = (shown(origin), shown(host));
+        let why = format!(
+            "pages of the Origin \"{origin}\" may not connect, because it is not the Host \"{host}\"; \
+             --allow-origin would allow it"
+        );
         Err(Refused::new(StatusCode::FORBIDDEN, why))
     }
 

@@ -159,7 +159,7 @@ fn bad(why: &'static str) -> Refused {
 }
 
 /// An answer that ends the connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Response<'a> {
     /// The status.
     pub status: StatusCode,

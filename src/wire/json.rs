@@ -344,7 +344,7 @@ fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
             if !(1..=HISTORY_MAX).contains(&limit) {
                 return Err(bad(format!("limit is 1 to {HISTORY_MAX}")));
             }
-            Command::History(HistoryQuery { limit, before, after })
+            Command::History(HistoryQuery { limit, before, after, skip: 0 })
         }
         RequestDocument::Nick { name } => Command::Nick(Name::parse(&name)?),
         RequestDocument::Join { room } => Command::Join(RoomName::parse(&room)?),
@@ -454,6 +454,8 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
             let events = messages.into_iter().map(|m| message(room.name(), m)).collect();
             EventDocument::History { room: room.name().as_str(), events, more, reference }
         }
+        // Only people ask for that.
+        Reply::Ignored { .. } => EventDocument::Ack { reference, ts, id: None },
         Reply::Ack { id } => EventDocument::Ack { reference, ts, id: *id },
     })
 }

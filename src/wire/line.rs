@@ -3,12 +3,12 @@
 //! [`Lines`] keeps no bytes. It is given the unconsumed input from its first byte each time, and
 //! remembers how far it has looked, so that a peer who sends byte by byte costs linear time.
 //!
-//! Telnet sequences (RFC 854) are taken out on the way, also when they are split; a newline inside
-//! one is not the end of a line.
+//! Telnet sequences (RFC 854) are taken out on the way, also when they are split, and [answered](Lines::answers); a
+//! newline inside one is not the end of a line.
 
 use std::borrow::Cow;
 
-use super::telnet::{IAC, Telnet};
+use super::telnet::{Answers, IAC, Telnet};
 
 /// A line may go on for this many bytes in all before its sender is given up.
 pub const FLOOD_BYTES: usize = 64 * 1024;
@@ -21,6 +21,7 @@ pub struct Lines {
     /// So many bytes of the line that is too long have been dropped; 0 if the line is not too long.
     dropped: u32,
     telnet: Telnet,
+    answers: Answers,
 }
 
 /// What there is at the front of the input.
@@ -40,9 +41,10 @@ impl Lines {
     /// Looks for the next line at the front of `input`, which is what has not been consumed.
     pub fn next<'a>(&mut self, input: &'a [u8], max_bytes: usize) -> Found<'a> {
         let scanned = self.scanned as usize;
-        let Some(length) = self.telnet.find_newline(&input[scanned..]).map(|at| scanned + at) else {
+        let Some(length) = self.telnet.find_newline(&input[scanned..], &mut self.answers) else {
             return self.unfinished(input.len(), max_bytes);
         };
+        let length = scanned + length;
         self.scanned = 0;
         let was_dropped = std::mem::take(&mut self.dropped) > 0;
         let line = strip(&input[..length]);
@@ -75,6 +77,11 @@ impl Lines {
         self.dropped += length as u32;
         self.scanned = 0;
         if is_first { Found::TooLong(length) } else { Found::Nothing(length) }
+    }
+
+    /// What is to be sent for the telnet sequences in what [`Lines::next`] has looked at since this was asked last.
+    pub fn answers(&mut self) -> Option<Vec<u8>> {
+        self.answers.take()
     }
 
     /// The unfinished line at the end of input; none if it is empty or was too long.
@@ -158,6 +165,26 @@ mod tests {
         }
         let bytes: Vec<&[u8]> = input.chunks(1).collect();
         assert_eq!(frames(&bytes, 12), whole, "byte by byte");
+    }
+
+    /// RFC 854: who asks for an option is refused, who stops one is not answered; RFC 860: the timing mark is given.
+    #[test]
+    fn telnet_requests_are_answered_once_however_they_are_split() {
+        let input = b"\xff\xfd\x06\xff\xfd\x01h\xff\xfb\x1fi\xff\xfe\x06\xff\xfc\x06\xff\xfa\x18\xff\xfd\x01\xff\xf0\xff\xf6";
+        let expected = b"\xff\xfb\x06\xff\xfc\x01\xff\xfe\x1f* pong\n";
+        for end in [&b""[..], b"\n", b"\nx\n"] {
+            let input = [&input[..], end].concat();
+            for split in 0..=input.len() {
+                let (mut lines, mut answers, mut used) = (Lines::default(), Vec::new(), 0);
+                for seen in [split, input.len()] {
+                    while let Found::Line(_, bytes) = lines.next(&input[used..seen], 100) {
+                        used += bytes;
+                    }
+                    answers.extend(lines.answers().into_iter().flatten());
+                }
+                assert_eq!(answers, expected, "split at {split}");
+            }
+        }
     }
 
     #[test]

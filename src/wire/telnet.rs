@@ -1,4 +1,7 @@
-//! Telnet sequences (RFC 854) among the bytes of lines: told from data, and taken out.
+//! Telnet sequences (RFC 854) among the bytes of lines: told from data, taken out, and answered.
+//!
+//! We want no option of anybody, and never ask for one. So whoever asks is refused, in the words of RFC 854, and who
+//! stops something that never began gets no answer: no two ends can answer each other for ever.
 
 /// "Interpret as command" (RFC 854). Never part of UTF-8.
 pub(super) const IAC: u8 = 255;
@@ -6,6 +9,29 @@ pub(super) const IAC: u8 = 255;
 const SB: u8 = 250;
 /// Ends a subnegotiation.
 const SE: u8 = 240;
+/// "Are you there?"
+const AYT: u8 = 246;
+const WILL: u8 = 251;
+const WONT: u8 = 252;
+const DO: u8 = 253;
+const DONT: u8 = 254;
+/// The one option that everybody is to agree to, each time: telnet shows nothing after Ctrl-C before it has heard that
+/// (RFC 860).
+const TIMING_MARK: u8 = 6;
+
+/// What is to be sent for what was asked, in order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Answers(Option<Box<Vec<u8>>>);
+
+impl Answers {
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.get_or_insert_default().extend_from_slice(bytes);
+    }
+
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        self.0.take().map(|bytes| *bytes)
+    }
+}
 
 /// Where in a telnet sequence the input is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,8 +40,8 @@ pub(super) enum Telnet {
     Data,
     /// After IAC.
     Command,
-    /// After IAC WILL, WONT, DO or DONT: an option follows.
-    Option,
+    /// After IAC and this: WILL, WONT, DO or DONT. An option follows.
+    Option(u8),
     /// Within IAC SB … IAC SE.
     Sub,
     /// After an IAC within those.
@@ -31,11 +57,11 @@ impl Telnet {
             // IAC IAC is a data byte 255.
             (Self::Command, IAC) => (Self::Data, true),
             (Self::Command, SB) => (Self::Sub, false),
-            (Self::Command, 251..=254) => (Self::Option, false),
+            (Self::Command, WILL..=DONT) => (Self::Option(byte), false),
             (Self::Command, SE..) => (Self::Data, false),
             // Not a command: a stray byte 255, as in Latin-1. The newline behind it counts.
             (Self::Command, _) => (Self::Data, true),
-            (Self::Option, _) => (Self::Data, false),
+            (Self::Option(_), _) => (Self::Data, false),
             (Self::Sub, IAC) => (Self::SubCommand, false),
             (Self::Sub, _) => (Self::Sub, false),
             (Self::SubCommand, SE) => (Self::Data, false),
@@ -45,14 +71,26 @@ impl Telnet {
         is_data
     }
 
-    /// The first newline that is data.
-    pub(super) fn find_newline(&mut self, input: &[u8]) -> Option<usize> {
+    /// Answers the sequence that `byte` is the last of, if it asks for something.
+    fn answer(self, byte: u8, answers: &mut Answers) {
+        match (self, byte) {
+            (Self::Option(DO), TIMING_MARK) => answers.add(&[IAC, WILL, TIMING_MARK]),
+            (Self::Option(DO), option) => answers.add(&[IAC, WONT, option]),
+            (Self::Option(WILL), option) => answers.add(&[IAC, DONT, option]),
+            (Self::Command, AYT) => answers.add(b"* pong\n"),
+            _ => {}
+        }
+    }
+
+    /// The first newline that is data. What is asked before it is answered.
+    pub(super) fn find_newline(&mut self, input: &[u8], answers: &mut Answers) -> Option<usize> {
         let mut at = 0;
         while at < input.len() {
             if *self == Self::Data {
                 // The common case, at the speed of memchr.
                 at += memchr::memchr2(b'\n', IAC, &input[at..])?;
             }
+            self.answer(input[at], answers);
             if self.step(input[at]) && input[at] == b'\n' {
                 return Some(at);
             }

@@ -27,15 +27,16 @@ const OLDER_BYTES: usize = 40;
 /// `/who` lists at most so many names.
 const WHO_NAMES_MAX: usize = 500;
 
-const HELP: [&str; 11] = [
+const HELP: [&str; 12] = [
     "* what you type is said to everybody in your room; a line that begins with / is a command:",
     "* /msg NAME TEXT - tell NAME something that nobody else sees",
     "* /me TEXT - do something",
     "* /who - who is here",
     "* /nick NAME - change your name",
-    "* /join ROOM - go to another room, or make one",
+    "* /join ROOM - go to another room, or make one; /leave - go back to the lobby",
+    "* /ignore NAME - hear nothing of somebody; /unignore NAME; /ignore alone lists them",
     "* /rooms - which rooms there are",
-    "* /history [N] - the last N messages of this room",
+    "* /history [N [M]] - the last N messages of this room; those before the last M",
     "* /ping - is the server there?",
     "* /help - this list; /quit - leave",
     "* //TEXT - say a line that begins with /",
@@ -68,17 +69,27 @@ pub fn parse(line: &str) -> Result<Option<Ask>, Refusal> {
         }
         "me" => Command::Act(Body::new(rest).ok_or_else(|| usage("/me TEXT"))?),
         "who" | "names" => Command::Who,
+        "nick" if rest.is_empty() => return Err(usage("/nick NAME")),
         "nick" => Command::Nick(Name::parse(rest)?),
+        "join" if rest.is_empty() => return Err(usage("/join ROOM")),
+        "leave" | "part" if rest.is_empty() => Command::Leave(None),
+        "leave" | "part" => Command::Leave(Some(RoomName::parse(rest)?)),
+        "ignore" if rest.is_empty() => Command::Ignored,
+        "ignore" => Command::Ignore(Name::parse(rest)?),
+        "unignore" if rest.is_empty() => return Err(usage("/unignore NAME")),
+        "unignore" => Command::Unignore(Name::parse(rest)?),
         "join" => Command::Join(RoomName::parse(rest)?),
         "rooms" | "list" => Command::Rooms,
         "history" => {
-            let limit = match rest {
-                "" => HISTORY_DEFAULT,
-                count => {
-                    count.parse().ok().filter(|&n| n > 0).ok_or_else(|| usage("/history or /history 50"))?
-                }
+            let mut counts = rest.split_whitespace().map(str::parse::<usize>);
+            let (limit, skip) =
+                (counts.next().unwrap_or(Ok(HISTORY_DEFAULT)), counts.next().unwrap_or(Ok(0)));
+            let (Ok(limit @ 1..), Ok(skip), None) = (limit, skip, counts.next()) else {
+                return Err(usage(
+                    "/history, or /history 50, or /history 50 100 for those before the last 100",
+                ));
             };
-            Command::History(HistoryQuery { limit, before: None, after: None })
+            Command::History(HistoryQuery { limit, skip, ..HistoryQuery::default() })
         }
         "ping" => return Ok(Some(Ask::Ping)),
         "help" => return Ok(Some(Ask::Help)),
@@ -160,12 +171,24 @@ pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut impl FnMut(&str))
         }
         Reply::History { room, query } => {
             let (messages, has_more) = last(chat, chat.room(*room), *query);
-            if messages.is_empty() {
-                put("* nothing was said here yet");
-            } else if has_more && messages.len() < query.limit {
-                put(&format!("* these are the last {}; an answer has no place for more", messages.len()));
-            }
+            let (shown, kept) = (messages.len(), chat.room(*room).kept());
             older(at_ms, &messages, put);
+            if kept == 0 {
+                put("* nothing was said here yet");
+            } else if shown == 0 {
+                put(&format!("* {kept} messages are kept here, and none before those"));
+            } else if has_more && shown < query.limit {
+                let asked = query.limit.min(kept - query.skip);
+                let (left, before) = (asked - shown, query.skip + shown);
+                put(&format!(
+                    "* {shown} of {asked} messages; for those before them: /history {left} {before}"
+                ));
+            }
+        }
+        Reply::Ignored { names } if names.is_empty() => put("* you ignore nobody"),
+        Reply::Ignored { names } => {
+            let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+            put(&format!("* you ignore {}", names.join(", ")));
         }
         // Who typed it sees it in the terminal already.
         Reply::PrivateSent { .. } | Reply::Ack { .. } => {}
@@ -245,6 +268,9 @@ mod tests {
         }
     }
 
+    const HISTORY_USAGE: &str =
+        "! bad-argument: say /history, or /history 50, or /history 50 100 for those before the last 100";
+
     #[test]
     fn what_lines_mean() {
         for (line, expected) in [
@@ -264,13 +290,22 @@ mod tests {
             ("/ME waves", "act waves"),
             ("/w bob psst", "tell bob psst"),
             ("/names", "command(who)"),
+            ("/part", "command(leave(none))"),
+            ("/ignore", "command(ignored)"),
+            ("/nick", "! bad-argument: say /nick NAME"),
+            ("/join", "! bad-argument: say /join ROOM"),
             ("/list", "command(rooms)"),
             ("/quit now", "quit"),
             ("/msg bob", "! bad-argument: say /msg NAME TEXT"),
             ("/msg", "! bad-argument: say /msg NAME TEXT"),
             ("/me", "! bad-argument: say /me TEXT"),
-            ("/history x", "! bad-argument: say /history or /history 50"),
-            ("/history 0", "! bad-argument: say /history or /history 50"),
+            (
+                "/history 5 7",
+                "command(history(historyquery { limit: 5, before: none, after: none, skip: 7 }))",
+            ),
+            ("/history x", HISTORY_USAGE),
+            ("/history 0", HISTORY_USAGE),
+            ("/history 5 7 9", HISTORY_USAGE),
             (
                 "/mgs bob secret",
                 "! unknown-command: there is no /mgs; /help lists what there is, //mgs says it",

@@ -353,6 +353,17 @@ impl<S: Stream> Client<S> {
         }
     }
 
+    /// The next so many bytes.
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut buffer = [0; 16 * 1024];
+        while self.heard.len() < count {
+            let read = self.stream.read(&mut buffer).expect("more bytes");
+            assert!(read > 0, "the end, after {:?}", self.heard);
+            self.heard.extend_from_slice(&buffer[..read]);
+        }
+        self.heard.drain(..count).collect()
+    }
+
     pub(crate) fn line(&mut self) -> String {
         self.next_line().expect("a line, not the end")
     }

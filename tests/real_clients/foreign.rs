@@ -112,5 +112,6 @@ fn telnet_says_control_bytes_and_is_a_person_all_the_same() {
     let mut bob = daemon.connect();
     // IAC WILL NAWS, IAC SB NAWS 0 80 0 24 IAC SE, and later the name.
     bob.send(b"\xff\xfb\x1f\xff\xfa\x1f\0\x50\0\x18\xff\xf0bo");
+    assert_eq!(bob.bytes(3), b"\xff\xfe\x1f", "IAC DONT NAWS");
     bob.hears_after("b", &["* welcome bob - #lobby, 1 here: bob"]);
 }

@@ -131,7 +131,7 @@ fn a_reader_of_the_log_that_stalls_stops_nobody_and_is_told_what_it_missed() {
     assert!(count >= lost, "{told}; {lost} were");
     // From here on nothing is missing.
     drop(alice);
-    daemon.logs("leave alice");
+    daemon.logs(" alice from 127.0.0.1:");
     daemon.signal("TERM");
     let (status, rest) = daemon.wait();
     assert_eq!(status.code(), Some(0));
@@ -199,6 +199,45 @@ fn told(log: &[String], kind: &str, from: &str) -> (usize, usize) {
     (singles + sums.len(), singles + sums.iter().sum::<usize>())
 }
 
+/// Whoever has changed names and rooms is found by the number of the connection, and a connection by its port.
+#[test]
+fn the_log_can_trace_anybody() {
+    let mut daemon = Daemon::start();
+    let mut evil = daemon.enter("evil");
+    let addr = format!("127.0.0.1:{}", evil.port());
+    daemon.logs(&format!("join #1 evil #lobby from {addr}"));
+    // Each kind is told once a second and address; these are other kinds.
+    evil.hears_after("/nick mallory", &["* evil is now mallory"]);
+    daemon.logs(&format!("nick #1 evil is now mallory from {addr}"));
+    evil.hears_after("/join den", &["* welcome mallory - #den, 1 here: mallory"]);
+    daemon.logs("#1 mallory #den");
+    evil.hears_after("/quit", &["* bye"]);
+    daemon.logs(&format!("leave #1 mallory from {addr}: quit"));
+    let mut script = daemon.connect();
+    script.send(b"GET\nhello\n");
+    script.rest();
+    let addr = format!("127.0.0.1:{}", script.port());
+    daemon.logs(&format!("close #2 from {addr}: 1 line was not said"));
+}
+
+#[test]
+fn a_403_names_what_it_saw_and_the_flag_that_allows_it() {
+    let mut daemon = Daemon::start();
+    let head = "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let answer = daemon.http(&format!("{head}Host: localhost\r\nOrigin: https://chat.example\r\n\r\n"));
+    let told = "the Origin \"https://chat.example\" may not connect, because it is not the Host \"localhost\"; \
+                --allow-origin would allow it";
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains(told), "{answer}");
+    let line = daemon.logs(told);
+    assert!(line.contains("refuse #1 from 127.0.0.1:"), "{line}");
+    let answer = daemon.http(&format!("{head}Host: chat.example\r\n\r\n"));
+    assert!(
+        answer.contains("the Host \"chat.example\"") && answer.contains("--allow-host would"),
+        "{answer}"
+    );
+}
+
 /// It wrote two lines for each: 0.9 MB/s.
 #[test]
 fn a_flood_of_joins_and_leaves_is_summed_up() {
@@ -228,7 +267,7 @@ fn a_flood_of_refusals_is_summed_up_while_it_lasts() {
     for _ in 0..100 {
         daemon.connect().hears(&["! full: the server has as many connections as it takes; try again later"]);
     }
-    daemon.logs("refuse 127.0.0.1: the server has as many connections as it takes");
+    daemon.logs(": the server has as many connections as it takes");
     let sum = daemon.logs("refuse: ");
     assert!(sum.contains(" more from 127.0.0.1 in the last second"), "{sum}");
     drop(alice);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | text lines: framing, names, commands, errors | [`text`] |
 //! | real netcats (`cargo test -- --ignored`, Debian's `netcat-openbsd`) | [`netcat`] |
+//! | a real telnet (`cargo test -- --ignored`, Debian's `inetutils-telnet`) | [`telnet`] |
 //! | what other protocols than ours may do | [`foreign`] |
 //! | names, and what is invisible | [`names`] |
 //! | JSON lines | [`json`] |
@@ -22,5 +23,6 @@ mod log;
 mod names;
 mod netcat;
 mod process;
+mod telnet;
 mod text;
 mod websocket;

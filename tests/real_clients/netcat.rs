@@ -88,7 +88,7 @@ fn two_people_talk() {
     alice.types("hi bob\n/quit\n");
     bob.shows(&["alice: hi bob", "* alice left"]);
     alice.shows(&["* bye"]);
-    alice.ends_input();
+    // Its input is open still: the next line that is typed belongs to the shell.
     alice.ends();
 }
 

@@ -143,6 +143,37 @@ fn names_have_rules_and_may_be_tried_again() {
     bob.hears_after(" 李雷 ", &["* welcome 李雷 - #lobby, 2 here: Alice, 李雷"]);
 }
 
+/// Otherwise what a script says becomes its name, and nobody hears it.
+#[test]
+fn what_came_along_with_a_name_that_is_refused_is_no_name() {
+    let daemon = Daemon::start();
+    let mut bot = daemon.enter("bot");
+    for (said, refused, count) in [
+        ("bot\nhello\n", "! name-taken: bot is in use", "1 line was"),
+        ("bot\r\nhello\r\nagain", "! name-taken: bot is in use", "2 lines were"),
+        ("GET\nhello\n", "! name-bad: GET is a reserved word", "1 line was"),
+        ("caf\u{e9} \nhello\n", "", "0"),
+    ] {
+        let mut script = daemon.connect();
+        script.send(said.as_bytes());
+        if refused.is_empty() {
+            script.hears(&["* welcome café - #lobby, 2 here: bot, café"]);
+            drop(script);
+            bot.hears(&["* café joined", "café: hello", "* café left"]);
+            continue;
+        }
+        let dropped = format!("! dropped: {count} not said: what came with a name that was refused");
+        script.hears(&[refused, &dropped]);
+        script.hears_the_end();
+    }
+    let mut person = daemon.connect();
+    person.send(b"bot\n\r\n");
+    person.hears(&["! name-taken: bot is in use", GREETING]);
+    person.hears_after("bob", &["* welcome bob - #lobby, 2 here: bob, bot"]);
+    bot.hears(&["* bob joined"]);
+    bot.hears_nothing();
+}
+
 #[test]
 fn a_name_is_free_again_when_its_owner_is_gone() {
     let daemon = Daemon::start();
@@ -195,8 +226,11 @@ fn every_command_does_what_the_help_says() {
     alice.hears(&["@Bob: from another room"]);
 
     bob.say("/help");
-    let help: Vec<String> = (0..11).map(|_| bob.line()).collect();
-    for command in ["msg", "me", "who", "nick", "join", "rooms", "history", "ping", "help", "quit"] {
+    let help: Vec<String> = (0..12).map(|_| bob.line()).collect();
+    for command in [
+        "msg", "me", "who", "nick", "join", "leave", "ignore", "unignore", "rooms", "history", "ping",
+        "help", "quit",
+    ] {
         assert!(help.iter().any(|line| line.contains(&format!("/{command}"))), "{command}: {help:?}");
     }
     assert!(help.iter().all(|line| line.starts_with("* ")), "{help:?}");
@@ -207,17 +241,48 @@ fn every_command_does_what_the_help_says() {
 }
 
 #[test]
+fn whoever_is_ignored_is_not_heard_under_any_name() {
+    let daemon = Daemon::start();
+    let (mut alice, mut eve, mut carol) = (daemon.enter("alice"), daemon.enter("eve"), daemon.enter("carol"));
+    alice.hears(&["* eve joined", "* carol joined"]);
+    eve.hears(&["* carol joined"]);
+    alice.hears_after("/ignore", &["* you ignore nobody"]);
+    alice.hears_after("/Ignore EVE", &["* you ignore EVE"]);
+    eve.say("one\n/me waves\n/msg alice two\n/nick mallory\nthree");
+    carol.hears(&["eve: one", "** eve waves", "* eve is now mallory", "mallory: three"]);
+    alice.hears(&["* eve is now mallory"]);
+    carol.say("hello");
+    alice.hears(&["carol: hello"]);
+    eve.hears(&["* eve is now mallory", "carol: hello"]);
+    alice.hears_after("/ignore", &["* you ignore EVE, mallory"]);
+    alice.hears_after("/unignore Mallory", &["* you ignore EVE"]);
+    eve.say("four");
+    alice.hears(&["mallory: four"]);
+    // A room and a name are left by those who say so.
+    alice.hears_after("/join den", &["* welcome alice - #den, 1 here: alice"]);
+    alice.hears_after("/part", &["* welcome alice - #lobby, 3 here: alice, carol, mallory"]);
+}
+
+#[test]
 fn every_refusal_has_its_code() {
     let daemon = Daemon::with(&["--max-rooms", "1"]);
     let (mut alice, mut bob) = (daemon.enter("alice"), daemon.enter("bob"));
     alice.hears(&["* bob joined"]);
     for (line, answer) in [
         ("/nick alice", "! name-taken: alice is in use"),
-        ("/nick", "! name-bad: a name has 1 to 32 characters: letters, digits, _ - ."),
+        ("/nick", "! bad-argument: say /nick NAME"),
+        ("/nick bob", "! bad-argument: you are called bob already"),
+        ("/leave", "! bad-argument: you are in the lobby; /quit leaves it, and the server"),
+        ("/part #dev", "! bad-argument: you are not in #dev"),
+        ("/ignore BOB", "! bad-argument: that is you"),
+        ("/unignore carol", "! bad-argument: you do not ignore carol"),
         ("/msg carol hi", "! no-such-user: nobody here is called carol"),
         ("/msg alice", "! bad-argument: say /msg NAME TEXT"),
         ("/me", "! bad-argument: say /me TEXT"),
-        ("/history all", "! bad-argument: say /history or /history 50"),
+        (
+            "/history all",
+            "! bad-argument: say /history, or /history 50, or /history 50 100 for those before the last 100",
+        ),
         ("/join a b", "! bad-argument: a room name has 1 to 32 characters: letters, digits, _ - ."),
         ("/join dev", "! full: there is no place for another room; see /rooms"),
         // A mistyped /msg must not leak.
@@ -376,17 +441,29 @@ fn a_long_history_comes_in_parts_and_closes_nobody() {
         writer.say(&format!("{i:03000}"));
     }
     while !alice.line().ends_with("0019") {}
-    alice.say("/history 20");
-    alice.say("/ping");
-    let mut older = 0;
-    loop {
-        let line = alice.line();
-        older += usize::from(line.starts_with("~ "));
-        if line == "* pong" {
-            break;
+    // What did not fit is asked for as the answer says.
+    let (mut ask, mut parts) = ("/history 50".to_owned(), Vec::new());
+    while !ask.is_empty() {
+        alice.say(&ask);
+        alice.say("/ping");
+        let answer: Vec<String> =
+            std::iter::from_fn(|| Some(alice.line()).filter(|line| line != "* pong")).collect();
+        ask.clear();
+        if let Some((told, next)) =
+            answer.last().and_then(|line| line.split_once("; for those before them: "))
+        {
+            let left = 20 - parts.iter().flatten().count();
+            assert_eq!(told, format!("* {} of {left} messages", answer.len() - 1));
+            next.clone_into(&mut ask);
         }
+        parts.insert(0, answer.into_iter().filter(|line| line.starts_with("~ ")).collect::<Vec<_>>());
     }
-    assert!((1..20).contains(&older), "{older}");
+    assert!(parts.len() > 1, "{parts:?}");
+    for (i, line) in parts.iter().flatten().enumerate() {
+        assert!(line.ends_with(&format!("{i:03000}")), "{i}");
+    }
+    assert_eq!(parts.iter().flatten().count(), 20);
+    alice.hears_after("/history 5 20", &["* 20 messages are kept here, and none before those"]);
     // Nor does the history shown on entering.
     let mut newcomer = daemon.connect();
     newcomer.send(b"late\n/ping\n");
