@@ -6,10 +6,10 @@
 //!
 //! | row | test |
 //! |---|---|
-//! | 18, a partial line is scanned once | `wire::line::tests::a_partial_line_is_looked_at_once` |
+//! | 18, a partial line is scanned once | `framing::line::tests::a_partial_line_is_looked_at_once` |
 //! | 27, http that fails to parse | also `tests/real_clients/http.rs`: `http_never_becomes_lines` |
 //! | 28, control characters | also `chat::body::tests` |
-//! | 29, telnet split across reads | also `wire::line::tests::any_split_of_the_input_gives_the_same_lines` |
+//! | 29, telnet split across reads | also `framing::line::tests::any_split_of_the_input_gives_the_same_lines` |
 //! | 36, totals computed in each turn | `benches/core.rs`: `whole_turn_beside_idle_rooms`; `Net::check_invariants` |
 //! | 35, no keepalive | `tests/attacks.rs`: `the_system_asks_whether_a_silent_host_is_still_there` |
 //! | 37, logging in the loop | `tests/real_clients/log.rs` |
