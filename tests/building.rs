@@ -90,6 +90,7 @@ impl Handler for Told {
                 self.send_piece(net, id);
             }
             b"two at once" => (0..2).for_each(|_| net.send(id, &vec![b'x'; 10 << 20])),
+            b"pause" => return Consumed { bytes: 0, then: Then::Pause(roomd::clock::Millis::NEVER) },
             b"drained?" => {
                 net.when_drained(id);
                 net.when_drained(id);
@@ -287,6 +288,19 @@ fn whoever_breaks_off_in_the_middle_of_a_long_answer_is_lost_once() {
         assert_eq!(scene.reactor.handler().log.len(), if has_ended { 3 } else { 2 });
         assert_eq!(scene.reactor.net().connections(), 0);
     }
+}
+
+#[test]
+fn whoever_makes_place_in_the_middle_of_a_long_answer_is_lost() {
+    let mut scene = Scene::new(Told::new(), Limits { max_connections: Some(1), ..Limits::default() });
+    let client = scene.machine.connect(1000);
+    scene.says(client, "bulk");
+    scene.says(client, "pause");
+    let next = scene.machine.connect(1000);
+    scene.after_ms(10);
+    assert_eq!(scene.reactor.handler().log, ["started", "ended", "Slow"]);
+    assert!(scene.machine.world().pipes[client].is_closed && !scene.machine.world().pipes[next].is_closed);
+    assert_eq!(scene.reactor.net().connections(), 1);
 }
 
 /// Whoever stops reading is closed as slow, and no sooner than `stall`.

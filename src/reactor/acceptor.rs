@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::connection::{Connection, Deferred, Origin, Reading};
 use super::outbound::Cause;
-use super::{ConnectionId, Handler, Peer, Platform, Reactor, Socket};
+use super::{ConnectionId, Handler, Loss, Peer, Platform, Reactor, Socket};
 use crate::allowance::Allowances;
 use crate::clock::Millis;
 use crate::limits::Limits;
@@ -243,6 +243,10 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let rank = |c: &Connection| (matches!(c.reading, Reading::PeerClosed { .. }), c.input_bytes());
         let Some(id) = candidates.max_by_key(|c| rank(c)).map(|c| c.id) else { return false };
         self.end_unheard(id);
+        if self.net.is_open(id) {
+            // It was being sent a long answer, whose rest it does not get.
+            self.handler.lost(&mut self.net, id, Loss::Slow);
+        }
         // Its last words have this one chance.
         self.flush_one(id.index);
         self.forget(id);
