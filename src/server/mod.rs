@@ -505,7 +505,8 @@ impl Server {
     }
 
     fn reply(&mut self, net: &mut Net, id: ConnectionId, reply: &Reply, reference: &Reference) {
-        let Some(encoding) = self.session(id).and_then(|s| s.encoding()) else { return };
+        let Some(session) = self.session(id) else { return };
+        let Some(encoding) = session.encoding().filter(|_| !session.is_guest()) else { return };
         self.frame.clear();
         encoding.reply(&mut self.frame, net.now().unix_ms, reply, reference, &self.chat);
         if matches!(reply, Reply::Private { .. }) {

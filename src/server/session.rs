@@ -41,6 +41,9 @@ pub(super) enum Subprotocol {
     /// It has offered none that we know: it gets text, its own messages too, and may still choose JSON by its
     /// first message.
     None { has_spoken: bool },
+    /// The same, and it has not said a name either, nor anything else: it may be a tutorial's, which takes whatever
+    /// comes for a message. So it is not welcomed.
+    Guest,
 }
 
 #[derive(Debug)]
@@ -149,6 +152,11 @@ impl Session {
             Stage::WebSocket { subprotocol, .. } => subprotocol != Subprotocol::Text,
             Stage::Undecided { .. } | Stage::Http { .. } => false,
         }
+    }
+
+    /// Whether it is a guest that has said nothing so far, and asked for nothing.
+    pub(super) fn is_guest(&self) -> bool {
+        matches!(self.stage, Stage::WebSocket { subprotocol: Subprotocol::Guest, .. })
     }
 
     /// What a person is asked who has still to say a name.
@@ -421,14 +429,13 @@ impl Session {
         let Stage::WebSocket { subprotocol, .. } = &mut self.stage else { return Action::Nothing };
         match subprotocol {
             Subprotocol::Json => take_json(text),
-            Subprotocol::None { has_spoken } => {
-                let is_first = !std::mem::replace(has_spoken, true);
-                if is_first && json::is_object(text) {
-                    *subprotocol = Subprotocol::Json;
-                    Action::Introduce(json::parse(text))
-                } else {
-                    self.take_text(text)
-                }
+            Subprotocol::Guest | Subprotocol::None { has_spoken: false } if json::is_request(text) => {
+                *subprotocol = Subprotocol::Json;
+                Action::Introduce(json::parse(text))
+            }
+            Subprotocol::Guest | Subprotocol::None { .. } => {
+                *subprotocol = Subprotocol::None { has_spoken: true };
+                self.take_text(text)
             }
             Subprotocol::Text => self.take_text(text),
         }

@@ -263,8 +263,12 @@ impl Server {
         let offered = |name: &str| upgrade.protocols.iter().any(|p| p == name);
         let chosen = SUBPROTOCOLS.into_iter().find(|(name, _)| offered(name));
         net.send(id, &http::accept(upgrade, chosen.map(|(name, _)| name))?);
-        let subprotocol =
-            chosen.map_or(Subprotocol::None { has_spoken: false }, |(_, subprotocol)| subprotocol);
+        let subprotocol = match chosen {
+            Some((_, subprotocol)) => subprotocol,
+            None if request.parameter("json").is_some() => Subprotocol::Json,
+            None if request.parameter("name").is_some() => Subprotocol::None { has_spoken: false },
+            None => Subprotocol::Guest,
+        };
         if let Some(session) = self.session(id) {
             let before = metrics::place(&session.stage);
             session.upgrade(subprotocol, net.now().monotonic);
@@ -308,7 +312,7 @@ impl Server {
             }
         }
         match subprotocol {
-            Subprotocol::None { .. } => {
+            Subprotocol::Guest | Subprotocol::None { .. } => {
                 let name = self.chat.guest_name(home_of(net, id), net.now());
                 let waits_for = self.say_hello(net, id, name, room);
                 if waits_for.is_none() && self.session(id)?.member.is_none() {

@@ -257,6 +257,10 @@ pub struct RoomDocument<T> {
     pub members: usize,
 }
 
+/// The `type`s of requests.
+const TYPES: [&str; 11] =
+    ["hello", "public", "action", "private", "users", "rooms", "history", "nick", "join", "ping", "quit"];
+
 #[derive(Deserialize)]
 struct Fields {
     #[serde(rename = "type")]
@@ -273,10 +277,17 @@ struct Fields {
     after: Option<u64>,
 }
 
-/// Whether a text is a JSON object, as requests are; a person may begin with a brace, too.
+/// Whether a text is a request, whatever its other fields are worth: a person may begin with a brace, and other programs
+/// than ours speak JSON, too.
 #[must_use]
-pub fn is_object(text: &str) -> bool {
-    text.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+pub fn is_request(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Typed<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Cow<'a, str>,
+    }
+    let is_known = |typed: Typed<'_>| TYPES.contains(&&*typed.kind);
+    text.trim_start().starts_with('{') && serde_json::from_str(text).is_ok_and(is_known)
 }
 
 /// What one JSON document asks for.
@@ -320,8 +331,7 @@ fn request(fields: Fields) -> Result<RequestDocument, Refusal> {
         "ping" => RequestDocument::Ping,
         "quit" => RequestDocument::Quit,
         _ => {
-            let types = "hello, public, action, private, users, rooms, history, nick, join, ping, quit";
-            let text = format!("there is no such type; there are {types}");
+            let text = format!("there is no such type; there are {}", TYPES.join(", "));
             return Err(Refusal::new(ErrorCode::UnknownCommand, text));
         }
     })
@@ -543,6 +553,7 @@ mod tests {
             RequestDocument::Quit,
         ] {
             let line = request.to_line(Some("c1"));
+            assert!(is_request(&line), "{line}");
             let read = parse(&line).unwrap();
             assert_eq!(read.reference.as_deref(), Some("c1"));
             assert_eq!(read.ask, ask(request).unwrap(), "{line}");

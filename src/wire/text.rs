@@ -34,7 +34,7 @@ const HELP: [&str; 12] = [
     "* /who - who is here",
     "* /nick NAME - change your name",
     "* /join ROOM - go to another room, or make one; /leave - go back to the lobby",
-    "* /ignore NAME - hear nothing of somebody; /unignore NAME; /ignore alone lists them",
+    "* /ignore NAME - hear nothing of somebody, or list whom; /unignore NAME - hear it again",
     "* /rooms - which rooms there are",
     "* /history [N [M]] - the last N messages of this room; those before the last M",
     "* /ping - is the server there?",

@@ -301,7 +301,6 @@ fn what_was_said_is_the_same_in_every_dialect() {
     page.text();
     bot.json();
     let mut guest = daemon.guest("");
-    guest.text();
     bot.json();
     page.text();
     alice.hears(&["* page joined", "* guest-1 joined"]);
