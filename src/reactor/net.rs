@@ -537,6 +537,18 @@ impl Net {
         }
     }
 
+    /// Takes note that a peer, for whom something was left or whose handler wants to know, has taken everything.
+    pub(super) fn note_drained(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        connection.progress_at = Millis::NEVER;
+        if connection.drained == Drained::Asked {
+            connection.drained = Drained::Due;
+            self.note_ready(id);
+        }
+        self.update_throttle(id, 0);
+        self.arm(id);
+    }
+
     /// Gives back what is held for a connection that was given up; what it hears last follows the frame that has
     /// been sent in part.
     pub(super) fn release(&mut self, id: ConnectionId) {

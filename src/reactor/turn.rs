@@ -550,15 +550,8 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         );
         let connection = &mut self.net.connections[slot as usize];
         if !has_more {
-            if connection.progress_at != Millis::NEVER {
-                connection.progress_at = Millis::NEVER;
-                self.net.update_throttle(id, 0);
-                self.net.arm(id);
-            }
-            let connection = &mut self.net.connections[slot as usize];
-            if connection.drained == Drained::Asked {
-                connection.drained = Drained::Due;
-                self.net.note_ready(id);
+            if connection.progress_at != Millis::NEVER || connection.drained == Drained::Asked {
+                self.net.note_drained(id);
             }
             if matches!(life, Life::Closing { .. }) {
                 self.shut_down(slot);
