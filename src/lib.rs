@@ -55,6 +55,7 @@
 //! | how HTTP, JSON, TLS and text are told apart | [`framing::sniff()`] |
 //! | what is kept out of the chat because it is another protocol | [`wire::foreign`] |
 //! | how lines are cut out of a byte stream | [`framing::line::Lines`] |
+//! | the other way, with lengths | [`framing::length::Lengths`] |
 //! | every line of the text dialect | [`wire::text`] |
 //! | every request and event of the JSON dialect | [`wire::json`]; for users `PROTOCOL.md` |
 //! | what a WebSocket peer may not do | [`framing::websocket::Decoder`] |

@@ -4,12 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what is wrong")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use serde_json::Value;
 
 const ROOMD: &str = env!("CARGO_BIN_EXE_roomd");
@@ -86,10 +87,13 @@ fn hub(fault: Fault) -> SocketAddr {
 fn serve(stream: TcpStream, room: &Mutex<Room>, fault: Fault) {
     let mut output = stream.try_clone().unwrap();
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let Some(name) = lines.next() else { return };
+    // What is JSON asks who is here, and that is not known.
+    let Some(name) = lines.next().filter(|name| !name.starts_with('{')) else { return };
+    writeln!(output, "* welcome {name} - #lobby, 1 here: {name}").unwrap();
+    let Some(join) = lines.next() else { return };
     let me = {
         let mut room = room.lock().unwrap();
-        writeln!(output, "* welcome {name} - #lobby").unwrap();
+        writeln!(output, "* welcome {name} - #{}", join.strip_prefix("/join ").unwrap()).unwrap();
         room.clients.push(output);
         room.clients.len() - 1
     };
@@ -262,6 +266,101 @@ fn roomd_delivers_in_every_dialect() {
     for (dialect, listeners) in [("text", 11), ("json", 12), ("ws-text", 12), ("ws-json", 12)] {
         let flags = format!("--members 10 --senders 2 --rate 200 --duration 100ms --dialect {dialect}");
         assert_all_delivered(&bench(daemon.address, &flags), 20 * listeners);
+    }
+}
+
+/// Somebody in the lobby who speaks JSON, and is there.
+fn bob(address: SocketAddr) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(START_MAX)).unwrap();
+    stream.write_all(b"{\"type\":\"hello\",\"name\":\"bob\"}\n").unwrap();
+    let mut lines = BufReader::new(stream);
+    lines.read_line(&mut String::new()).unwrap();
+    lines
+}
+
+/// It used to leave its messages in everybody's history.
+#[test]
+fn a_room_of_its_own_is_loaded_and_nobody_else_hears_of_it() {
+    let daemon = Daemon::start();
+    let mut bob = bob(daemon.address);
+    for dialect in ["json", "ws-text", "ws-json", "text"] {
+        let output = bench(daemon.address, &format!("{SMALL} --yes --dialect {dialect}"));
+        assert!(output.status.success());
+        let room = report(&output)["workload"]["room"].as_str().unwrap().to_owned();
+        assert!(room.starts_with("bench-"), "{room}");
+    }
+    let output = bench(daemon.address, &format!("{SMALL} -y --dialect json --room Nook"));
+    assert_eq!(report(&output)["workload"]["room"], "nook");
+    bob.get_mut().write_all(b"{\"type\":\"history\"}\n").unwrap();
+    let mut heard: Vec<String> = Vec::new();
+    while heard.last().is_none_or(|line| !line.contains("\"history\"")) {
+        heard.push(String::new());
+        bob.read_line(heard.last_mut().unwrap()).unwrap();
+    }
+    let history = heard.pop().unwrap();
+    assert!(history.contains("\"events\":[]"), "{history}");
+    // By text there is no way past the lobby; nothing is said there.
+    let is_passing = |line: &String| {
+        ["join", "leave", "presence"].iter().any(|kind| line.contains(&format!("\"type\":\"{kind}\"")))
+    };
+    assert!(heard.iter().all(is_passing), "{heard:#?}");
+    assert_eq!(
+        heard.iter().filter(|line| line.contains("\"join\"")).count(),
+        4,
+        "3 members and a sender: {heard:#?}"
+    );
+}
+
+#[test]
+fn who_is_there_is_not_loaded_unasked() {
+    let daemon = Daemon::start();
+    let bob = bob(daemon.address);
+    let output = bench(daemon.address, SMALL);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("roomd: 1 person is here, so nothing was done; --yes (or -y)"), "{said}");
+    assert!(output.stdout.is_empty());
+    assert!(bench(daemon.address, &format!("{SMALL} --yes")).status.success());
+    drop(bob);
+}
+
+#[test]
+fn somebody_at_a_terminal_is_asked() {
+    let daemon = Daemon::start();
+    let _bob = bob(daemon.address);
+    for (answer, status) in [("\n", 2), ("y\n", 0)] {
+        let pair = native_pty_system().openpty(PtySize::default()).unwrap();
+        let mut command = CommandBuilder::new(ROOMD);
+        command.args(["bench", &daemon.address.to_string(), "--members", "1", "--duration", "20ms"]);
+        let mut child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let mut writer = pair.master.take_writer().unwrap();
+        let mut shown = Vec::new();
+        let mut buffer = [0; 1024];
+        // The end of a pseudo-terminal is an error.
+        while let Ok(count @ 1..) = reader.read(&mut buffer) {
+            let was_asked = shown.ends_with(b"[y/N] ");
+            shown.extend_from_slice(&buffer[..count]);
+            if !was_asked && shown.ends_with(b"1 person is here. Load it all the same? [y/N] ") {
+                writer.write_all(answer.as_bytes()).unwrap();
+            }
+        }
+        assert_eq!(child.wait().unwrap().exit_code(), status, "{}", String::from_utf8_lossy(&shown));
+    }
+}
+
+#[test]
+fn the_report_counts_in_words() {
+    let daemon = Daemon::start();
+    let flags =
+        ["bench", &daemon.address.to_string(), "--members", "1", "--duration", "20ms", "--rate", "50"];
+    let output = Command::new(ROOMD).args(flags).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    for text in [": 1 member, 1 sender, #bench-", ": 1 message, 1 delivery in ", "connecting: 2 clients in "]
+    {
+        assert!(shown.contains(text), "{text} is not in\n{shown}");
     }
 }
 

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const README: &str = include_str!("../README.md");
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -121,35 +123,83 @@ fn the_conversation_is_a_real_one() {
     assert_eq!(shown[1], bob.screen);
 }
 
-/// Runs a bot of the README and says its word; it has to greet us.
-fn bot_answers(program: &[&str], script: &str, word: &str) {
+/// What is between a bot and the daemon, and can be cut.
+struct Cable {
+    port: u16,
+    plugged: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Cable {
+    fn to(daemon: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let plugged = Arc::new(Mutex::new(Vec::new()));
+        let ends = Arc::clone(&plugged);
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let far = TcpStream::connect(("127.0.0.1", daemon)).unwrap();
+                for (mut from, mut to) in [(&near, &far), (&far, &near)]
+                    .map(|(a, b)| (a.try_clone().unwrap(), b.try_clone().unwrap()))
+                {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                ends.lock().unwrap().extend([near, far]);
+            }
+        });
+        Self { port, plugged }
+    }
+
+    fn cut(&self) {
+        for end in self.plugged.lock().unwrap().drain(..) {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Runs a bot of the README and says its word; it has to greet us. If it `comes_back`, it does so again after its
+/// connection broke; if it even `resumes`, also for a word that was said meanwhile.
+fn bot_answers(program: &[&str], script: &str, word: &str, comes_back: bool, resumes: bool) {
     let (_daemon, port) = daemon();
-    let script = script.replace("localhost:8080", &format!("127.0.0.1:{port}"));
-    let script = script.replace("localhost 8080", &format!("127.0.0.1 {port}"));
+    let cable = Cable::to(port);
+    let script = script.replace("localhost:8080", &format!("127.0.0.1:{}", cable.port));
+    let script = script.replace("localhost 8080", &format!("127.0.0.1 {}", cable.port));
     let folder = std::env::temp_dir().join(format!("roomd-readme-{port}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    (&stream).write_all(b"alice\n").unwrap();
-    let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
-    lines.find(|line| line.starts_with("* welcome alice"));
+    let say = |line: &str| (&stream).write_all(format!("{line}\n").as_bytes()).unwrap();
+    let lines = RefCell::new(BufReader::new(&stream).lines().map(Result::unwrap));
+    let hears = |part: &str| lines.borrow_mut().any(|line| line.contains(part));
+    say("alice");
     let mut bot = Command::new(program[0]);
     bot.args(&program[1..]).arg(script).current_dir(&folder).process_group(0);
     let _bot = Guard(bot.spawn().unwrap());
-    let deadline = Instant::now() + PATIENCE;
-    let joined = lines.find(|line| line.ends_with("bot joined"));
-    assert!(joined.is_some() && Instant::now() < deadline);
-    (&stream).write_all(format!("{word}\n").as_bytes()).unwrap();
-    let answer = lines.next().unwrap();
+    assert!(hears("bot joined"));
+    say(word);
+    assert!(hears("bot: hello alice"));
+    if comes_back {
+        cable.cut();
+        assert!(hears("bot left"));
+        if resumes {
+            say(word);
+        }
+        assert!(hears("bot joined"));
+        if !resumes {
+            say(word);
+        }
+        assert!(hears("bot: hello alice"));
+    }
     let _ = std::fs::remove_dir_all(&folder);
-    assert!(answer.ends_with("bot: hello alice"), "{answer}");
 }
 
 #[test]
 #[ignore = "needs python3-websockets"]
 fn the_python_bot_answers() {
     // Debian's python3 has the package; another python3 in front of it may not.
-    bot_answers(&["/usr/bin/python3", "-c"], &blocks("python")[0], "!py");
+    bot_answers(&["/usr/bin/python3", "-c"], &blocks("python")[0], "!py", true, true);
 }
 
 #[test]
@@ -157,13 +207,14 @@ fn the_python_bot_answers() {
 fn the_node_bot_answers() {
     // Debian's node looks for packages where Debian puts them; another node in front of it may not.
     let script = blocks("javascript")[0].clone();
-    bot_answers(&["env", "NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs", "node", "-e"], &script, "!node");
+    let program = ["env", "NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs", "node", "-e"];
+    bot_answers(&program, &script, "!node", true, false);
 }
 
 #[test]
 #[ignore = "needs nc and jq"]
 fn the_shell_bot_answers() {
-    bot_answers(&["sh", "-c"], &blocks("sh")[1], "!sh");
+    bot_answers(&["sh", "-c"], &blocks("sh")[1], "!sh", false, false);
 }
 
 /// `roomd serve --help`, without its line breaks.

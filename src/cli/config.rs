@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgMatches, Command, FromArgMatches, parser::ValueSource};
 
-use super::values::{Bytes, Count, Quantity, Time};
+use super::values;
 use crate::limits::{self, Limits, Row, Unit};
 
 /// What the flags say.
@@ -68,9 +68,9 @@ fn parse(row: &Row, text: &str) -> Result<Option<u64>, String> {
         return Ok(None);
     }
     let value = match row.unit {
-        Unit::Count => Count::parse(text).map(|Count(count)| count as u64),
-        Unit::Bytes => Bytes::parse(text).map(|Bytes(bytes)| bytes as u64),
-        Unit::Time => Time::parse(text).map(|Time(time)| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        Unit::Count => values::count(text),
+        Unit::Bytes => values::bytes(text),
+        Unit::Time => values::time_ms(text),
     };
     let or_none = if row.may_be_none { ", or none" } else { "" };
     let value = value.map_err(|right| format!("{right}{or_none}"))?;

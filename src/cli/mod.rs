@@ -37,8 +37,8 @@ enum Command {
     Bench(Box<bench::Args>),
     /// Chat: a terminal client, and a filter for pipes
     ///
-    /// On a terminal there is a line to type in at the bottom; /help lists the commands. Tab
-    /// completes commands and names, Ctrl-C clears the line, Ctrl-D leaves. Times are local.
+    /// On a terminal there is a line to type in at the bottom; /help lists the commands. A paste of
+    /// several lines is one message, once Enter is pressed. Tab completes commands and names, Ctrl-C clears the line, Ctrl-D leaves. Times are local.
     /// NO_COLOR turns colours off. A broken connection is made again, and nothing is lost.
     ///
     /// Otherwise it is a filter: what is read from standard input is sent line by line, commands,
@@ -46,6 +46,16 @@ enum Command {
     /// ends. The exit status is 0 if every line was carried out, 1 if not, 2 for wrong usage.
     #[cfg(feature = "chat")]
     Chat(client::Args),
+}
+
+/// So many things of a kind.
+#[cfg(any(feature = "bench", feature = "chat"))]
+fn counted(count: impl std::fmt::Display, what: &str) -> String {
+    match (count.to_string().as_str(), what.strip_suffix('y')) {
+        ("1", _) => format!("1 {what}"),
+        (count, Some(start)) => format!("{count} {start}ies"),
+        (count, None) => format!("{count} {what}s"),
+    }
 }
 
 /// Parses the command line and runs what it asks for.

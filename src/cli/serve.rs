@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use log::LevelFilter;
 
 use super::config::LimitArgs;
@@ -35,10 +36,17 @@ pub(super) struct Args {
     )]
     listen: Vec<Listen>,
 
-    /// What to log on standard error: off, error, warn, info, debug or trace. At info, one line per
-    /// join, leave and refusal, but what an address repeats within a second is summed up; never what is
-    /// said. Lines that cannot be written, or that nobody reads in time, are counted and dropped
-    #[arg(long, value_name = "LEVEL", env = "ROOMD_LOG_LEVEL", default_value = "info")]
+    /// What to log on standard error. At info, one line per join, leave and refusal, but what an address repeats
+    /// within a second is summed up; never what is said. Lines that cannot be written, or that nobody reads in
+    /// time, are counted and dropped
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "ROOMD_LOG_LEVEL",
+        default_value = "info",
+        ignore_case = true,
+        value_parser = log_levels()
+    )]
     log_level: LevelFilter,
 
     #[command(flatten)]
@@ -63,6 +71,11 @@ pub(super) struct Args {
     /// Who may read /metrics: addresses and networks, with commas, or none. Others: status 403
     #[arg(long, value_name = "NETWORKS", env = "ROOMD_METRICS_FROM", default_value = "127.0.0.0/8,::1")]
     metrics_from: Networks,
+}
+
+fn log_levels() -> impl TypedValueParser<Value = LevelFilter> {
+    let levels = LevelFilter::iter().map(|level| level.as_str().to_lowercase());
+    PossibleValuesParser::new(levels).try_map(|level| level.parse())
 }
 
 impl Args {
@@ -187,9 +200,14 @@ fn only_ip(addr: &ListenAddr) -> Option<IpAddr> {
 
 fn cannot_listen(addr: &ListenAddr, error: &std::io::Error) -> String {
     let help = match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            "another program listens there, or a file is in the way; stop it, or choose another address with --listen"
-        }
+        std::io::ErrorKind::AddrInUse => match addr {
+            ListenAddr::Tcp(_) => {
+                "another program listens there; stop it, or choose another address with --listen"
+            }
+            ListenAddr::Unix(_) => {
+                "another program listens there, or a file is in the way; stop it, or choose another path with --listen"
+            }
+        },
         std::io::ErrorKind::PermissionDenied => {
             "you may not; ports below 1024 need the capability CAP_NET_BIND_SERVICE, a socket needs a \
              directory you may write to"

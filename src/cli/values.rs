@@ -2,70 +2,30 @@
 
 use std::net::ToSocketAddrs;
 use std::str::FromStr;
-use std::time::Duration;
 
 use bytesize::ByteSize;
 use ipnet::IpNet;
 
 use crate::reactor::epoll::ListenAddr;
 
-/// Something a flag can say how much of.
-pub(super) trait Quantity: Sized {
-    /// Reads a value that is not zero.
-    ///
-    /// # Errors
-    /// What would be right.
-    fn parse(text: &str) -> Result<Self, String>;
-}
-
 /// A number of things, at least 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Count(pub(super) usize);
-
-impl Quantity for Count {
-    fn parse(text: &str) -> Result<Self, String> {
-        let count = text.parse().ok().filter(|&count| count > 0);
-        count.map(Self).ok_or_else(|| "it takes a whole number from 1".into())
-    }
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    let count = text.parse().ok().filter(|&count| count > 0);
+    count.ok_or_else(|| "it takes a whole number from 1".into())
 }
 
 /// A number of bytes, at least 1: `4096`, `64KiB`, `1MiB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bytes(pub(super) usize);
-
-impl Quantity for Bytes {
-    fn parse(text: &str) -> Result<Self, String> {
-        let bytes = text.parse::<ByteSize>().ok().and_then(|size| usize::try_from(size.as_u64()).ok());
-        bytes
-            .filter(|&bytes| bytes > 0)
-            .map(Self)
-            .ok_or_else(|| "it takes bytes, as 4096, 64KiB or 1MiB".into())
-    }
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let bytes = text.parse().ok().map(|size: ByteSize| size.as_u64()).filter(|&bytes| bytes > 0);
+    bytes.ok_or_else(|| "it takes bytes, as 4096, 64KiB or 1MiB".into())
 }
 
-/// A time, at least 1 ms: `60s`, `250ms`, `2min`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Time(pub(super) Duration);
-
-impl Quantity for Time {
-    fn parse(text: &str) -> Result<Self, String> {
-        let time = humantime::parse_duration(text).ok().filter(|time| time.as_millis() > 0);
-        time.map(Self).ok_or_else(|| "it takes a time, as 60s, 250ms or 2min".into())
-    }
+/// A time in milliseconds, at least 1: `60s`, `250ms`, `2min`.
+pub(super) fn time_ms(text: &str) -> Result<u64, String> {
+    let time = humantime::parse_duration(text).ok().filter(|time| time.as_millis() > 0);
+    time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+        .ok_or_else(|| "it takes a time, as 60s, 250ms or 2min".into())
 }
-
-macro_rules! from_str_by_quantity {
-    ($($kind:ty),*) => {$(
-        impl FromStr for $kind {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                Self::parse(text)
-            }
-        }
-    )*};
-}
-from_str_by_quantity!(Count, Bytes, Time);
 
 /// A list of addresses and networks, or `none`: `127.0.0.0/8,::1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,13 +79,6 @@ impl FromStr for Listen {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_and_times_have_units() {
-        assert_eq!("64KiB".parse(), Ok(Bytes(65536)));
-        assert_eq!("4096".parse(), Ok(Bytes(4096)));
-        assert_eq!("1500ms".parse(), Ok(Time(Duration::from_millis(1500))));
-    }
 
     #[test]
     fn a_listener_may_be_for_text_only() {

@@ -27,7 +27,7 @@ pub struct Lines {
 /// What there is at the front of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found<'a> {
-    /// A line, without its end; consume so many bytes.
+    /// A line without its end, or a frame without its length; consume so many bytes.
     Line(Cow<'a, [u8]>, usize),
     /// A line that is too long, or the beginning of one; consume so many bytes. Said once per line.
     TooLong(usize),

@@ -9,6 +9,10 @@ pub enum Sniffed {
     Http,
     /// A TLS client, which will not understand anything we say.
     Tls,
+    /// JSON, one object per frame with its length in front.
+    LengthJson,
+    /// Text in frames with their length in front.
+    LengthText,
     /// JSON, one object per line.
     Json,
     /// Text lines.
@@ -36,6 +40,11 @@ pub fn sniff(input: &[u8]) -> Sniffed {
     match input {
         // Handshake record, version 3.x (RFC 8446, section 5.1).
         [0x16, 0x03, ..] => Sniffed::Tls,
+        // A frame shorter than 16 MiB, which is more than anybody may send; no line begins so.
+        [0, 0, 0, 0, ..] => Sniffed::LengthText,
+        [0, _, _, _, b'{', ..] => Sniffed::LengthJson,
+        [0, _, _, _, _, ..] => Sniffed::LengthText,
+        [0, ..] => Sniffed::TooLittle,
         [] | [0x16] | [b'\r'] => Sniffed::TooLittle,
         [b'{', ..] => Sniffed::Json,
         _ if METHODS.iter().any(|method| request.starts_with(method)) => Sniffed::Http,
@@ -73,6 +82,10 @@ mod tests {
             (b"{\"type\"", Sniffed::Json),
             (b"\x16\x03\x01\x02", Sniffed::Tls),
             (b"\x16", Sniffed::TooLittle),
+            (b"\0\0\0\x03", Sniffed::TooLittle),
+            (b"\0\0\0\x03b", Sniffed::LengthText),
+            (b"\0\0\0\x03{", Sniffed::LengthJson),
+            (b"\0\0\0\0", Sniffed::LengthText),
             (b"\xff\xfb\x1f", Sniffed::Text),
             (b"alice\n", Sniffed::Text),
             (b"\n", Sniffed::Text),

@@ -21,15 +21,15 @@ const TIMING_MARK: u8 = 6;
 
 /// What is to be sent for what was asked, in order.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Answers(Option<Box<Vec<u8>>>);
+pub(super) struct Answers(Vec<u8>);
 
 impl Answers {
     fn add(&mut self, bytes: &[u8]) {
-        self.0.get_or_insert_default().extend_from_slice(bytes);
+        self.0.extend_from_slice(bytes);
     }
 
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
-        self.0.take().map(|bytes| *bytes)
+        (!self.0.is_empty()).then(|| std::mem::take(&mut self.0))
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::fmt::{Display, Write};
 
-use super::session::{Stage, Subprotocol};
+use super::session::{Framer, Stage, Subprotocol};
 use crate::chat::Chat;
 use crate::reactor::{Net, TURN_TIME_BOUNDS_US};
 use crate::wire::Content;
 
 /// How a connection is called in the metrics.
-const STAGES: [&str; 6] = ["undecided", "text", "json", "http", "ws-text", "ws-json"];
+const STAGES: [&str; 8] =
+    ["undecided", "text", "json", "length-text", "length-json", "http", "ws-text", "ws-json"];
 
 /// What the server counts itself; the loop has counters of its own.
 #[derive(Debug, Default)]
@@ -25,11 +26,12 @@ pub(super) struct Metrics {
 pub(super) fn place(stage: &Stage) -> usize {
     match stage {
         Stage::Undecided { .. } => 0,
-        Stage::Lines { content: Content::Text, .. } => 1,
-        Stage::Lines { content: Content::Json, .. } => 2,
-        Stage::Http { .. } => 3,
-        Stage::WebSocket { subprotocol: Subprotocol::Json, .. } => 5,
-        Stage::WebSocket { .. } => 4,
+        Stage::Stream { content, framer } => {
+            1 + 2 * usize::from(matches!(framer, Framer::Lengths(_))) + usize::from(*content == Content::Json)
+        }
+        Stage::Http { .. } => 5,
+        Stage::WebSocket { subprotocol: Subprotocol::Json, .. } => 7,
+        Stage::WebSocket { .. } => 6,
     }
 }
 

@@ -19,7 +19,7 @@ mod metrics;
 mod session;
 mod web;
 
-use std::fmt::{self, Display};
+use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;

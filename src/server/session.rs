@@ -11,6 +11,7 @@ use crate::chat::{Bye, ErrorCode, MemberId, Name, Reference, Refusal};
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use crate::reactor::ConnectionId;
+use crate::wire::length::Lengths;
 use crate::wire::line::{Found, Lines};
 use crate::wire::websocket::{self, Decoder, Received, Violation};
 use crate::wire::{
@@ -25,10 +26,34 @@ pub(super) enum Stage {
     Undecided { has_begun: bool },
     /// One HTTP request, which may turn it into a WebSocket. So many bytes of its head have been looked at.
     Http { scanned: u32 },
-    /// Lines.
-    Lines { content: Content, lines: Lines },
+    /// Lines, or frames with their length in front.
+    Stream { content: Content, framer: Framer },
     /// WebSocket messages.
     WebSocket { subprotocol: Subprotocol, decoder: Decoder },
+}
+
+/// How what a client says is cut into pieces.
+#[derive(Debug)]
+pub(super) enum Framer {
+    Lines(Lines),
+    Lengths(Lengths),
+}
+
+impl Framer {
+    fn next<'a>(&mut self, input: &'a [u8], max_bytes: usize) -> Found<'a> {
+        match self {
+            Self::Lines(lines) => lines.next(input, max_bytes),
+            Self::Lengths(lengths) => lengths.next(input, max_bytes),
+        }
+    }
+
+    /// What there is of the line or frame that is not complete.
+    fn unfinished<'a>(&self, input: &'a [u8]) -> Cow<'a, [u8]> {
+        match self {
+            Self::Lines(lines) => lines.last(input).unwrap_or_default(),
+            Self::Lengths(lengths) => lengths.unfinished(input).into(),
+        }
+    }
 }
 
 /// What a WebSocket client has agreed to (RFC 6455, section 1.9).
@@ -107,10 +132,16 @@ pub(super) enum Due {
     Bye(Bye),
 }
 
+impl Stage {
+    fn text_lines() -> Self {
+        Self::Stream { content: Content::Text, framer: Framer::Lines(Lines::default()) }
+    }
+}
+
 impl Session {
     pub(super) fn new(id: ConnectionId, is_exempt: bool, is_text_only: bool, now: Millis) -> Self {
         let stage = match is_text_only {
-            true => Stage::Lines { content: Content::Text, lines: Lines::default() },
+            true => Stage::text_lines(),
             false => Stage::Undecided { has_begun: false },
         };
         Self {
@@ -133,7 +164,8 @@ impl Session {
     pub(super) fn encoding(&self) -> Option<Encoding> {
         let (content, framing) = match self.stage {
             Stage::Undecided { .. } | Stage::Http { .. } => return None,
-            Stage::Lines { content, .. } => (content, Framing::Line),
+            Stage::Stream { content, framer: Framer::Lines(_) } => (content, Framing::Line),
+            Stage::Stream { content, framer: Framer::Lengths(_) } => (content, Framing::Length),
             Stage::WebSocket { subprotocol: Subprotocol::Json, .. } => (Content::Json, Framing::WebSocket),
             Stage::WebSocket { .. } => (Content::Text, Framing::WebSocket),
         };
@@ -148,7 +180,7 @@ impl Session {
     /// Whether it gets its own messages back: programs do, people see what they type.
     pub(super) fn echoes(&self) -> bool {
         match self.stage {
-            Stage::Lines { content, .. } => content == Content::Json,
+            Stage::Stream { content, .. } => content == Content::Json,
             Stage::WebSocket { subprotocol, .. } => subprotocol != Subprotocol::Text,
             Stage::Undecided { .. } | Stage::Http { .. } => false,
         }
@@ -219,7 +251,7 @@ impl Session {
             _ if self.is_exempt || input.is_empty() => false,
             Stage::Undecided { .. } => false,
             Stage::Http { .. } => is_whole() && is_upgrade(),
-            Stage::Lines { .. } | Stage::WebSocket { .. } => true,
+            Stage::Stream { .. } | Stage::WebSocket { .. } => true,
         }
     }
 
@@ -237,7 +269,7 @@ impl Session {
         let (count, action) = match &mut self.stage {
             Stage::Undecided { .. } => return self.decide(input),
             Stage::Http { .. } => self.take_http(input, limits),
-            Stage::Lines { .. } => self.take_from_lines(input, limits, now),
+            Stage::Stream { .. } => self.take_from_stream(input, limits, now),
             Stage::WebSocket { decoder, .. } => match decoder.next(input, limits.request_bytes_max()) {
                 Ok(None) => (0, Action::Wait),
                 // A fragment: only whole messages count against the rate.
@@ -263,16 +295,19 @@ impl Session {
 
     /// What telnet is to be answered, whose user sees nothing of it.
     pub(super) fn telnet_answers(&mut self) -> Option<Vec<u8>> {
-        if let Stage::Lines { lines, .. } = &mut self.stage { lines.answers() } else { None }
+        match &mut self.stage {
+            Stage::Stream { framer: Framer::Lines(lines), .. } => lines.answers(),
+            _ => None,
+        }
     }
 
     /// Takes what is left when the client has said its last: an unfinished line is a line.
     pub(super) fn take_last(&mut self, rest: &[u8], now: Now) -> Action {
         if let Stage::Undecided { .. } = self.stage {
-            self.stage = Stage::Lines { content: Content::Text, lines: Lines::default() };
+            self.stage = Stage::text_lines();
         }
         match &self.stage {
-            Stage::Lines { lines, .. } => match lines.last(rest) {
+            Stage::Stream { framer: Framer::Lines(lines), .. } => match lines.last(rest) {
                 Some(line) => self.take_line(&line, now),
                 None => Action::Nothing,
             },
@@ -284,7 +319,15 @@ impl Session {
     pub(super) fn count_unheard(&mut self, mut rest: &[u8], limits: &Limits) -> usize {
         let waiting = usize::from(self.waiting.is_some());
         match &mut self.stage {
-            Stage::Lines { .. } => {
+            Stage::Stream { framer: Framer::Lengths(lengths), .. } => {
+                let mut count = waiting;
+                while let Found::Line(_, bytes) | Found::TooLong(bytes) = lengths.next(rest, usize::MAX) {
+                    count += 1;
+                    rest = &rest[bytes..];
+                }
+                count
+            }
+            Stage::Stream { .. } => {
                 let has_unfinished = rest.last().is_some_and(|&last| last != b'\n');
                 waiting + memchr::memchr_iter(b'\n', rest).count() + usize::from(has_unfinished)
             }
@@ -322,13 +365,16 @@ impl Session {
 
     /// Finds out how the client speaks.
     fn decide(&mut self, input: &[u8]) -> (usize, Action) {
-        let lines = |content| Stage::Lines { content, lines: Lines::default() };
+        let lines = |content| Stage::Stream { content, framer: Framer::Lines(Lines::default()) };
+        let lengths = |content| Stage::Stream { content, framer: Framer::Lengths(Lengths::default()) };
         self.stage = match wire::sniff(input) {
             Sniffed::TooLittle => return (0, Action::Wait),
             Sniffed::Tls => {
                 return (input.len(), Action::Close(Vec::new(), "it speaks TLS, this port does not".into()));
             }
             Sniffed::Http => Stage::Http { scanned: 0 },
+            Sniffed::LengthJson => lengths(Content::Json),
+            Sniffed::LengthText => lengths(Content::Text),
             Sniffed::Json => lines(Content::Json),
             Sniffed::Text => lines(Content::Text),
         };
@@ -353,16 +399,16 @@ impl Session {
         }
     }
 
-    fn take_from_lines(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
-        let Stage::Lines { content, lines } = &mut self.stage else { return (0, Action::Wait) };
+    fn take_from_stream(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
+        let Stage::Stream { content, framer } = &mut self.stage else { return (0, Action::Wait) };
         let is_nameless = self.member.is_none() && *content == Content::Text;
         let max = match content {
             Content::Text => limits.max_line_bytes + COMMAND_BYTES_MAX,
             Content::Json => limits.request_bytes_max(),
         };
-        match lines.next(input, max) {
+        match framer.next(input, max) {
             // A binary protocol may have no newline, and may wait for an answer.
-            Found::Nothing(_) if is_nameless && begins_binary(lines, input) => {
+            Found::Nothing(_) if is_nameless && begins_binary(framer, input) => {
                 (input.len(), self.refuse_foreign(foreign::BINARY, input, now))
             }
             Found::Nothing(count) => (count, Action::Wait),
@@ -376,8 +422,14 @@ impl Session {
                 (count, Action::Refuse(Refusal::new(ErrorCode::TooLong, text), None))
             }
             Found::Flood => {
-                let refusal = Refusal::new(ErrorCode::TooLong, "a line that does not end is not chat");
-                (input.len(), self.refuse_for_good(refusal, "a line without an end", now))
+                let (text, why) = match framer {
+                    Framer::Lines(_) => ("a line that does not end is not chat", "a line without an end"),
+                    Framer::Lengths(_) => {
+                        ("a frame of more than 64 KiB is not chat", "a frame without an end")
+                    }
+                };
+                let refusal = Refusal::new(ErrorCode::TooLong, text);
+                (input.len(), self.refuse_for_good(refusal, why, now))
             }
         }
     }
@@ -471,7 +523,7 @@ impl Session {
     pub(super) fn wakes_at(&self, limits: &Limits) -> Millis {
         let nameless = self.nameless_at(limits);
         match &self.stage {
-            Stage::Undecided { .. } | Stage::Lines { .. } => nameless,
+            Stage::Undecided { .. } | Stage::Stream { .. } => nameless,
             Stage::Http { .. } => after(self.since, limits.http_wait),
             Stage::WebSocket { .. } => nameless.min(self.pings_at(limits)).min(self.dead_at(limits)),
         }
@@ -522,8 +574,8 @@ impl Session {
 
 /// Whether an unfinished line begins with what no keyboard makes. Only the beginning is looked at: a client may send
 /// byte by byte.
-fn begins_binary(lines: &Lines, input: &[u8]) -> bool {
-    lines.last(&input[..input.len().min(64)]).is_some_and(|line| foreign::is_binary(&line))
+fn begins_binary(framer: &Framer, input: &[u8]) -> bool {
+    foreign::is_binary(&framer.unfinished(&input[..input.len().min(64)]))
 }
 
 fn take_json(document: &str) -> Action {

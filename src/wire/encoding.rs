@@ -1,6 +1,6 @@
 //! Encodings: a content in a framing. What is said is encoded once for each of them that somebody reads.
 
-use super::{Notice, json, text, websocket};
+use super::{Notice, json, length, text, websocket};
 use crate::chat::{Chat, Event, Reference, Reply, RoomName};
 
 /// What is in a frame.
@@ -17,6 +17,8 @@ pub enum Content {
 pub enum Framing {
     /// By a newline.
     Line,
+    /// By a length in front.
+    Length,
     /// WebSocket text frames (RFC 6455).
     WebSocket,
 }
@@ -34,6 +36,8 @@ pub struct Encoding {
 const TABLE: &[Encoding] = &[
     Encoding { content: Content::Text, framing: Framing::Line },
     Encoding { content: Content::Json, framing: Framing::Line },
+    Encoding { content: Content::Text, framing: Framing::Length },
+    Encoding { content: Content::Json, framing: Framing::Length },
     Encoding { content: Content::Text, framing: Framing::WebSocket },
     Encoding { content: Content::Json, framing: Framing::WebSocket },
 ];
@@ -86,6 +90,7 @@ impl Encoding {
                 out.extend_from_slice(content.as_bytes());
                 out.push(b'\n');
             }
+            Framing::Length => length::frame(out, content.as_bytes()),
             Framing::WebSocket => websocket::text_frame(out, content),
         }
     }

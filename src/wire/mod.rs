@@ -6,7 +6,7 @@
 //! | a client speaks | framing | content |
 //! |---|---|---|
 //! | netcat, telnet | [`mod@line`] (with telnet) | [`text`] |
-//! | programs | [`mod@line`] | [`json`] |
+//! | programs | [`mod@line`] or [`length`] | [`json`] or [`text`] |
 //! | browsers, programs | [`websocket`], after [`http`] | [`text`] or [`json`] |
 //!
 //! What other programs say is told apart by [`foreign`]. What the server says goes through the one table of [`encoding`].
@@ -19,7 +19,7 @@ pub mod text;
 pub use encoding::{Content, Encoding, Framing};
 
 use crate::chat::{Bye, Chat, Command, Name, Reference, Refusal, RoomName, RoomView};
-pub use crate::framing::{Sniffed, http, line, sniff, websocket};
+pub use crate::framing::{Sniffed, http, length, line, sniff, websocket};
 
 /// What an answer holds besides its list: at most so many bytes.
 const ENVELOPE_BYTES_MAX: usize = 1024;

@@ -248,7 +248,7 @@ impl Run {
     fn type_line(&mut self) {
         let who = self.rng.below(self.people.len());
         let word = format!("{who}.{}", self.people[who].typed.len());
-        let filler = ["", " x", " two\twords ", " \u{1b}[1m\u{202e}evil", " ユキ"][self.rng.below(5)];
+        let filler = ["", " x", " two\n\twords\n ", " \u{1b}[1m\u{202e}evil", " ユキ"][self.rng.below(5)];
         let mut private = None;
         let line = match self.rng.below(100) {
             0..60 => format!("{word}{filler} {}", "z".repeat(self.rng.below(40))),

@@ -165,6 +165,23 @@ fn two_terminals_and_a_netcat_talk() {
 }
 
 #[test]
+fn several_lines_are_one_message_to_a_terminal_and_as_many_lines_to_a_netcat() {
+    let daemon = Daemon::start();
+    let mut alice = Terminal::start(&daemon.address, &["--name", "alice"]);
+    alice.wait_prompt("> ");
+    let bob = Terminal::start(&daemon.address, &["--name", "bob"]);
+    alice.wait_row("*  bob joined");
+    let mut carol = Netcat::start(&daemon.address, "carol");
+    alice.wait_row("*  carol joined");
+    alice.paste("if x:\n\tgo()");
+    alice.press("\r");
+    carol.hears("alice: \tgo()");
+    let rows = bob.wait_row("alice  if x:");
+    assert_eq!(count(&rows, &format!("{}go()", " ".repeat(24))), 1, "{rows:#?}");
+    assert_eq!(daemon.record(), ["if x:\n\tgo()"]);
+}
+
+#[test]
 fn a_taken_name_is_asked_for_again_and_given_up_by_a_filter() {
     let daemon = Daemon::start();
     let first = Terminal::start(&daemon.address, &["--name", "alice"]);

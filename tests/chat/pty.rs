@@ -78,6 +78,11 @@ impl Terminal {
         self.press("\r");
     }
 
+    /// Pastes, as a terminal does that was asked to say so.
+    pub(crate) fn paste(&mut self, text: &str) {
+        self.press(&format!("\x1b[200~{}\x1b[201~", text.replace('\n', "\r")));
+    }
+
     /// Makes the terminal another size.
     pub(crate) fn resize(&mut self, rows: u16, cols: u16) {
         let size = |n| NonZero::new(n).unwrap();

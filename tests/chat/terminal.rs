@@ -77,6 +77,87 @@ fn a_long_line_is_replaced_by_its_message_whole() {
     assert!(rows.iter().all(|row| !row.starts_with("> x") && !row.starts_with("xx")), "{rows:?}");
 }
 
+/// Nothing is sent before Enter, and then it is one message, however many lines look like commands.
+#[test]
+fn a_paste_of_several_lines_is_one_message_and_is_shown_as_it_was() {
+    const CODE: &str = "if x:\n\tgo()\n/quit\n  end";
+    let fake = Fake::new();
+    let mut terminal = Terminal::start(&fake.address, &["--name", "alice"]);
+    let mut peer = fake.welcome(0, 1);
+    terminal.wait_prompt("> ");
+    terminal.paste(CODE);
+    terminal.wait("the paste in the line", |rows| {
+        rows.ends_with(&["> if x:", "        go()", "/quit", "  end"].map(str::to_owned))
+    });
+    terminal.press("!");
+    peer.said(1, "bob", "in between");
+    terminal.wait("the message above it", |rows| {
+        let above = rows.iter().position(|row| without_time(row) == "bob  in between");
+        above.is_some_and(|above| rows[above + 1..] == ["> if x:", "        go()", "/quit", "  end!"])
+    });
+    terminal.press("\r");
+    let request = peer.expect("public");
+    assert_eq!(request["body"], format!("{CODE}!"));
+    terminal.wait_row("…  if x: ⏎  go() ⏎ /quit ⏎   end!");
+    peer.confirm(&request, 2, "alice");
+    let rows = terminal.wait_row("alice  if x:");
+    let first = rows.iter().position(|row| without_time(row) == "alice  if x:").unwrap();
+    let indent = " ".repeat(20);
+    let expected = ["    go()", "/quit", "  end!"].map(|line| format!("{indent}{line}"));
+    assert_eq!(rows[first + 1..], [&expected[..], &[">".to_owned()]].concat());
+    assert_eq!(rows.iter().filter(|row| row.contains("go()")).count(), 1, "{rows:#?}");
+    // Ctrl-C clears all of it, and the history gives all of it back.
+    terminal.press("\x1b[A");
+    terminal.wait("the paste from the history", |rows| rows.ends_with(&["/quit".into(), "  end!".into()]));
+    terminal.press("\x03");
+    terminal.wait_prompt("> ");
+}
+
+/// What does not fit cannot be wiped out of what has scrolled away; but it is sent whole, and the prompt is back.
+#[test]
+fn a_paste_taller_than_the_screen_is_sent_whole() {
+    let fake = Fake::new();
+    let mut terminal = Terminal::start(&fake.address, &["--name", "alice"]);
+    let mut peer = fake.welcome(0, 1);
+    terminal.wait_prompt("> ");
+    let text = (1..=100).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n");
+    terminal.paste(&text);
+    terminal.wait("its end", |rows| rows.last().is_some_and(|row| row == "line 100"));
+    peer.said(1, "bob", "in between");
+    terminal.press("!\r");
+    let request = peer.expect("public");
+    assert_eq!(request["body"], format!("{text}!"));
+    peer.confirm(&request, 2, "alice");
+    peer.said(3, "bob", "that was long");
+    let rows = terminal.wait_row("bob  that was long");
+    assert!(
+        rows.iter().any(|row| row.ends_with("    line 100!")) && rows.last().unwrap() == ">",
+        "{rows:#?}"
+    );
+}
+
+#[test]
+fn what_is_too_long_is_said_and_kept_for_editing() {
+    let fake = Fake::new();
+    let mut terminal = Terminal::start(&fake.address, &["--name", "alice"]);
+    let mut peer = fake.accept();
+    let hello = peer.expect("hello");
+    peer.send(&json!({"type": "hello", "name": "alice", "room": "lobby", "id": 0, "users": ["alice"],
+        "total": 1, "epoch": 1, "limit": 60, "ref": hello["ref"]}));
+    terminal.wait_prompt("> ");
+    let line = "ten bytes ".repeat(6);
+    terminal.enter(&format!("{line}more"));
+    terminal.wait("a refusal above the line", |rows| {
+        rows.iter().any(|row| row.contains("at most 60 bytes, this one 64"))
+            && rows.last().is_some_and(|row| *row == format!("> {line}more"))
+    });
+    terminal.press("\x7f\x7f\x7f\x7f\r");
+    assert_eq!(peer.expect("public")["body"], line.trim_end());
+    terminal.paste(&"x\n".repeat(15));
+    terminal.press("\r");
+    assert_eq!(peer.expect("public")["body"], ["x"; 15].join("\n"));
+}
+
 #[test]
 fn names_in_cjk_and_emoji_stand_in_columns() {
     let fake = Fake::new();

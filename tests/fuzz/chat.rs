@@ -235,6 +235,17 @@ fn check_body(body: &Body) {
     }
 }
 
+fn length_frames(mut out: &[u8]) -> Vec<String> {
+    let mut frames = Vec::new();
+    while let Some((length, rest)) = out.split_first_chunk() {
+        let (frame, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        frames.push(String::from_utf8(frame.to_vec()).unwrap());
+        out = rest;
+    }
+    assert!(out.is_empty());
+    frames
+}
+
 /// Whatever is told in whatever encoding is one frame (for people: one for each line), and says what was said.
 fn check_told(body: &Body) {
     let name = |name: &str| Name::parse(name).unwrap();
@@ -243,11 +254,12 @@ fn check_told(body: &Body) {
     };
     let prefixed = |prefix: &str| body.lines().map(|line| format!("{prefix}{line}")).collect::<Vec<_>>();
     for (event, lines) in [(said(false), prefixed("bob: ")), (said(true), prefixed("** bob "))] {
-        for encoding in (0..4).map(Encoding::of) {
+        for encoding in (0..6).map(Encoding::of) {
             let mut out = Vec::new();
             encoding.event(&mut out, &RoomName::lobby(), 9, &event);
             let contents: Vec<String> = match encoding.framing {
                 Framing::Line => std::str::from_utf8(&out).unwrap().lines().map(str::to_owned).collect(),
+                Framing::Length => length_frames(&out),
                 Framing::WebSocket => frames(&out),
             };
             match encoding.content {
@@ -337,7 +349,10 @@ fn check_command(input: &[u8], _: &mut Rng, seen: &mut Seen) {
         }
         Ask::Command(Command::Nick(name)) => format!("/nick {name}"),
         Ask::Command(Command::Join(room)) => format!("/join {room}"),
-        Ask::Command(Command::History(query)) => format!("/history {}", query.limit),
+        Ask::Command(Command::Ignore(name)) => format!("/ignore {name}"),
+        Ask::Command(Command::Unignore(name)) => format!("/unignore {name}"),
+        Ask::Command(Command::Leave(Some(room))) => format!("/leave {room}"),
+        Ask::Command(Command::History(query)) => format!("/history {} {}", query.limit, query.skip),
         _ => line.clone().into_owned(),
     };
     let kind = |ask: &Ask| match ask {

@@ -1,6 +1,7 @@
 //! Framing by lines: ANY split of the input bytes gives the same lines, against a decoder that sees everything at
 //! once and is as naive as can be. And who is told by the first of them.
 
+use roomd::wire::length::{self, Lengths};
 use roomd::wire::line::{FLOOD_BYTES, Found, Lines};
 use roomd::wire::{Sniffed, foreign, sniff};
 
@@ -193,6 +194,67 @@ fn who_is_calling_does_not_change_with_what_follows() {
             seen.note((before as u8, magnitude(input.len())));
         },
     );
+}
+
+#[test]
+fn any_split_of_frames_with_their_length_gives_the_same_frames() {
+    let make = |rng: &mut Rng| {
+        let mut out = vec![rng.below(40) as u8];
+        let (max_bytes, _) = limit(&out);
+        for _ in 0..rng.below(20) {
+            let below = [4, max_bytes + 2, 300][rng.below(3)];
+            let length = rng.below(below);
+            length::frame(&mut out, &vec![b'a' + rng.below(26) as u8; length]);
+        }
+        out.truncate(1 + rng.below(out.len() + 10));
+        out
+    };
+    Target { make: Some(make), inputs: 3000, bytes_max: 4000, ..Target::default() }.fuzz(check_lengths);
+}
+
+fn check_lengths(input: &[u8], rng: &mut Rng, seen: &mut Seen) {
+    let (max_bytes, input) = limit(input);
+    let naive = {
+        let (mut rest, mut out) = (input, Vec::new());
+        while let Some((length, behind)) = rest.split_first_chunk() {
+            let length = u32::from_be_bytes(*length) as usize;
+            if length > FLOOD_BYTES {
+                out.push("flood".into());
+                break;
+            }
+            if length > max_bytes {
+                out.push("too long".into());
+            } else if let Some(frame) = behind.get(..length) {
+                out.push(format!("{:?}", String::from_utf8_lossy(frame)));
+            }
+            rest = behind.get(length..).unwrap_or_default();
+        }
+        out
+    };
+    let cut = pieces(rng, input);
+    let (mut lengths, mut kept, mut out) = (Lengths::default(), Vec::new(), Vec::new());
+    'pieces: for piece in &cut {
+        kept.extend_from_slice(piece);
+        loop {
+            let (said, used) = match lengths.next(&kept, max_bytes) {
+                Found::Line(frame, used) => (format!("{:?}", String::from_utf8_lossy(&frame)), used),
+                Found::TooLong(used) => ("too long".into(), used),
+                Found::Nothing(used) => {
+                    kept.drain(..used);
+                    break;
+                }
+                Found::Flood => {
+                    out.push("flood".into());
+                    break 'pieces;
+                }
+            };
+            out.push(said);
+            kept.drain(..used);
+        }
+        assert!(kept.len() < 4 + max_bytes, "more is kept than a frame has");
+    }
+    assert_eq!(out, naive, "cut as {cut:?}");
+    seen.note((magnitude(out.len()), magnitude(input.len())));
 }
 
 #[test]

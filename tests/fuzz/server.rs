@@ -394,6 +394,8 @@ fn contents(mut heard: &[u8], is_torn: bool) -> Vec<String> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("the server sends UTF-8");
     // No letter begins with such a byte.
     let is_websocket = heard.first().is_some_and(|first| (0x80..0xc0).contains(first));
+    // Nothing that is told has 16 MiB.
+    let is_prefixed = heard.first() == Some(&0);
     while !heard.is_empty() {
         let (content, used) = if is_websocket {
             let Some((opcode, payload, used)) = frame(heard) else { break };
@@ -407,6 +409,12 @@ fn contents(mut heard: &[u8], is_torn: bool) -> Vec<String> {
                 0x89 | 0x8a => (None, used),
                 other => panic!("an unexpected frame {other:#x}"),
             }
+        } else if is_prefixed {
+            let Some((length, rest)) = heard.split_first_chunk::<4>() else { break };
+            let Some(payload) = rest.get(..u32::from_be_bytes(*length) as usize) else { break };
+            (Some(text(payload)), 4 + payload.len())
+        } else if let [0xff, 0xfb | 0xfc | 0xfe, _, ..] = heard {
+            (None, 3) // what telnet is answered
         } else {
             let Some(end) = heard.iter().position(|&byte| byte == b'\n') else { break };
             (Some(text(&heard[..end])), end + 1)
@@ -518,6 +526,8 @@ const STRANGER_TOKENS: &[&[u8]] = &[
     b"\n",
     b"\r\n",
     b"\0",
+    b"\0\0\0\x03bob",
+    b"\0\0\0\x02hi",
     b"\xff\xfb\x1f",
     b"GET ",
     b"POST / HTTP/1.1\r\n",
@@ -548,7 +558,7 @@ fn nothing_that_begins_as_another_protocol_is_ever_said() {
         let (heard, told_whole) = said_by(&[input], seen);
         let is_protocol = match sniff(input) {
             Sniffed::Http | Sniffed::Tls => true,
-            Sniffed::Json | Sniffed::TooLittle => false,
+            Sniffed::Json | Sniffed::LengthJson | Sniffed::LengthText | Sniffed::TooLittle => false,
             // The first line that is not empty, and not too long to be looked at.
             Sniffed::Text => {
                 let mut lines = input.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
@@ -577,8 +587,12 @@ fn nothing_that_begins_as_another_protocol_is_ever_said() {
         let is_empty_at_first = input.starts_with(b"\n") || input.starts_with(b"\r");
         let cut = pieces(rng, input);
         let (heard_of_cut, told_of_cut) = said_by(&cut, seen);
+        // Whoever is refused before the rest is sent may say another name.
+        let is_misnamed =
+            |told: &[u8]| memchr::memmem::find(told, b"what came with a name that was refused").is_some();
         // An empty line makes text of what would be HTTP with it.
-        if !(is_empty_at_first && sniff(input) == Sniffed::Http) {
+        let becomes_text = is_empty_at_first && sniff(input) == Sniffed::Http;
+        if !(becomes_text || is_misnamed(&told_whole) || is_misnamed(&told_of_cut)) {
             assert_eq!(heard_of_cut, heard, "cut as {cut:?}");
             let is_refused = told_whole.starts_with(b"HTTP/1.1 4") || heard.is_empty();
             assert!(is_refused || told_of_cut == told_whole, "cut as {cut:?}");

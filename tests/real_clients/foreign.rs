@@ -62,7 +62,7 @@ fn who_speaks_another_protocol_does_not_become_a_member() {
         (b"\0\0\0\x08\x04\xd2\x16\x2f", "a binary protocol"),
         (b"\x05\x01\0", "a binary protocol"),
         (b"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04mall", "a binary protocol"),
-        (b"\0\0\0\x2f\xffSMBr", "a binary protocol"),
+        (b"\0\0\0\x2f\xffSMBr\0", "a binary protocol"),
         (b"0033git-upload-pack /project.git\0host=x\0", "a binary protocol"),
     ] {
         let shown = String::from_utf8_lossy(bytes);
@@ -74,11 +74,10 @@ fn who_speaks_another_protocol_does_not_become_a_member() {
         if name == "a binary protocol" {
             let mut client = daemon.connect();
             client.send(bytes);
-            assert!(
-                client
-                    .rest()
-                    .ends_with("! bad-argument: a binary protocol is not chat; the connection is closed\n")
-            );
+            let told = client.rest();
+            let expected = "! bad-argument: a binary protocol is not chat; the connection is closed";
+            // In a frame with a length, if it began like one.
+            assert!(told.trim_end().ends_with(expected), "{told}");
         }
     }
     // Somebody with another keyboard may try again.

@@ -8,6 +8,7 @@
 //! | what other protocols than ours may do | [`foreign`] |
 //! | names, and what is invisible | [`names`] |
 //! | JSON lines | [`json`] |
+//! | frames with their length in front | [`length`] |
 //! | WebSocket: subprotocols, close codes, pings | [`websocket`] |
 //! | HTTP: statuses, fields, and what foreign web pages may do | [`http`] |
 //! | the log: readers that stall or are gone, and floods | [`log`] |
@@ -19,6 +20,7 @@ mod common;
 mod foreign;
 mod http;
 mod json;
+mod length;
 mod log;
 mod names;
 mod netcat;

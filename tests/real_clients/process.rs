@@ -73,6 +73,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         (&["--listen", "8080"], "it takes an address and a port, as 127.0.0.1:8080"),
         (&["--listen", "unix:"], "it takes a path behind unix:"),
         (&["--max-line-bytes", "8"], "it takes 16 to 65536"),
+        (&["--log-level", "verbose"], "[possible values: off, error, warn, info, debug, trace]"),
         (&["--max-line-bytes", "1MiB"], "it takes 16 to 65536"),
         (&["--feed-bytes", "4KiB"], "at least twice --max-line-bytes, 8192"),
         (&["--ping-after", "2min"], "--ping-after has to be shorter than --dead-after"),
@@ -136,7 +137,7 @@ fn a_port_in_use_is_a_sentence_and_status_1() {
     assert_eq!(
         said,
         format!(
-            "roomd: cannot listen on {addr}: another program listens there, or a file is in the way; stop it, or choose another \
+            "roomd: cannot listen on {addr}: another program listens there; stop it, or choose another \
              address with --listen\n"
         )
     );

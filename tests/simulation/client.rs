@@ -8,6 +8,8 @@ use roomd::reactor::simulated::Machine;
 pub enum Dialect {
     Text,
     Json,
+    LengthText,
+    LengthJson,
     WsText,
     WsJson,
 }
@@ -92,6 +94,7 @@ impl Client {
     pub fn frame(&self, line: &str) -> Vec<u8> {
         match self.dialect {
             Dialect::Text | Dialect::Json => format!("{line}\n").into_bytes(),
+            Dialect::LengthText | Dialect::LengthJson => prefixed(line),
             Dialect::WsText | Dialect::WsJson => masked(line),
         }
     }
@@ -99,8 +102,8 @@ impl Client {
     pub fn hello(&self) -> Vec<u8> {
         let json = json_hello(self.name());
         match self.dialect {
-            Dialect::Text => self.frame(self.name()),
-            Dialect::Json => self.frame(&json),
+            Dialect::Text | Dialect::LengthText => self.frame(self.name()),
+            Dialect::Json | Dialect::LengthJson => self.frame(&json),
             // The first frame is glued to the request.
             Dialect::WsText => [upgrade("roomd.text"), self.frame(self.name())].concat(),
             Dialect::WsJson => [upgrade("roomd.json"), self.frame(&json)].concat(),
@@ -108,7 +111,7 @@ impl Client {
     }
 
     pub fn is_json(&self) -> bool {
-        matches!(self.dialect, Dialect::Json | Dialect::WsJson)
+        matches!(self.dialect, Dialect::Json | Dialect::LengthJson | Dialect::WsJson)
     }
 
     pub fn say(&self, body: &str) -> Vec<u8> {
@@ -197,6 +200,11 @@ impl Client {
             let end = raw.iter().position(|&b| b == b'\n')?;
             return Some((text(&raw[..end]), end + 1));
         }
+        if matches!(self.dialect, Dialect::LengthText | Dialect::LengthJson) {
+            let (length, payload) = raw.split_first_chunk::<4>()?;
+            let length = u32::from_be_bytes(*length) as usize;
+            return Some((text(payload.get(..length)?), 4 + length));
+        }
         if raw.starts_with(b"HTTP/1.1 ") {
             let end = raw.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
             assert!(raw.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(raw));
@@ -227,6 +235,11 @@ enum Frame {
 
 /// A masked pong without a payload.
 const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
+
+/// A frame with its length in front.
+pub fn prefixed(line: &str) -> Vec<u8> {
+    [&(line.len() as u32).to_be_bytes()[..], line.as_bytes()].concat()
+}
 
 /// The request that turns a connection into a WebSocket.
 pub fn upgrade(protocol: &str) -> Vec<u8> {

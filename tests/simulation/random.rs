@@ -175,7 +175,14 @@ impl Run {
             let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
             return self.request(head.as_bytes(), expected);
         }
-        let dialect = [Dialect::Text, Dialect::Json, Dialect::WsText, Dialect::WsJson][self.rng.below(4)];
+        let dialect = [
+            Dialect::Text,
+            Dialect::Json,
+            Dialect::LengthText,
+            Dialect::LengthJson,
+            Dialect::WsText,
+            Dialect::WsJson,
+        ][self.rng.below(6)];
         let temper = match self.rng.below(10) {
             0..5 => Temper::Healthy,
             5 if matches!(dialect, Dialect::WsText | Dialect::WsJson) => Temper::Mute,

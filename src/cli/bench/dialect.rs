@@ -5,6 +5,7 @@
 //! [`Payload::find`](super::payload::Payload::find), alike in all dialects.
 
 use std::fmt;
+use std::rc::Rc;
 
 use clap::ValueEnum;
 
@@ -50,10 +51,8 @@ pub(super) enum Notice {
 pub(super) struct Entry {
     /// 9 characters, the longest nick every IRC server takes.
     pub(super) name: String,
-    /// Room number; all are in room 0 if there is only one.
-    pub(super) room: usize,
-    /// There are several rooms, so that a client cannot stay where it comes in.
-    pub(super) has_to_move: bool,
+    /// Its room, without `#`.
+    pub(super) room: Rc<str>,
     /// It subscribes (always, where members and senders are the same kind of client).
     pub(super) listens: bool,
 }
@@ -68,6 +67,11 @@ impl Dialect {
     /// Whether what the server sends is cut into WebSocket frames; it is lines otherwise.
     pub(super) fn is_websocket(self) -> bool {
         matches!(self, Self::WsText | Self::WsJson)
+    }
+
+    /// Whether roomd speaks it.
+    pub(super) fn is_of_roomd(self) -> bool {
+        matches!(self, Self::Text | Self::Json | Self::WsText | Self::WsJson)
     }
 
     /// Whether a sender gets its own messages back.
@@ -94,17 +98,14 @@ impl Dialect {
         let text = match self {
             Self::Text => format!("{name}\n"),
             Self::Json => hello(entry),
-            Self::WsText if entry.has_to_move => {
-                websocket::request(host, &format!("/ws?name={name}&room=bench{room}"), None)
-            }
-            Self::WsText => websocket::request(host, &format!("/ws?name={name}"), None),
+            Self::WsText => websocket::request(host, &format!("/ws?name={name}&room={room}"), None),
             Self::WsJson => websocket::request(host, "/ws", Some("roomd.json")),
             Self::Irc => format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n"),
             Self::Redis if entry.listens => {
-                format!("*2\r\n$9\r\nSUBSCRIBE\r\n{}", redis_room(*room))
+                format!("*2\r\n$9\r\nSUBSCRIBE\r\n{}", redis_room(room))
             }
             Self::Redis => "*1\r\n$4\r\nPING\r\n".into(),
-            Self::Nats if entry.listens => format!("{NATS_CONNECT}SUB bench{room} 1\r\nPING\r\n"),
+            Self::Nats if entry.listens => format!("{NATS_CONNECT}SUB {room} 1\r\nPING\r\n"),
             Self::Nats => format!("{NATS_CONNECT}PING\r\n"),
             Self::Floor if entry.listens => "s\n".into(),
             Self::Floor => "p\n".into(),
@@ -122,14 +123,14 @@ impl Dialect {
     }
 
     /// Appends the message `body` for `room`.
-    pub(super) fn write_message(self, room: usize, body: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn write_message(self, room: &str, body: &[u8], out: &mut Vec<u8>) {
         let size = body.len();
         let before = match self {
             Self::Text | Self::WsText | Self::Floor => String::new(),
             Self::Json | Self::WsJson => r#"{"type":"public","body":""#.into(),
-            Self::Irc => format!("PRIVMSG #bench{room} :"),
+            Self::Irc => format!("PRIVMSG #{room} :"),
             Self::Redis => format!("*3\r\n$7\r\nPUBLISH\r\n{}${size}\r\n", redis_room(room)),
-            Self::Nats => format!("PUB bench{room} {size}\r\n"),
+            Self::Nats => format!("PUB {room} {size}\r\n"),
         };
         let after = match self {
             Self::Text | Self::Floor => "\n",
@@ -190,14 +191,12 @@ const NATS_CONNECT: &str =
     "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"rust\",\"version\":\"1\"}\r\n";
 
 fn hello(entry: &Entry) -> String {
-    let room = entry.has_to_move.then(|| format!("bench{}", entry.room));
-    RequestDocument::Hello { name: entry.name.clone(), room }.to_line(None)
+    RequestDocument::Hello { name: entry.name.clone(), room: Some((*entry.room).to_owned()) }.to_line(None)
 }
 
 /// The channel of `room` as a Redis bulk string.
-fn redis_room(room: usize) -> String {
-    let name = format!("bench{room}");
-    format!("${}\r\n{name}\r\n", name.len())
+fn redis_room(room: &str) -> String {
+    format!("${}\r\n{room}\r\n", room.len())
 }
 
 fn answer(out: &mut Vec<u8>, text: &str) -> Notice {
@@ -208,11 +207,17 @@ fn answer(out: &mut Vec<u8>, text: &str) -> Notice {
 fn text_notice(line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
     match line.first() {
         Some(b'!') => Notice::Refused,
-        // The first welcome is to the lobby.
         _ if !line.starts_with(b"* welcome ") => Notice::Idle,
-        _ if !entry.has_to_move || memchr::memmem::find(line, b" - #bench").is_some() => Notice::Joined,
-        _ => answer(out, &format!("/join bench{}\n", entry.room)),
+        _ if welcome_to(line) == Some(entry.room.as_bytes()) => Notice::Joined,
+        // The first welcome is to the lobby.
+        _ => answer(out, &format!("/join {}\n", entry.room)),
     }
+}
+
+/// The room in `* welcome NAME - #ROOM, 1 here: NAME`.
+fn welcome_to(line: &[u8]) -> Option<&[u8]> {
+    let room = memchr::memmem::find(line, b" - #")? + 4;
+    line[room..].split(|&byte| byte == b',').next()
 }
 
 /// The `type` of a JSON event, which roomd writes first.
@@ -231,7 +236,7 @@ fn irc_notice(line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
     }
     let mut words = line.split(|&byte| byte == b' ');
     match words.nth(1).unwrap_or_default() {
-        b"001" => answer(out, &format!("JOIN #bench{}\r\n", entry.room)),
+        b"001" => answer(out, &format!("JOIN #{}\r\n", entry.room)),
         b"366" => Notice::Joined,
         // Cannot send, bad nick, nick in use, banned, channel full or forbidden.
         b"404" | b"432" | b"433" | b"465" | b"471" | b"473" | b"474" | b"475" => Notice::Refused,
@@ -243,8 +248,8 @@ fn irc_notice(line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
 mod tests {
     use super::*;
 
-    fn entry(has_to_move: bool) -> Entry {
-        Entry { name: "b12300001".into(), room: 3, has_to_move, listens: true }
+    fn entry(room: &str) -> Entry {
+        Entry { name: "b12300001".into(), room: room.into(), listens: true }
     }
 
     /// Feeds `lines` to a fresh client and returns what they meant and what it answered.
@@ -262,16 +267,16 @@ mod tests {
 
     fn message(dialect: Dialect) -> String {
         let mut out = Vec::new();
-        dialect.write_message(3, b"hello", &mut out);
+        dialect.write_message("bench3", b"hello", &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn text_is_in_the_lobby_after_one_welcome() {
-        assert_eq!(opening(Dialect::Text, &entry(false)), "b12300001\n");
+        assert_eq!(opening(Dialect::Text, &entry("lobby")), "b12300001\n");
         let (meant, said) = talk(
             Dialect::Text,
-            entry(false),
+            entry("lobby"),
             &["* roomd 0.1.0 - your name?", "* welcome b12300001 - #lobby, 1 here: b12300001"],
         );
         assert_eq!(meant, [Notice::Idle, Notice::Joined]);
@@ -282,7 +287,7 @@ mod tests {
     fn text_moves_to_its_room_after_the_first_welcome() {
         let (meant, said) = talk(
             Dialect::Text,
-            entry(true),
+            entry("bench3"),
             &[
                 "* welcome b12300001 - #lobby, 1 here: b12300001",
                 "* bob joined",
@@ -296,9 +301,9 @@ mod tests {
     #[test]
     fn ws_text_named_its_room_in_the_request_and_does_not_move() {
         assert!(
-            opening(Dialect::WsText, &entry(true)).starts_with("GET /ws?name=b12300001&room=bench3 HTTP")
+            opening(Dialect::WsText, &entry("bench3")).starts_with("GET /ws?name=b12300001&room=bench3 HTTP")
         );
-        let welcome = talk(Dialect::WsText, entry(true), &["* welcome b12300001 - #bench3, 1 here"]);
+        let welcome = talk(Dialect::WsText, entry("bench3"), &["* welcome b12300001 - #bench3, 1 here"]);
         assert_eq!(welcome, (vec![Notice::Idle], String::new()));
     }
 
@@ -313,7 +318,7 @@ mod tests {
             (Dialect::Redis, "-ERR max number of clients reached"),
             (Dialect::Nats, "-ERR 'Slow Consumer'"),
         ] {
-            assert_eq!(talk(dialect, entry(false), &[line]).0, [Notice::Refused], "{line}");
+            assert_eq!(talk(dialect, entry("lobby"), &[line]).0, [Notice::Refused], "{line}");
         }
     }
 
@@ -321,16 +326,16 @@ mod tests {
     fn each_peer_lets_its_client_in() {
         let irc = talk(
             Dialect::Irc,
-            entry(true),
+            entry("bench3"),
             &[":h 001 b12300001 :Welcome", "PING :abc", ":h 366 b12300001 #bench3 :End"],
         );
         assert_eq!(irc.0, [Notice::Idle, Notice::Idle, Notice::Joined]);
         assert_eq!(irc.1, "JOIN #bench3\r\nPONG :abc\r\n");
-        let redis = talk(Dialect::Redis, entry(true), &["*3", "$9", "subscribe", "$6", "bench3", ":1"]);
+        let redis = talk(Dialect::Redis, entry("bench3"), &["*3", "$9", "subscribe", "$6", "bench3", ":1"]);
         assert_eq!(redis.0.last(), Some(&Notice::Joined));
-        let nats = talk(Dialect::Nats, entry(true), &["INFO {}", "PONG", "PING"]);
+        let nats = talk(Dialect::Nats, entry("bench3"), &["INFO {}", "PONG", "PING"]);
         assert_eq!(nats, (vec![Notice::Idle, Notice::Joined, Notice::Idle], "PONG\r\n".into()));
-        let json = talk(Dialect::Json, entry(true), &[r#"{"type":"hello","name":"b12300001"}"#]);
+        let json = talk(Dialect::Json, entry("bench3"), &[r#"{"type":"hello","name":"b12300001"}"#]);
         assert_eq!(json.0, [Notice::Joined]);
     }
 

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -67,7 +68,6 @@ pub(super) struct Driver {
     events: Events,
     payload: Payload,
     buffer: Vec<u8>,
-    run: u16,
     /// How many source addresses ran out of ports.
     sources_used_up: u32,
     ports_per_source: u32,
@@ -75,16 +75,17 @@ pub(super) struct Driver {
 
 impl Driver {
     /// Enters all clients of `plan`, members first, none of them connected. `slow[m]` says whether
-    /// member `m` is one that never reads; `run` distinguishes this run from earlier ones.
-    pub(super) fn new(plan: Plan, slow: &[bool], run: u16) -> Result<Self, String> {
+    /// member `m` is one that never reads.
+    pub(super) fn new(plan: Plan, slow: &[bool]) -> Result<Self, String> {
         let Args { dialect, rooms, .. } = plan.args;
         let sender_rooms: Vec<usize> = (0..plan.senders).map(|sender| plan.room_of(sender)).collect();
+        let names: Vec<Rc<str>> = (0..rooms).map(|room| plan.room_name(room).into()).collect();
         let mut ledger = Ledger::new(rooms, &sender_rooms);
         let mut clients = Vec::with_capacity(plan.connections());
-        let mut enter = |room, sender: Option<usize>, listens: bool, is_slow: bool| {
+        let mut enter = |room: usize, sender: Option<usize>, listens: bool, is_slow: bool| {
             let claim = if listens && !is_slow { Claim::Everything } else { Claim::Nothing };
             ledger.enter(room, claim, sender.filter(|_| !dialect.own_comes_back()));
-            let entry = Entry { room, listens, has_to_move: rooms > 1, ..Entry::default() };
+            let entry = Entry { room: Rc::clone(&names[room]), listens, ..Entry::default() };
             clients.push(Client::new(entry, is_slow));
         };
         for (member, &is_slow) in slow.iter().enumerate() {
@@ -96,7 +97,7 @@ impl Driver {
         let now = Instant::now();
         let ports = process::ephemeral_ports().unwrap_or(PORTS_DEFAULT);
         Ok(Self {
-            payload: Payload::new(run, plan.args.size),
+            payload: Payload::new(plan.run, plan.args.size),
             plan,
             clients,
             ledger,
@@ -114,7 +115,6 @@ impl Driver {
             poll: Poll::new().map_err(|error| format!("cannot set up polling: {error}"))?,
             events: Events::with_capacity(EVENTS_PER_TURN),
             buffer: vec![0; BUFFER_BYTES],
-            run,
             sources_used_up: 0,
             ports_per_source: (ports * PORTS_USED_PERCENT / 100).max(1),
         })
@@ -125,7 +125,7 @@ impl Driver {
     /// # Errors
     /// A sentence if the system has no descriptor or port left. What the server does is counted.
     pub(super) fn open(&mut self, index: usize) -> Result<(), String> {
-        self.clients[index].entry.name = format!("b{:03x}{:05x}", self.run & 0xfff, self.opened & 0xf_ffff);
+        self.clients[index].entry.name = self.plan.name(self.opened);
         loop {
             let sources_full = self.sources_used_up + self.opened / self.ports_per_source;
             let source = source_address(self.plan.target.ip(), sources_full);
@@ -182,7 +182,7 @@ impl Driver {
         let body = self.payload.write(Message { sender: sender as u16, sequence, due_us });
         let client = &mut self.clients[index];
         let unsent_before = client.out.len();
-        self.plan.args.dialect.write_message(client.entry.room, body, &mut client.out);
+        self.plan.args.dialect.write_message(&client.entry.room, body, &mut client.out);
         client.message_bytes = client.out.len() - unsent_before;
         self.flush(index);
     }

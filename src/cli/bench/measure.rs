@@ -12,6 +12,8 @@ use super::report::{
     Connect, Generator, KEPT_WAITING_SHARE_MAX, Latency, Report, Server, Traffic, Verdict, Workload,
 };
 
+use crate::cli::counted;
+
 /// Descriptors besides the connections: standard streams, epoll, files of `/proc`.
 const DESCRIPTORS_RESERVE: u64 = 32;
 /// A generator busier than this may have been what limited the result.
@@ -32,8 +34,7 @@ pub(super) fn run(plan: Plan) -> Result<Report, String> {
     let mut slow = vec![false; plan.args.members];
     slow[..plan.slow_members].fill(true);
     fastrand::Rng::with_seed(plan.args.seed).shuffle(&mut slow);
-    // The number distinguishes this run's messages and names from those of the runs before it.
-    let mut driver = Driver::new(plan, &slow, fastrand::u16(..))?;
+    let mut driver = Driver::new(plan, &slow)?;
 
     let before_connecting = look(server.as_ref());
     let connecting = phases::connect(&mut driver)?;
@@ -61,8 +62,9 @@ fn reserve_descriptors(connections: usize) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{connections} connections need {needed} open files, but this process may open {limit}: use \
-         fewer members, or raise the hard limit (`ulimit -Hn` as root, LimitNOFILE= in systemd)"
+        "{} need {needed} open files, but this process may open {limit}: use \
+         fewer members, or raise the hard limit (`ulimit -Hn` as root, LimitNOFILE= in systemd)",
+        counted(connections, "connection")
     ))
 }
 
@@ -161,6 +163,7 @@ fn workload(plan: &Plan, loaded: &Loaded) -> Workload {
         members: plan.args.members,
         senders: plan.senders,
         rooms: plan.args.rooms,
+        room: plan.room_name(0),
         message_bytes: plan.args.size,
         slow_members: plan.slow_members,
         churned: loaded.churned,
@@ -207,9 +210,8 @@ fn notes(driver: &Driver, server: Option<&Server>, generator: &Generator, loaded
     }
     if loaded.unsent > 0 {
         notes.push(format!(
-            "{} messages were due and could not be sent, because the server did not take them: the rate \
-             is too high for it",
-            loaded.unsent
+            "of what was due, {} could not be sent, because the server did not take it: the rate is too high for it",
+            counted(loaded.unsent, "message")
         ));
     }
     if server.is_none() {

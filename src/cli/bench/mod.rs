@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `plan.rs` | the flags and their limits |
 //! | `dialect.rs`, `websocket.rs` | what clients of each kind of server say and hear |
+//! | `others.rs` | whom the load would disturb |
 //! | `payload.rs` | what a message carries |
 //! | `ledger.rs` | lost, doubled, reordered: who must have got what |
 //! | `client.rs`, `driver.rs` | sockets and the loop |
@@ -26,6 +27,7 @@ mod dialect;
 mod driver;
 mod ledger;
 mod measure;
+mod others;
 mod payload;
 mod phases;
 mod plan;
@@ -40,12 +42,16 @@ pub(super) use plan::Args;
 /// Runs one workload, or the suite, and prints the result.
 ///
 /// The exit status is 1 if a message was lost, doubled, reordered or damaged, or a connection closed
-/// that should not have been.
+/// that should not have been, and 2 if it would have disturbed somebody.
 pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     if args.suite {
         return suite::run(args);
     }
-    let report = measure::run(plan::Plan::new(args)?)?;
+    let plan = plan::Plan::new(args)?;
+    if !args.yes && !others::may_be_loaded(&plan) {
+        return Ok(ExitCode::from(2));
+    }
+    let report = measure::run(plan)?;
     if args.json {
         println!("{}", to_json(&report)?);
     } else {

@@ -8,6 +8,7 @@ use super::dialect::Dialect;
 use super::driver::Driver;
 use super::plan::{Load, Plan};
 use super::progress::Progress;
+use crate::cli::counted;
 
 /// No client gets anywhere for so long: the server does not let them in.
 const CONNECT_STALL: Duration = Duration::from_secs(10);
@@ -36,7 +37,7 @@ const TURN_MAX: Duration = Duration::from_millis(50);
 /// A sentence that says how many came in, and why the others did not.
 pub(super) fn connect(driver: &mut Driver) -> Result<Duration, String> {
     let total = driver.clients.len();
-    let mut progress = Progress::begin("connecting", total as u64);
+    let mut progress = Progress::begin("connecting", total, Some("clients"));
     let start = Instant::now();
     let mut moved = (start, 0);
     while driver.joined + driver.closed < total {
@@ -53,14 +54,15 @@ pub(super) fn connect(driver: &mut Driver) -> Result<Duration, String> {
         } else if now - moved.0 > CONNECT_STALL {
             break;
         }
-        progress.show(now, driver.joined as u64, String::new);
+        progress.show(now, driver.joined, String::new);
     }
     let took = start.elapsed();
     if driver.joined < total {
         return Err(not_let_in(driver, total));
     }
     let per_second = total as f64 / took.as_secs_f64();
-    progress.end(&format!("{total} in {:.2} s, {per_second:.0} per second", took.as_secs_f64()));
+    let clients = counted(total, "client");
+    progress.end(&format!("{clients} in {:.2} s, {per_second:.0} per second", took.as_secs_f64()));
     Ok(took)
 }
 
@@ -70,7 +72,7 @@ pub(super) fn settle(driver: &mut Driver) -> Result<(), String> {
         Dialect::Floor | Dialect::Redis | Dialect::Nats | Dialect::Irc => QUIET_SOON,
         _ => QUIET,
     };
-    let mut progress = Progress::begin("settling", driver.joined as u64);
+    let mut progress = Progress::begin("settling", SETTLE_MAX.as_millis() as usize, None);
     let start = Instant::now();
     loop {
         driver.turn(TURN_MAX)?;
@@ -78,7 +80,9 @@ pub(super) fn settle(driver: &mut Driver) -> Result<(), String> {
         if now - driver.read_at > quiet && now - start > quiet || now - start > SETTLE_MAX {
             return Ok(());
         }
-        progress.show(now, 0, || "the server is still announcing arrivals".into());
+        progress.show(now, (now - start).as_millis() as usize, || {
+            "the server is still announcing arrivals".into()
+        });
     }
 }
 
@@ -96,7 +100,7 @@ pub(super) struct Loaded {
 /// Sends for the duration of the plan, then waits until everything has arrived.
 pub(super) fn load(driver: &mut Driver) -> Result<Loaded, String> {
     driver.stop_slow_members()?;
-    let mut progress = Progress::begin("running", driver.plan.args.duration.as_millis() as u64);
+    let mut progress = Progress::begin("running", driver.plan.args.duration.as_millis() as usize, None);
     let mut pace = Pace::new(driver.plan.senders, driver.plan.args.seed);
     let end = driver.plan.args.duration;
     driver.epoch = Instant::now();
@@ -115,7 +119,7 @@ pub(super) fn load(driver: &mut Driver) -> Result<Loaded, String> {
             pace.loaded.is_stalled = true;
             break;
         }
-        progress.show(Instant::now(), now.as_millis() as u64, || rate_so_far(driver));
+        progress.show(Instant::now(), now.as_millis() as usize, || rate_so_far(driver));
     }
     pace.loaded.unsent = drain(driver, &mut pace)?;
     progress.end(&rate_so_far(driver));
@@ -158,17 +162,17 @@ pub(super) fn linger(driver: &mut Driver) -> Result<(), String> {
 /// Stays connected for the duration of the plan.
 pub(super) fn idle(driver: &mut Driver) -> Result<(), String> {
     let end = driver.plan.args.duration;
-    let mut progress = Progress::begin("idle", end.as_millis() as u64);
+    let mut progress = Progress::begin("idle", end.as_millis() as usize, None);
     driver.spun = Duration::ZERO;
     driver.epoch = Instant::now();
     loop {
         let now = driver.epoch.elapsed();
         if now >= end {
-            progress.end(&format!("{} connections stayed", driver.joined));
+            progress.end(&format!("{} stayed", counted(driver.joined, "connection")));
             return Ok(());
         }
         driver.turn((end - now).min(TURN_MAX))?;
-        progress.show(Instant::now(), now.as_millis() as u64, String::new);
+        progress.show(Instant::now(), now.as_millis() as usize, String::new);
     }
 }
 
@@ -297,12 +301,14 @@ fn rate_so_far(driver: &Driver) -> String {
     let deliveries = driver.ledger.deliveries;
     let seconds = driver.delivered_at.duration_since(driver.epoch).as_secs_f64();
     let per_second = deliveries as f64 / seconds.max(1e-6);
-    format!("{deliveries} deliveries, {per_second:.0} per second")
+    format!("{}, {per_second:.0} per second", counted(deliveries, "delivery"))
 }
 
 fn not_let_in(driver: &Driver, total: usize) -> String {
-    let came_in = format!("{} of {total} clients came in at {}", driver.joined, driver.plan.target);
-    let reasons = driver.closings.iter().map(|(reason, count)| format!("{reason} ({count} times)"));
+    let came_in =
+        format!("{} of {} came in at {}", driver.joined, counted(total, "client"), driver.plan.target);
+    let reasons =
+        driver.closings.iter().map(|(reason, count)| format!("{reason} ({})", counted(count, "time")));
     let reasons: Vec<String> = reasons.collect();
     if !reasons.is_empty() {
         return format!("{came_in}: {}", reasons.join("; "));

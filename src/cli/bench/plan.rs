@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::contender::Against;
 use super::dialect::Dialect;
 use super::payload::SIZE_MIN;
+use crate::chat::RoomName;
+use crate::cli::counted;
 
 /// The flags of `roomd bench`.
 #[derive(Clone, Debug, clap::Args)]
@@ -67,6 +69,17 @@ pub(crate) struct Args {
     /// Spread members and senders evenly over this many rooms
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) rooms: usize,
+
+    /// Load this room, not one of its own; with several rooms, ROOM-1 and so on [default: bench-…]
+    #[arg(long, value_name = "ROOM", value_parser = parse_room)]
+    pub(super) room: Option<String>,
+
+    /// Do not ask whether anybody is there who would be disturbed
+    ///
+    /// Without it, a roomd with members that the bench did not bring is loaded only if somebody at a terminal agrees;
+    /// otherwise the exit status is 2.
+    #[arg(long, short)]
+    pub(super) yes: bool,
 
     /// This share of the members never reads a message
     #[arg(long, value_name = "P%", default_value = "0%", value_parser = parse_percent)]
@@ -145,6 +158,8 @@ pub(super) struct Plan {
     /// None if the load is idle.
     pub(super) senders: usize,
     pub(super) slow_members: usize,
+    /// Distinguishes the names and messages of this run from those of earlier ones, and its room.
+    pub(super) run: u16,
 }
 
 /// Due times are 32 bits of microseconds, and a run ends some seconds after its duration.
@@ -170,6 +185,7 @@ impl Plan {
             target: resolve(&args.addr)?,
             load,
             senders: if load == Load::Idle { 0 } else { args.senders },
+            run: fastrand::u16(..),
             slow_members: (args.members as f64 * args.slow).round() as usize,
         };
         plan.check()?;
@@ -184,6 +200,18 @@ impl Plan {
     /// The room of member or sender number `index`.
     pub(super) fn room_of(&self, index: usize) -> usize {
         index % self.args.rooms
+    }
+
+    /// The name of room number `room`, without `#`.
+    pub(super) fn room_name(&self, room: usize) -> String {
+        let own = || format!("bench-{:04x}", self.run);
+        let name = self.args.room.clone().unwrap_or_else(own);
+        if self.args.rooms > 1 { format!("{name}-{}", room + 1) } else { name }
+    }
+
+    /// The name of connection number `number`.
+    pub(super) fn name(&self, number: u32) -> String {
+        format!("b{:03x}{:05x}", self.run & 0xfff, number & 0xf_ffff)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -208,15 +236,16 @@ impl Plan {
         range("--senders", self.senders as f64, 1.0, SENDERS_MAX as f64)?;
         if self.senders < rooms {
             return Err(format!(
-                "{} senders cannot serve {rooms} rooms: every room needs one, so say --senders {rooms}",
-                self.senders
+                "{} cannot serve {rooms} rooms: every room needs one, so say --senders {rooms}",
+                counted(self.senders, "sender")
             ));
         }
         let places = self.connections() * self.senders.div_ceil(rooms);
         if places > LEDGER_PLACES_MAX {
             return Err(format!(
-                "{members} members times {} senders are too many pairs to verify: use fewer senders or more rooms",
-                self.senders
+                "{} times {} are too many pairs to verify: use fewer senders or more rooms",
+                counted(members, "member"),
+                counted(self.senders, "sender")
             ));
         }
         Ok(())
@@ -228,6 +257,11 @@ fn resolve(addr: &str) -> Result<SocketAddr, String> {
     let addresses = addr.to_socket_addrs();
     let first = addresses.map_err(|error| format!("cannot understand the address {addr}: {error}"))?.next();
     first.ok_or_else(|| format!("{addr} has no address"))
+}
+
+/// A room as the server calls it.
+fn parse_room(text: &str) -> Result<String, String> {
+    RoomName::parse(text).map(|room| room.as_str().to_owned()).map_err(|refusal| refusal.text.to_string())
 }
 
 /// A share such as `5%`.

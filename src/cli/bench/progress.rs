@@ -11,7 +11,9 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Progress {
     phase: &'static str,
-    total: u64,
+    total: usize,
+    /// Of what; of milliseconds if it is a time.
+    unit: Option<&'static str>,
     /// Hidden where standard error is no terminal.
     bar: ProgressBar,
     interval: Duration,
@@ -19,27 +21,33 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Begins `phase`, which is done at `total`.
-    pub(super) fn begin(phase: &'static str, total: u64) -> Self {
-        let style = ProgressStyle::with_template("{bar:32} {pos}/{len} {msg}");
-        let bar = ProgressBar::new(total).with_message(phase);
+    /// Begins `phase`, which is done at `total` of `unit`, or milliseconds.
+    pub(super) fn begin(phase: &'static str, total: usize, unit: Option<&'static str>) -> Self {
+        let style = ProgressStyle::with_template("{bar:32} {msg}");
+        let bar = ProgressBar::new(total as u64).with_message(phase);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let interval = if bar.is_hidden() { LINE_INTERVAL } else { BAR_INTERVAL };
-        Self { phase, total, bar, interval, shown_at: Instant::now() }
+        Self { phase, total, unit, bar, interval, shown_at: Instant::now() }
     }
 
     /// Shows how far the phase is at `now`; `more` is asked only if it is time to show something.
-    pub(super) fn show(&mut self, now: Instant, done: u64, more: impl FnOnce() -> String) {
+    pub(super) fn show(&mut self, now: Instant, done: usize, more: impl FnOnce() -> String) {
         if now.duration_since(self.shown_at) < self.interval {
             return;
         }
         self.shown_at = now;
-        let Self { phase, total, bar, .. } = self;
+        let Self { phase, total, unit, bar, .. } = self;
+        let so_far = match unit {
+            Some(unit) => format!("{done} of {total} {unit}"),
+            None => format!("{:.1} of {:.1} s", done as f64 / 1e3, *total as f64 / 1e3),
+        };
+        let more = more();
+        let line = format!("{phase}: {so_far}{}{more}", if more.is_empty() { "" } else { "; " });
         if bar.is_hidden() {
-            eprintln!("{phase}: {done} of {total}; {}", more());
+            eprintln!("{line}");
         } else {
-            bar.set_position(done.min(*total));
-            bar.set_message(format!("{phase}  {}", more()));
+            bar.set_position(done.min(*total) as u64);
+            bar.set_message(line);
         }
     }
 

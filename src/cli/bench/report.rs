@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dialect::Dialect;
 use super::ledger::Faults;
+use crate::cli::counted;
 
 /// A process that waited longer than this for a processor shares it with somebody.
 pub(super) const KEPT_WAITING_SHARE_MAX: f64 = 0.1;
@@ -43,6 +44,8 @@ pub(super) struct Workload {
     pub(super) members: usize,
     pub(super) senders: usize,
     pub(super) rooms: usize,
+    /// The first of them.
+    pub(super) room: String,
     pub(super) message_bytes: usize,
     pub(super) slow_members: usize,
     pub(super) churned: u64,
@@ -161,13 +164,16 @@ impl fmt::Display for Report {
 impl Report {
     /// The result for people: what a figure is of, and the figure in words.
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let Workload { target, dialect, load, members, senders, rooms, message_bytes, .. } = &self.workload;
+        let Workload { target, dialect, load, members, senders, rooms, room, message_bytes, .. } =
+            &self.workload;
+        let (members, senders) = (counted(members, "member"), counted(senders, "sender"));
+        let rooms = if *rooms > 1 { format!("{rooms} rooms from #{room}") } else { format!("#{room}") };
         let Connect { connections, seconds, per_second } = &self.connect;
         let mut rows = vec![
             (
                 "workload",
                 format!(
-                    "{target}, {dialect}: {members} members, {senders} senders, {rooms} rooms, {load}, {message_bytes}-byte messages"
+                    "{target}, {dialect}: {members}, {senders}, {rooms}, {load}, {message_bytes}-byte messages"
                 ),
             ),
             ("connect", format!("{connections} in {seconds:.2} s, {per_second:.0} per second")),
@@ -175,7 +181,8 @@ impl Report {
         if let Some(Traffic { seconds, messages, deliveries, deliveries_per_second, latency_us }) =
             &self.traffic
         {
-            let sum = format!("{messages} messages, {deliveries} deliveries in {seconds:.2} s");
+            let (messages, deliveries) = (counted(messages, "message"), counted(deliveries, "delivery"));
+            let sum = format!("{messages}, {deliveries} in {seconds:.2} s");
             rows.push(("deliveries", format!("{deliveries_per_second:.0} per second: {sum}")));
             let Latency { p50, p90, p99, p99_9, max } = *latency_us;
             let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(micros);
@@ -223,15 +230,18 @@ impl Verdict {
         let Faults { lost, doubled, reordered, damaged, strayed } = self.faults;
         let faults = format!("{lost} lost, {doubled} doubled, {reordered} reordered, {damaged} damaged");
         let mut rows = vec![("verified", format!("{faults}, {strayed} in the wrong room"))];
-        rows.extend(self.closed.iter().map(|(why, count)| ("closed", format!("{count} connections: {why}"))));
-        rows.extend(self.refused.iter().map(|(said, count)| ("refused", format!("{count} times: {said}"))));
+        let closed = |(why, count)| ("closed", format!("{}: {why}", counted(count, "connection")));
+        rows.extend(self.closed.iter().map(closed));
+        let refused = |(said, count)| ("refused", format!("{}: {said}", counted(count, "time")));
+        rows.extend(self.refused.iter().map(refused));
         let Workload { slow_members: slow, churned, .. } = workload;
         if *slow > 0 {
             let closed = self.slow_closed;
-            rows.push(("slow", format!("{slow} members never read; the server closed {closed} of them")));
+            let slow = counted(slow, "member");
+            rows.push(("slow", format!("{slow} never read; the server closed {closed} of them")));
         }
         if *churned > 0 {
-            rows.push(("churn", format!("{churned} members left and came back")));
+            rows.push(("churn", format!("{} left and came back", counted(churned, "member"))));
         }
         rows
     }

@@ -16,6 +16,7 @@ use super::dialect::Dialect;
 use super::plan::Args;
 use super::progress::Progress;
 use super::report::Report;
+use crate::cli::counted;
 use Limit::{Amount, TimesFloor, Unlimited};
 
 const ROOMD: &str = "roomd";
@@ -174,7 +175,7 @@ fn run_all(args: &Args, contenders: &[Against], workloads: &[&Workload]) -> Resu
     let mut outcome =
         Outcome { machine: machine(processors.is_some()), runs: args.runs, ..Outcome::default() };
     let total = args.runs * contenders.len() * workloads.len();
-    let mut progress = Progress::begin("suite", total as u64);
+    let mut progress = Progress::begin("suite", total, Some("runs"));
     let generator = this_program()?;
     let mut done = 0;
     for workload in workloads {
@@ -189,7 +190,7 @@ fn run_all(args: &Args, contenders: &[Against], workloads: &[&Workload]) -> Resu
             }
         }
     }
-    progress.end(&format!("{done} runs, {} of them failed", outcome.failures.len()));
+    progress.end(&format!("{}, {} failed", counted(done, "run"), outcome.failures.len()));
     Ok(outcome)
 }
 
@@ -203,7 +204,8 @@ fn run_one(
 ) -> Result<Report, String> {
     let server = contender.start(processors.map(|(server, _)| server))?;
     let output = pinned(processors.map(|(_, generator)| generator), generator)
-        .args(["bench", "--json", "--dialect", &contender.dialect.to_string()])
+        // Nobody else is there; and to go to another room than the first is no part of what is measured.
+        .args(["bench", "--json", "--yes", "--room", "lobby", "--dialect", &contender.dialect.to_string()])
         .args(workload.flags)
         .args(&contender.flags)
         .args(extra_flags(contender.dialect, workload))
@@ -279,7 +281,8 @@ fn table(outcome: &Outcome, contenders: &[Against], workloads: &[&Workload]) -> 
             lines.push(format!("| {title}: {} | {cells} |", figure.title));
         }
     }
-    lines.push(format!("\nMedians of {} runs. {}", outcome.runs, outcome.machine));
+    let runs = if outcome.runs == 1 { "One run".into() } else { format!("Medians of {} runs", outcome.runs) };
+    lines.push(format!("\n{runs}. {}", outcome.machine));
     let (disturbed, all) = outcome.disturbed();
     if disturbed > 0 {
         lines.push(format!(

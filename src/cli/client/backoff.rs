@@ -30,7 +30,7 @@ impl Backoff {
         full.mul_f64(0.5 + self.chance.f64() / 2.0)
     }
 
-    /// To be called when a connection works again.
+    /// To be called when a connection has worked for a while.
     pub(super) fn reset(&mut self) {
         self.attempt = 0;
     }

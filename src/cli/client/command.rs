@@ -1,20 +1,25 @@
 //! A typed line and what it asks for.
 //!
 //! `/name …` is a command, `//x` says `/x`, everything else is said. An unknown `/xyz` is refused
-//! here and never sent: a mistyped `/msg` must not tell the room.
+//! here and never sent: a mistyped `/msg` must not tell the room. What is pasted may have several
+//! lines; it is one message, and only its first line can name a command.
 
 use super::protocol::Request;
-use super::sanitize::clean;
+use super::sanitize::clean_body;
+use crate::chat::BODY_LINES_MAX;
 
 /// Every command: its name, what it takes, what it does.
-pub(super) const COMMANDS: [(&str, &str, &str); 10] = [
-    ("/msg", "NAME TEXT", "tell NAME privately"),
-    ("/who", "", "who is here"),
+pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
+    ("/msg", "NAME TEXT", "tell NAME privately (also /w)"),
+    ("/who", "", "who is here (also /names)"),
     ("/nick", "NAME", "take another name"),
     ("/me", "TEXT", "say what you do"),
     ("/join", "ROOM", "go to another room"),
-    ("/rooms", "", "which rooms there are"),
+    ("/leave", "", "go back to #lobby (also /part)"),
+    ("/rooms", "", "which rooms there are (also /list)"),
     ("/history", "[N]", "show the last N lines (20)"),
+    ("/ignore", "[NAME]", "hide what NAME says, until you leave; alone: whom you ignore"),
+    ("/unignore", "NAME", "show it again"),
     ("/ping", "", "how far away the server is"),
     ("/help", "", "this list; //x says /x"),
     ("/quit", "", "leave (or Ctrl-D)"),
@@ -30,48 +35,85 @@ const HISTORY_LINES_MAX: usize = 1000;
 pub(super) enum Command {
     /// Something the server has to do.
     Ask(Request),
+    /// To hide what somebody says; without a name, who that is.
+    Ignore(Option<String>),
+    /// To show it again.
+    Unignore(String),
     /// The list of commands.
     Help,
     /// To leave.
     Quit,
 }
 
-/// Reads a typed line; `Ok(None)` for an empty one.
-pub(super) fn parse(line: &str) -> Result<Option<Command>, String> {
-    let line = clean(line);
-    let line = line.trim();
-    if line.is_empty() {
+/// Reads what was typed; `Ok(None)` if that is nothing.
+pub(super) fn parse(typed: &str) -> Result<Option<Command>, String> {
+    let typed = clean_body(typed);
+    let text = typed.trim();
+    if text.is_empty() {
         return Ok(None);
     }
-    if !line.starts_with('/') || line.starts_with("//") {
-        let body = line.strip_prefix('/').unwrap_or(line).to_owned();
+    if !text.starts_with('/') || text.starts_with("//") {
+        // The first line of several is indented as the others are.
+        let said = if text.contains('\n') { typed.trim_start_matches('\n').trim_end() } else { text };
+        let body = text.strip_prefix('/').unwrap_or(said).to_owned();
         return Ok(Some(Command::Ask(Request::Public { body })));
     }
-    let (name, rest) = split_word(line);
+    let (name, rest) = split_word(text);
+    let name = name.to_lowercase();
+    let name = match name.as_str() {
+        "/w" => "/msg",
+        "/names" => "/who",
+        "/list" => "/rooms",
+        "/part" => "/leave",
+        name => name,
+    };
     let request = match name {
         "/msg" => {
             let (to, body) = split_word(rest);
-            Request::Private {
-                to: given(name, to)?.trim_start_matches('@').to_owned(),
-                body: given(name, body)?,
-            }
+            Request::Private { to: given(name, to)?.trim_start_matches('@').into(), body: given(name, body)? }
         }
+        "/me" => Request::Action { body: given(name, rest)? },
+        // All others take one line.
+        _ if text.contains('\n') && is_command(name) => return Err(usage(name)),
         "/who" => Request::Users,
         "/nick" => Request::Nick { name: one_word(name, rest)? },
-        "/me" => Request::Action { body: given(name, rest)? },
         "/join" => Request::Join { room: one_word(name, rest)?.trim_start_matches('#').to_owned() },
+        "/leave" if rest.is_empty() => Request::Join { room: "lobby".into() },
         "/rooms" => Request::Rooms,
         "/history" => {
             Request::History { limit: Some(number_of_lines(name, rest)?), before: None, after: None }
         }
+        "/ignore" if rest.is_empty() => return Ok(Some(Command::Ignore(None))),
+        "/ignore" => {
+            return Ok(Some(Command::Ignore(Some(one_word(name, rest)?.trim_start_matches('@').into()))));
+        }
+        "/unignore" => return Ok(Some(Command::Unignore(one_word(name, rest)?))),
         "/ping" => Request::Ping,
         "/help" => return Ok(Some(Command::Help)),
         "/quit" => return Ok(Some(Command::Quit)),
+        name if is_command(name) => return Err(usage(name)),
         _ => {
             return Err(format!("unknown command {name}: nothing was sent (/help lists them, //… says it)"));
         }
     };
     Ok(Some(Command::Ask(request)))
+}
+
+/// Why a message that was typed is too long for a server that takes so many bytes, if it is.
+pub(super) fn too_long(typed: &str, bytes_max: usize) -> Option<String> {
+    let Ok(Some(Command::Ask(
+        Request::Public { body } | Request::Action { body } | Request::Private { body, .. },
+    ))) = parse(typed)
+    else {
+        return None;
+    };
+    let sizes = [(body.len(), bytes_max, "bytes"), (body.split('\n').count(), BODY_LINES_MAX, "lines")];
+    let (size, most, what) = sizes.into_iter().find(|(size, most, _)| size > most)?;
+    Some(format!("not sent: a message has at most {most} {what}, this one {size}"))
+}
+
+fn is_command(name: &str) -> bool {
+    COMMANDS.iter().any(|(known, ..)| *known == name)
 }
 
 fn split_word(text: &str) -> (&str, &str) {
@@ -125,6 +167,41 @@ mod tests {
             let outcome = parse(&format!("{name} 1 x"));
             assert!(!matches!(&outcome, Err(text) if text.starts_with("unknown")), "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn commands_are_known_in_any_case_and_by_the_names_they_have_elsewhere() {
+        let body = "waves".to_owned();
+        assert_eq!(request("/ME waves"), Request::Action { body });
+        let (to, body) = ("bob".to_owned(), "psst".to_owned());
+        assert_eq!(request("/W bob psst"), Request::Private { to, body });
+        assert_eq!((request("/names"), request("/list")), (Request::Users, Request::Rooms));
+        assert_eq!(request("/part"), Request::Join { room: "lobby".into() });
+        assert_eq!(parse("/Ignore @bob"), Ok(Some(Command::Ignore(Some("bob".into())))));
+    }
+
+    #[test]
+    fn several_lines_are_one_message_with_its_indentation() {
+        let body = "  if x:\n\t/quit\n\n  y".to_owned();
+        assert_eq!(request(&format!("\n{body}\n\n")), Request::Public { body });
+        let body = "one\n  two".to_owned();
+        assert_eq!(request("/me one\n  two"), Request::Action { body });
+        let (to, body) = ("bob".to_owned(), "one\n/two".to_owned());
+        assert_eq!(request("/msg bob one\n/two"), Request::Private { to, body });
+        for text in ["/who\nis here", "/quit\nx", "/nick a\nb"] {
+            assert!(parse(text).unwrap_err().starts_with("usage: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_known_before_it_is_sent() {
+        assert_eq!(too_long(&"x".repeat(100), 100), None);
+        assert!(too_long(&"ユ".repeat(34), 100).unwrap().contains("at most 100 bytes, this one 102"));
+        assert_eq!(too_long(&format!("/msg bob {}", "x".repeat(100)), 100), None);
+        assert_eq!(too_long(&"x\n".repeat(BODY_LINES_MAX), 4096), None);
+        assert!(
+            too_long(&"x\n".repeat(BODY_LINES_MAX + 1), 4096).unwrap().contains("128 lines, this one 129")
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::protocol::Request;
+use super::protocol::{Message, Request};
 
 /// How many requests may be unanswered at once: enough to hide the distance to the server, few
 /// enough that a broken connection leaves little in doubt.
@@ -41,6 +41,8 @@ pub(super) struct Entry {
     pub(super) sent_at: Option<Instant>,
     /// The room's event for it has been shown, only the `ack` is missing.
     pub(super) heard: bool,
+    /// It asks for what is older than these, which were asked for together with it: an answer has its limits.
+    pub(super) newer: Vec<(Message, bool)>,
 }
 
 impl Entry {
@@ -79,13 +81,18 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Adds a request at the end.
     pub(super) fn push(&mut self, request: Request) {
+        self.insert(self.entries.len(), request, Vec::new());
+    }
+
+    /// Adds a request for what is older than `newer`, to be sent next.
+    pub(super) fn ask_on(&mut self, request: Request, newer: Vec<(Message, bool)>) {
+        self.insert(self.sent, request, newer);
+    }
+
+    fn insert(&mut self, at: usize, request: Request, newer: Vec<(Message, bool)>) {
         self.numbered += 1;
-        self.entries.push_back(Entry {
-            reference: format!("c{}", self.numbered),
-            request,
-            sent_at: None,
-            heard: false,
-        });
+        let reference = format!("c{}", self.numbered);
+        self.entries.insert(at, Entry { reference, request, sent_at: None, heard: false, newer });
     }
 
     /// The next request to send, now marked as sent; `None` if all are or too many are unanswered.
@@ -171,8 +178,13 @@ impl Outbox {
 
     fn send_all_again(&mut self) {
         self.sent = 0;
-        for entry in &mut self.entries {
-            entry.sent_at = None;
+        for Entry { request, sent_at, newer, .. } in &mut self.entries {
+            *sent_at = None;
+            // The ids may have begun anew.
+            if let Request::History { limit: Some(limit), before, .. } = request {
+                (*limit, *before) = (*limit + newer.len(), None);
+                newer.clear();
+            }
         }
     }
 }

@@ -4,8 +4,12 @@
 //! width (so `ユキ` takes four columns) and in a colour that is the same for a name everywhere and
 //! always. Without colours (`NO_COLOR`, a pipe) everything can still be told apart by its text. In a
 //! log a line is that of the text dialect behind its full time in UTC.
+//!
+//! A message may have several lines, and a long one takes several rows. Nobody can say a row that looks like somebody
+//! else's: only the first row of a message begins in the first column, and in a log every line has its name.
 
 use std::borrow::Cow;
+use std::iter;
 
 use textwrap::core::Word;
 use textwrap::{Options, WordSeparator, WordSplitter};
@@ -13,11 +17,16 @@ use time::{Date, OffsetDateTime, UtcOffset};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::display::Line;
+use super::sanitize::in_one_line;
 
 /// Columns the names are right-aligned in; longer names push the text to the right.
 const NAME_COLUMNS: usize = 12;
-/// A terminal with less room than this for text breaks lines by itself.
+/// With less room than this for text beside the names, further rows begin below them instead.
 const TEXT_COLUMNS_MIN: usize = 20;
+/// Further rows are indented at least so far.
+const INDENT_MIN: usize = 2;
+/// Tabs are drawn as spaces up to a multiple of this.
+const TAB_COLUMNS: usize = 4;
 /// Joins emoji into one.
 const ZERO_WIDTH_JOINER: char = '\u{200D}';
 
@@ -83,7 +92,8 @@ impl Painter {
         if !self.terminal {
             let Row { log, body, .. } = Row::new(line);
             let (hour, minute, second) = at.to_hms();
-            return format!("{}T{hour:02}:{minute:02}:{second:02}Z {log}{body}\n", at.date());
+            let before = format!("{}T{hour:02}:{minute:02}:{second:02}Z {log}", at.date());
+            return body.split('\n').map(|line| format!("{before}{line}\n")).collect();
         }
         let today = *self.day.get_or_insert(moment(now, self.offset).date());
         let mut text = String::new();
@@ -96,7 +106,7 @@ impl Painter {
 
     /// What was typed and is not confirmed, cut to one row of the terminal.
     pub(super) fn unconfirmed(&self, typed: &str) -> String {
-        let row = format!("      {:>NAME_COLUMNS$}  {typed}", "…");
+        let row = format!("      {:>NAME_COLUMNS$}  {}", "…", in_one_line(typed));
         self.wrap(GREY, &cut(&row, self.columns.saturating_sub(1)))
     }
 
@@ -207,13 +217,22 @@ fn name_style(name: &str) -> String {
     format!("\x1b[38;5;{colour}m")
 }
 
-/// `text`, which begins in column `start`, with line breaks where it would exceed `columns` and
-/// further rows from column `indent`. Widths are columns, not characters.
+/// The lines of `text`, which begins in column `start`, broken where they would exceed `columns`, and all further rows
+/// from column `indent`. Widths are columns, not characters.
 fn fold(text: &str, start: usize, indent: usize, columns: usize) -> String {
     // The last column stays empty: terminals differ in what they do there.
-    let end = columns.saturating_sub(1);
-    if end < indent + TEXT_COLUMNS_MIN || start + text.width() <= end {
-        return text.to_owned();
+    let end = if columns == 0 { usize::MAX } else { columns - 1 };
+    let indent = if end < indent + TEXT_COLUMNS_MIN { INDENT_MIN } else { indent };
+    let starts = iter::once(start).chain(iter::repeat(indent));
+    let rows: Vec<_> =
+        text.split('\n').zip(starts).map(|(line, start)| fold_line(line, start, indent, end)).collect();
+    rows.join(&format!("\n{}", " ".repeat(indent)))
+}
+
+fn fold_line(line: &str, start: usize, indent: usize, end: usize) -> String {
+    let text = expanded(line);
+    if start + text.width() <= end {
+        return text;
     }
     let before = " ".repeat(start - indent);
     let options = Options::new(end - indent)
@@ -221,17 +240,34 @@ fn fold(text: &str, start: usize, indent: usize, columns: usize) -> String {
         .break_words(false)
         .word_splitter(WordSplitter::NoHyphenation)
         .word_separator(WordSeparator::Custom(words));
-    let rows = textwrap::wrap(text, options).join(&format!("\n{}", " ".repeat(indent)));
+    let rows = textwrap::wrap(&text, options).join(&format!("\n{}", " ".repeat(indent)));
     rows.strip_prefix(&before).unwrap_or(&rows).to_owned()
 }
 
-/// What may stand in a row of its own: a word (an address to be clicked on stays whole) and a wide
-/// character, because such scripts break anywhere.
+/// A line without tabs.
+fn expanded(line: &str) -> String {
+    line.split_inclusive('\t').fold(String::new(), |before, part| match part.strip_suffix('\t') {
+        Some(text) => {
+            let text = before + text;
+            let spaces = TAB_COLUMNS - text.width() % TAB_COLUMNS;
+            text + &" ".repeat(spaces)
+        }
+        None => before + part,
+    })
+}
+
+/// What may stand in a row of its own: a word (an address to be clicked on stays whole), and a wide
+/// character, because such scripts break anywhere. Of what stays whole and is too long for its row the terminal puts the
+/// rest in the first column; so there is no other kind of blank in it, which could make that look like a line.
 fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let ends = line.char_indices().zip(line.chars().skip(1)).filter(|&((_, c), next)| match (c, next) {
         (ZERO_WIDTH_JOINER, _) | (_, ' ') => false,
         (' ', _) => true,
-        _ => next.width() > Some(0) && (c.width() == Some(2) || next.width() == Some(2)),
+        _ => {
+            let is_wide = c.width() == Some(2) || next.width() == Some(2);
+            next.width() > Some(0)
+                && (is_wide || c.width() > Some(0) && !c.is_ascii() && !c.is_alphanumeric())
+        }
     });
     let ends = ends.map(|((at, c), _)| at + c.len_utf8()).chain([line.len()]);
     Box::new(ends.scan(0, |start, end| Some(Word::from(&line[std::mem::replace(start, end)..end]))))
@@ -319,8 +355,45 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_is_left_alone() {
-        assert_eq!(fold("one two three four five six", 10, 10, 25), "one two three four five six");
+    fn in_a_narrow_terminal_further_rows_begin_below_the_names() {
+        assert_eq!(fold("one two three four five six", 10, 10, 25), "one two three\n  four five six");
+        assert_eq!(fold("one\ntwo", 20, 20, 6), "one\n  two");
+    }
+
+    /// The rows of a terminal of so many columns.
+    fn rows_of(text: &str, columns: u16) -> Vec<String> {
+        let size = |n| std::num::NonZero::new(n).unwrap();
+        let mut parser = vt100::Parser::new(size(40), size(columns), 0);
+        parser.process(text.replace('\n', "\r\n").as_bytes());
+        parser.screen().rows(0, columns).filter(|row| !row.is_empty()).collect()
+    }
+
+    #[test]
+    fn nobody_can_fake_the_line_of_another() {
+        let fakes = ["\n", " ", "\u{a0}", "\t", "\u{2800}"].map(|blank| {
+            let line = "09:41        alice  I quit".replace(' ', if blank == "\n" { " " } else { blank });
+            format!("x{blank}{line}{blank}").repeat(9) + &line
+        });
+        for (body, columns) in fakes.iter().flat_map(|body| [30, 41, 60, 80].map(|columns| (body, columns))) {
+            let mut painter = colourless();
+            painter.set_columns(columns.into());
+            for line in [said("bob", body), spoken("bob", body, true, NOW)] {
+                let rows = rows_of(&painter.paint(&line, NOW), columns);
+                assert!(rows.len() > 2 && rows[0].contains("bob"), "{rows:#?}");
+                assert!(rows[1..].iter().all(|row| row.starts_with("  ")), "{columns}: {rows:#?}");
+            }
+            let log = Painter::log().paint(&said("bob", body), NOW);
+            assert!(log.lines().all(|line| line.starts_with("2026-01-02T03:04:05Z bob: ")), "{log}");
+        }
+    }
+
+    #[test]
+    fn several_lines_keep_their_indentation() {
+        let mut painter = colourless();
+        painter.set_columns(60);
+        let text = painter.paint(&said("bob", "if x:\n\ty\n\n  a\tb"), NOW);
+        let indent = " ".repeat(20);
+        assert_eq!(text, format!("03:04          bob  if x:\n{indent}    y\n{indent}\n{indent}  a b\n"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::sanitize::clean;
+use super::sanitize::{clean, clean_body};
 use crate::wire::json::{EventDocument, MessageDocument, RequestDocument};
 
 /// What a client can ask for.
@@ -21,12 +21,15 @@ pub(super) fn read(line: &str) -> Option<Event> {
     serde_json::from_value(value).ok()
 }
 
-/// Cleans every string of the value, however deep.
+/// Cleans every string of the value, however deep. Only what is said may have several lines.
 fn clean_strings(value: &mut Value) {
     match value {
         Value::String(text) => *text = clean(text),
         Value::Array(items) => items.iter_mut().for_each(clean_strings),
-        Value::Object(fields) => fields.values_mut().for_each(clean_strings),
+        Value::Object(fields) => fields.iter_mut().for_each(|(field, value)| match value {
+            Value::String(body) if field == "body" => *body = clean_body(body),
+            value => clean_strings(value),
+        }),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -37,8 +40,8 @@ mod tests {
 
     #[test]
     fn an_event_is_cleaned_as_it_is_read() {
-        let line = r#"{"type":"private","ts":5,"from":"b\u001bob","to":"al","body":"\u202ehi"}"#;
-        let (from, to, body) = ("bob".into(), "al".into(), "hi".into());
+        let line = r#"{"type":"private","ts":5,"from":"b\u001bo\nb","to":"al","body":"\u202ehi\n\tho"}"#;
+        let (from, to, body) = ("bo b".into(), "al".into(), "hi\n\tho".into());
         assert_eq!(read(line), Some(Event::Private { ts: 5, from, to, body }));
     }
 

@@ -32,6 +32,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::address::Address;
+use super::command::too_long;
 use super::completion::{Completion, complete, word_start};
 use super::display::Line;
 use super::event_loop::{EventLoop, Face, Outcome, Wakeup, wall_clock, write_now};
@@ -69,6 +70,8 @@ struct Shared {
     waking: bool,
     connected: bool,
     names: BTreeSet<String>,
+    /// How many bytes a message may have.
+    bytes_max: usize,
     painter: Painter,
 }
 
@@ -81,7 +84,6 @@ fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
 
 /// Runs the session on the terminal.
 pub(super) fn run(session: Session, address: Address, mut painter: Painter) -> Outcome {
-    let (event_loop, wakeups) = EventLoop::new(session, address);
     let mut screen = Screen::default();
     let times = painter.times();
     let hint = Line::Answer(format!("/help lists the commands, times are {times}"));
@@ -92,8 +94,10 @@ pub(super) fn run(session: Session, address: Address, mut painter: Painter) -> O
         waking: false,
         connected: true,
         names: BTreeSet::new(),
+        bytes_max: session.bytes_max,
         painter,
     }));
+    let (event_loop, wakeups) = EventLoop::new(session, address);
     let modes = Modes::take().map_err(|error| error.to_string())?;
     restore_on_signals(&shared, &modes).map_err(|error| error.to_string())?;
     let mut editor = editor(&shared).map_err(|error| error.to_string())?;
@@ -154,6 +158,7 @@ impl Face for Terminal {
         if shared.names != session.names {
             shared.names.clone_from(&session.names);
         }
+        shared.bytes_max = session.bytes_max;
         let changed = shared.connected != session.is_here();
         shared.connected = session.is_here();
         shared.painter.set_columns(columns());
@@ -261,7 +266,7 @@ fn editor(shared: &Handle) -> rustyline::Result<Editor<Helper, FileHistory>> {
     let mut editor = Editor::with_config(config)?;
     let helper = || Helper { shared: Arc::clone(shared) };
     editor.set_helper(Some(helper()));
-    let clear = Cmd::Kill(Movement::WholeLine);
+    let clear = Cmd::Kill(Movement::WholeBuffer);
     editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Simple(clear));
     for key in [KeyEvent::ctrl('D'), KeyEvent::from('\t')] {
         editor.bind_sequence(key, EventHandler::Conditional(Box::new(helper())));
@@ -287,10 +292,17 @@ impl Highlighter for Helper {
 }
 
 impl Validator for Helper {
-    /// Called when Enter was pressed: the editor is about to leave the line.
-    fn validate(&self, _: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        lock(&self.shared).owner = Owner::Editor;
-        Ok(ValidationResult::Valid(None))
+    /// Called when Enter was pressed: the editor is about to leave the line, unless that is too long.
+    fn validate(&self, line: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        let mut shared = lock(&self.shared);
+        let Some(sentence) = too_long(line.input(), shared.bytes_max) else {
+            shared.owner = Owner::Editor;
+            return Ok(ValidationResult::Valid(None));
+        };
+        let text = shared.painter.paint(&Line::Trouble(sentence), wall_clock());
+        shared.screen.add(&text);
+        // Without a message the editor adds a line, and with an empty one it miscounts the rows.
+        Ok(ValidationResult::Invalid(Some(" ".into())))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::phrases::{as_request, as_typed, counted, message_of};
+use super::phrases::{as_request, as_typed, message_of};
 use super::{CatchUp, Lost, Mode, OLD_LINES, OWN_REF, PAGE, Phase, Session, Why};
 use crate::cli::client::protocol::{Event, Request};
+use crate::cli::counted;
 
 impl Session {
     /// Fetches what there is to fetch.

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use super::phrases::{as_request, as_typed, counted, good_bye, here, message_of, shortened};
-use super::{Mode, OWN_REF, Phase, Session};
+use super::phrases::{as_request, as_typed, crowd, good_bye, here, message_of, shortened};
+use super::{Mode, OWN_REF, PAGE, Phase, Session};
 use crate::cli::client::display::Line;
 use crate::cli::client::outbox::Entry;
 use crate::cli::client::protocol::{Event, Message, Request};
+use crate::cli::counted;
 
 impl Session {
     /// An event once we are in. While we catch up, what happens in the room has to wait.
@@ -28,7 +29,7 @@ impl Session {
             }
             Event::History { events, more, reference, .. } => match reference.as_deref() {
                 Some(OWN_REF) => self.fetched(now, events, more),
-                reference => self.older(now, events, reference),
+                reference => self.older(now, events, more, reference),
             },
             Event::Users { users, total, reference, .. } => {
                 self.names.extend(users.iter().cloned());
@@ -76,7 +77,7 @@ impl Session {
             }
             Event::Nick { ts, from, name, .. } => self.renamed(ts, &from, name),
             Event::Presence { ts, joined, left, total, .. } => {
-                self.happened(ts, format!("{joined} joined, {left} left, {total} here"));
+                self.happened(ts, crowd(joined, left, total));
             }
             _ => {}
         }
@@ -104,12 +105,17 @@ impl Session {
             }
             self.outbox.heard(&said);
         }
-        self.show(Line::Private { ts, from, to, body, own });
+        if own || !self.ignores(&from) {
+            self.show(Line::Private { ts, from, to, body, own });
+        }
     }
 
     pub(super) fn renamed(&mut self, ts: u64, from: &str, name: String) {
         self.names.remove(from);
         self.names.insert(name.clone());
+        if self.ignores(from) {
+            self.ignored.insert(name.to_lowercase());
+        }
         if Some(from) == self.name.as_deref() {
             self.name = Some(name.clone());
             self.happened(ts, format!("you are now {name}"));
@@ -162,11 +168,22 @@ impl Session {
         }
     }
 
-    /// The answer to `/history`.
-    pub(super) fn older(&mut self, now: Instant, events: Vec<Event>, reference: Option<&str>) {
-        self.answered(now, reference);
-        let events: Vec<_> = events.into_iter().filter_map(message_of).collect();
-        self.answer(format!("the last {}:", counted(events.len(), "message")));
+    /// The answer to `/history`, or a part of it: then the rest is asked for.
+    pub(super) fn older(&mut self, now: Instant, events: Vec<Event>, more: bool, reference: Option<&str>) {
+        let mut events: Vec<_> = events.into_iter().filter_map(message_of).collect();
+        if let Some(Entry { request: Request::History { limit: Some(limit), .. }, newer, .. }) =
+            self.answered(now, reference)
+        {
+            let left = limit.saturating_sub(events.len());
+            let first = events.first().map(|(message, _)| message.id);
+            events.extend(newer);
+            if let Some(before) = first.filter(|_| more && left > 0) {
+                let older = Request::History { limit: Some(left), before: Some(before), after: None };
+                return self.outbox.ask_on(older, events);
+            }
+        }
+        let hint = if more && events.len() < PAGE { " (/history N shows more)" } else { "" };
+        self.answer(format!("the last {}{hint}:", counted(events.len(), "message")));
         for (message, action) in events {
             self.show_said(message, action, true);
         }

@@ -6,6 +6,7 @@ use super::phrases::here;
 use super::{Mode, NAME_ATTEMPTS, Output, Phase, Prompt, Seen, Session, Why};
 use crate::cli::client::protocol::Event;
 use crate::cli::client::sanitize::clean;
+use crate::limits::Limits;
 
 impl Session {
     /// The answer to `hello`.
@@ -78,9 +79,10 @@ impl Session {
 
     /// We are in a room: for the first time, again, or in another one.
     pub(super) fn welcome(&mut self, now: Instant, event: Event) {
-        let Event::Hello { name, room, id, users, total, epoch, reference, .. } = event else {
+        let Event::Hello { name, room, id, users, total, epoch, limit, reference, .. } = event else {
             return;
         };
+        self.bytes_max = limit.unwrap_or(Limits::default().max_line_bytes);
         if let Some(reference) = reference {
             self.outbox.answered(&reference);
         }
@@ -111,7 +113,6 @@ impl Session {
             self.output(Output::Prompt(Prompt::Chat));
         }
         self.welcomed = true;
-        self.backoff.reset();
         self.name_refused = 0;
         self.progress_at = now;
         self.epoch = epoch;

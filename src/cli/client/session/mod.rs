@@ -8,11 +8,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::backoff::Backoff;
+use super::backoff::{self, Backoff};
 use super::display::Line;
 use super::outbox::Outbox;
 use super::protocol::{self, Event, Message, Request};
 use super::seen::Seen;
+use crate::cli::counted;
+use crate::limits::Limits;
 
 #[cfg(test)]
 #[path = "../../../../tests/against_server/mod.rs"]
@@ -25,7 +27,7 @@ mod phrases;
 mod tests;
 mod typing;
 
-use phrases::{as_typed, counted, mentions};
+use phrases::{as_typed, mentions};
 
 /// How long a server may take to answer the `hello`.
 pub(super) const GREETING_WAIT: Duration = Duration::from_secs(10);
@@ -171,9 +173,15 @@ pub(super) struct Session {
     welcomed: bool,
     /// Who is in the room, as far as known.
     pub(super) names: BTreeSet<String>,
+    /// Whose messages are not shown, in lower case.
+    ignored: BTreeSet<String>,
+    /// How many bytes a message may have.
+    pub(super) bytes_max: usize,
     seen: Seen,
     outbox: Outbox,
     backoff: Backoff,
+    /// Since when there is a connection, if there is one.
+    connected_at: Instant,
     /// How often our name was taken since we lost it.
     name_refused: u32,
     /// The connection that broke, until we are back.
@@ -215,9 +223,12 @@ impl Session {
             phase: Phase::Nameless,
             welcomed: false,
             names: BTreeSet::new(),
+            ignored: BTreeSet::new(),
+            bytes_max: Limits::default().max_line_bytes,
             seen: Seen::default(),
             outbox: Outbox::default(),
             backoff: Backoff::new(seed),
+            connected_at: now,
             name_refused: 0,
             lost: None,
             echoes: Vec::new(),
@@ -297,7 +308,7 @@ impl Session {
 
     fn connected(&mut self, now: Instant) {
         if let (Some(name), Phase::Connecting) = (self.name.clone(), &self.phase) {
-            self.heard_at = now;
+            (self.connected_at, self.heard_at) = (now, now);
             self.pinged = false;
             self.phase = Phase::Greeting(now + GREETING_WAIT);
             self.send(&Request::Hello { name, room: self.room.clone() }, OWN_REF);
@@ -316,8 +327,12 @@ impl Session {
         }
     }
 
-    /// Lets some time pass before the next attempt to connect.
+    /// Lets some time pass before the next attempt to connect. More of it each time, until a connection has
+    /// lasted for a while: to be let in proves nothing, one may be thrown out at once.
     fn wait(&mut self, now: Instant, why: &str) {
+        if self.is_here() && now.saturating_duration_since(self.connected_at) >= backoff::LONGEST {
+            self.backoff.reset();
+        }
         let next = Phase::Waiting(now + self.backoff.next_wait());
         let phase = std::mem::replace(&mut self.phase, next);
         self.output(Output::Disconnect);
@@ -437,12 +452,19 @@ impl Session {
 
     fn show_said(&mut self, message: Message, action: bool, old: bool) {
         let own = Some(&message.from) == self.name.as_ref();
+        if !own && self.ignores(&message.from) {
+            return;
+        }
         let name = self.name.as_deref().unwrap_or_default();
         let mention = !own && mentions(&message.body, name);
         if !old {
             self.names.insert(message.from.clone());
         }
         self.show(Line::Said { message, action, own, mention, old });
+    }
+
+    fn ignores(&self, name: &str) -> bool {
+        self.ignored.contains(&name.to_lowercase())
     }
 
     fn happened(&mut self, ts: u64, text: String) {

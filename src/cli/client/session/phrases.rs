@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::cli::client::protocol::{Event, Message, Request};
+use crate::cli::client::sanitize::in_one_line;
 
 pub(super) fn message_of(event: Event) -> Option<(Message, bool)> {
     match event {
@@ -47,6 +48,19 @@ pub(super) fn here(names: &BTreeSet<String>, total: usize) -> String {
     format!("{total} here: {}", list.join(", "))
 }
 
+/// Names behind what they are.
+pub(super) fn listed(what: &str, names: &BTreeSet<String>) -> String {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    format!("{what}: {}", if names.is_empty() { "nobody".into() } else { names.join(", ") })
+}
+
+/// Comings and goings in a crowd, in words.
+pub(super) fn crowd(joined: u32, left: u32, total: usize) -> String {
+    let parts = [(joined as usize, "joined"), (left as usize, "left"), (total, "here")];
+    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
 /// The reason of a `bye` in words.
 pub(super) fn good_bye(why: &str) -> String {
     match why {
@@ -57,13 +71,10 @@ pub(super) fn good_bye(why: &str) -> String {
     }
 }
 
-/// So many lines or messages.
-pub(super) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
+/// The beginning of a text, in one line.
 pub(super) fn shortened(text: &str) -> String {
     const LONGEST: usize = 60;
+    let text = &in_one_line(text);
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{} …", &text[..end]),
         None => text.to_owned(),

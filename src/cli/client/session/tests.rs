@@ -605,17 +605,97 @@ fn a_full_server_is_asked_again_by_who_was_there_before() {
 }
 
 #[test]
-fn pasted_lines_are_several_messages() {
+fn pasted_lines_are_one_message_and_no_command() {
     let mut script = Script::alice(Mode::Person, 0);
-    script.typed("one\ntwo\n\nthree");
-    assert_eq!(script.unconfirmed(), ["one", "two", "three"]);
+    script.typed("if x:\n\ty\n/quit");
+    assert_eq!(script.unconfirmed(), ["if x:\n\ty\n/quit"]);
+    let request = script.sent();
+    assert_eq!(request["body"], "if x:\n\ty\n/quit");
+    script.said(1, "alice", "if x:\n\ty\n/quit");
+    script.server(ack(&request["ref"], Some(1)));
+    assert_eq!(script.heard(), ["alice: if x:\n\ty\n/quit"]);
     assert_eq!(script.prompts.len(), 2, "one prompt each time");
 }
 
 #[test]
 fn nothing_is_sent_after_a_quit() {
     let mut script = Script::alice(Mode::Sender, 0);
-    script.typed("one\n/quit\ntwo");
-    script.typed("three");
+    for line in ["one", "/quit", "two"] {
+        script.typed(line);
+    }
     assert_eq!(script.unconfirmed(), ["one"]);
+}
+
+/// It used to come back four times a second, for ever: being let in counted as success.
+#[test]
+fn who_is_thrown_out_at_once_comes_back_ever_later() {
+    let mut script = Script::alice(Mode::Person, 0);
+    let ends =
+        [Input::Lost("closed".into()), Input::Received(json!({"type": "bye", "why": "slow"}).to_string())];
+    let mut waits = Vec::new();
+    for end in ends.iter().cycle().take(12) {
+        script.input(end.clone());
+        let lost_at = script.now;
+        script.attempt();
+        waits.push(script.now - lost_at);
+        script.connected();
+        script.hello(0, 1);
+    }
+    assert!(waits[11] >= backoff::LONGEST / 2, "{waits:?}");
+    assert!(waits.iter().zip(&waits[2..]).take(4).all(|(before, after)| before < after), "{waits:?}");
+    script.now += backoff::LONGEST;
+    script.breaks();
+    let lost_at = script.now;
+    script.attempt();
+    assert!(script.now - lost_at < Duration::from_secs(1), "after a good while it begins anew");
+}
+
+#[test]
+fn the_ignored_are_not_heard_whatever_they_call_themselves() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("/ignore Bob");
+    let private = json!({"type": "private", "ts": 1, "from": "bob", "to": "alice", "body": "psst"});
+    let action = json!({"type": "action", "id": 2, "ts": 1, "room": "lobby", "from": "bob", "body": "waves"});
+    for event in [message(1, "bob", "alice!"), action, private.clone()] {
+        script.server(event);
+    }
+    script.server(json!({"type": "nick", "ts": 1, "room": "lobby", "from": "bob", "name": "rob"}));
+    script.said(3, "rob", "it is me");
+    script.said(4, "carol", "hi");
+    script.typed("/ignore");
+    assert_eq!(script.heard(), ["carol: hi"]);
+    assert!(script.notes().ends_with("ignored: bob, rob"), "{}", script.notes());
+    script.typed("/unignore bob");
+    script.server(private);
+    assert_eq!(script.heard(), ["carol: hi", "bob>alice: psst"]);
+}
+
+#[test]
+fn what_does_not_fit_into_one_answer_is_asked_for_in_parts() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("/history 5");
+    script.typed("/join dev");
+    let request = script.sent();
+    let mut part = page(&[message(8, "bob", "8"), message(9, "bob", "9")], true);
+    part["ref"] = request["ref"].clone();
+    script.server(part);
+    assert!(script.heard().is_empty());
+    let request = script.sent();
+    assert_eq!((&request["type"], &request["limit"]), (&json!("history"), &json!(3)));
+    assert_eq!(request["before"], 8);
+    let mut part = page(&[5, 6, 7].map(|id| message(id, "bob", &id.to_string())), true);
+    part["ref"] = request["ref"].clone();
+    script.server(part);
+    assert_eq!(script.heard(), ["bob: 5", "bob: 6", "bob: 7", "bob: 8", "bob: 9"]);
+    assert!(script.notes().contains("the last 5 messages (/history N shows more):"), "{}", script.notes());
+    assert_eq!(script.sent()["type"], "join");
+}
+
+#[test]
+fn of_a_crowd_nothing_is_said_that_is_zero() {
+    let mut script = Script::alice(Mode::Person, 0);
+    let presence =
+        json!({"type": "presence", "ts": 1, "room": "lobby", "joined": 249, "left": 0, "total": 300});
+    script.server(presence);
+    assert_eq!(script.notes(), "249 joined, 300 here");
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::phrases::listed;
 use super::{LEAVE_WAIT, Mode, Output, Phase, Prompt, Session};
 use crate::cli::client::command::{self, COMMANDS, Command};
 use crate::cli::client::protocol::Request;
@@ -17,22 +18,29 @@ impl Session {
             self.progress_at = now;
         }
         self.typed_lines += 1;
-        for line in text.lines() {
-            // Nothing is sent after a /quit, also if it was pasted or read ahead.
-            if !self.ending {
-                self.line_typed(now, line);
-            }
+        // Nothing is sent after a /quit, also if it was read ahead.
+        if !self.ending {
+            self.carry_out(now, text);
         }
         if self.mode == Mode::Person && !self.ending {
             self.output(Output::Prompt(Prompt::Chat));
         }
     }
 
-    pub(super) fn line_typed(&mut self, now: Instant, line: &str) {
-        match command::parse(line) {
+    fn carry_out(&mut self, now: Instant, text: &str) {
+        match command::parse(text) {
             Ok(None) => {}
             Ok(Some(Command::Help)) => self.help(),
             Ok(Some(Command::Quit)) => self.end(now),
+            Ok(Some(Command::Ignore(None))) => self.answer(listed("ignored", &self.ignored)),
+            Ok(Some(Command::Ignore(Some(name)))) => {
+                self.answer(format!("{name} is ignored until you leave or say /unignore {name}"));
+                self.ignored.insert(name.to_lowercase());
+            }
+            Ok(Some(Command::Unignore(name))) => {
+                let was = if self.ignored.remove(&name.to_lowercase()) { "no longer" } else { "not" };
+                self.answer(format!("{name} is {was} ignored"));
+            }
             Ok(Some(Command::Ask(Request::Nick { name }))) if matches!(self.phase, Phase::Nameless) => {
                 self.connect_as(name);
             }
