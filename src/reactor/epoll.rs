@@ -1,8 +1,10 @@
 //! The platform of the daemon: `mio`, real sockets, real signals, real clocks.
 
+use std::fs::Permissions;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -52,6 +54,7 @@ pub struct Epoll {
     batch: Events,
     signals: Signals,
     listeners: Vec<Listener>,
+    socket_mode: Option<u32>,
     /// Made when it is asked for.
     waker: Option<Waker>,
     started: Instant,
@@ -89,16 +92,23 @@ impl Epoll {
             batch: Events::with_capacity(EVENTS_PER_WAIT_MAX),
             signals,
             listeners: Vec::new(),
+            socket_mode: None,
             waker: None,
             started: Instant::now(),
             woke_at: Instant::now(),
         })
     }
 
+    /// The mode of the Unix sockets that are listened on from now on, which they have before anybody can connect.
+    /// Without it the umask decides.
+    pub fn set_socket_mode(&mut self, mode: u32) {
+        self.socket_mode = Some(mode);
+    }
+
     /// Listens on `addr` too; returns the address with the port the system chose.
     ///
     /// # Errors
-    /// As `bind(2)` and `listen(2)`.
+    /// As `bind(2)`, `chmod(2)` and `listen(2)`.
     pub fn listen(&mut self, addr: &ListenAddr, limits: &Limits) -> io::Result<ListenAddr> {
         let (mut listener, bound) = match addr {
             ListenAddr::Tcp(addr) => {
@@ -107,7 +117,7 @@ impl Epoll {
                 (Listener::Tcp(listener), bound)
             }
             ListenAddr::Unix(path) => {
-                let listener = listen_unix(path, limits)?;
+                let listener = listen_unix(path, self.socket_mode, limits)?;
                 (Listener::Unix(listener, path.clone(), inode(path)?), addr.clone())
             }
         };
@@ -128,6 +138,7 @@ fn listen_tcp(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     // Accepted sockets inherit it.
     keep_alive(&socket, limits)?;
     prepare(&socket, &addr.into(), limits)?;
+    listen(&socket, limits)?;
     Ok(TcpListener::from_std(socket.into()))
 }
 
@@ -146,7 +157,7 @@ fn inode(path: &PathBuf) -> io::Result<Inode> {
     std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
-fn listen_unix(path: &PathBuf, limits: &Limits) -> io::Result<UnixListener> {
+fn listen_unix(path: &PathBuf, mode: Option<u32>, limits: &Limits) -> io::Result<UnixListener> {
     // A socket that nobody listens on is what a daemon that was killed has left behind.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     if is_socket
@@ -157,6 +168,10 @@ fn listen_unix(path: &PathBuf, limits: &Limits) -> io::Result<UnixListener> {
     }
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     prepare(&socket, &SockAddr::unix(path)?, limits)?;
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    listen(&socket, limits)?;
     Ok(UnixListener::from_std(socket.into()))
 }
 
@@ -164,7 +179,10 @@ fn prepare(socket: &socket2::Socket, addr: &SockAddr, limits: &Limits) -> io::Re
     // Accepted sockets inherit it.
     bound_send_buffer(socket, limits)?;
     socket.set_nonblocking(true)?;
-    socket.bind(addr)?;
+    socket.bind(addr)
+}
+
+fn listen(socket: &socket2::Socket, limits: &Limits) -> io::Result<()> {
     socket.listen(i32::try_from(limits.backlog).unwrap_or(i32::MAX))
 }
 
