@@ -1222,7 +1222,7 @@ fn a_guest_who_begins_with_a_brace_is_not_a_program() {
     // And one who is a program hears everything in JSON, what it did wrong first.
     let mut program = daemon.guest("?name=program");
     assert!(program.text().starts_with("* welcome program"));
-    program.say(r#"{"type":"dance"}"#);
+    program.say(r#"{"type":"public"}"#);
     for expected in ["hello", "error", "public"] {
         // What was said before it came was shown to it as to a person.
         let text =
