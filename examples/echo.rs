@@ -83,10 +83,6 @@ impl Handler for Echo {
         self.0.remove(&id);
         Vec::new()
     }
-
-    fn stopping(&mut self, net: &mut Net) {
-        self.0.drain().for_each(|(id, _)| net.close(id));
-    }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

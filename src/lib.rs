@@ -10,15 +10,16 @@
 //! | layer | knows | does not know |
 //! |---|---|---|
 //! | `cli` | arguments, logging, terminals | |
-//! | [`server`] puts the dialects and the rooms on the loop | the four below | sockets |
-//! | [`wire`] the dialects: bytes to requests, events to bytes | framing, HTTP, WebSocket, JSON, text | sockets, who is connected |
+//! | [`server`] puts the dialects and the rooms on the loop | the five below | sockets |
+//! | [`wire`] the dialects: bytes to requests, events to bytes | JSON, text | sockets, who is connected |
 //! | [`chat`] the chat itself: a pure state machine | names, rooms, members, history | bytes, sockets, clocks |
 //! | [`reactor`] the loop | readiness, backpressure, deadlines, feeds | what a chat is |
+//! | [`framing`] bytes to lines, requests, messages | telnet, HTTP, WebSocket | what they say |
 //! | [`limits`] every limit, once; [`clock`] time as a parameter; `allowance` and `buffer` | | |
 //!
 //! Data goes one way: socket → framing → request → session → chat → event → encoding → feed → cursor → socket.
-//! The loop is generic over a [`Platform`](reactor::Platform) (epoll, or the scripted machine of the tests)
-//! and a [`Handler`](reactor::Handler) (the chat server, or the echo server in `examples/echo.rs`). So the
+//! The loop is generic over a [`Platform`](reactor::Platform) (epoll, or the scripted machine of the simulations)
+//! and a [`Handler`](reactor::Handler) (the chat server, or the key/value server in `examples/kv.rs`). So the
 //! whole server, epoll aside, runs in a deterministic simulation; and one suite proves that epoll and the
 //! scripted machine keep the same contract (`tests/readiness`).
 //!
@@ -47,13 +48,17 @@
 //! | what happens when descriptors run out | [`reactor::acceptor`] |
 //! | why a process that was stopped closes nobody | `reactor::turn::Reactor::read_clock` |
 //! | how the daemon shuts down | [`reactor::Handler::stopping`] |
-//! | how HTTP, JSON, TLS and text are told apart | [`wire::sniff()`] |
+//! | how a long answer is sent without being held | [`reactor::Net::when_drained`] |
+//! | how another thread wakes the loop | [`reactor::Platform::waker`] |
+//! | how the loop calls somebody itself | `reactor::dial` |
+//! | the machine that the simulations run on | [`reactor::simulated`] |
+//! | how HTTP, JSON, TLS and text are told apart | [`framing::sniff()`] |
 //! | what is kept out of the chat because it is another protocol | [`wire::foreign`] |
-//! | how lines are cut out of a byte stream | [`wire::line::Lines`] |
-//! | the other way, with lengths | [`wire::length::Lengths`] |
+//! | how lines are cut out of a byte stream | [`framing::line::Lines`] |
+//! | the other way, with lengths | [`framing::length::Lengths`] |
 //! | every line of the text dialect | [`wire::text`] |
 //! | every request and event of the JSON dialect | [`wire::json`]; for users `PROTOCOL.md` |
-//! | what a WebSocket peer may not do | [`wire::websocket::Decoder`] |
+//! | what a WebSocket peer may not do | [`framing::websocket::Decoder`] |
 //! | how many encodings there are | [`wire::encoding`] |
 //! | how one connection speaks, and what is due for it | `server::session::Session` |
 //! | how much a client may say | `allowance` |
@@ -72,40 +77,35 @@
 //!
 //! # What is public
 //!
-//! What one needs to build on the loop (see `examples/`): [`reactor`], [`framing`], [`limits`] and
-//! [`clock`]. The chat itself is nobody's library; the tests and benchmarks of this crate, which look inside, switch on
-//! the feature `internals`.
+//! What one needs to build on the loop (see `examples/`): [`reactor`] with [`reactor::simulated`] for tests, [`framing`],
+//! [`limits`] and [`clock`]; `default-features = false` is just that. The chat itself is nobody's library; the tests and
+//! benchmarks of this crate, which look inside, switch on the feature `internals`.
 
 // Without it, what only the tests look at is public within a private module, and unused; that is meant.
 #![cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code, unused_imports))]
 
-#[cfg(all(test, feature = "chat"))]
-extern crate self as roomd; // the simulated machine of tests/ calls us so
-
 mod allowance;
 mod buffer;
-#[cfg(not(feature = "internals"))]
-mod chat;
-#[cfg(feature = "internals")]
-pub mod chat;
 #[cfg(feature = "daemon")]
 mod cli;
 pub mod clock;
+pub mod framing;
 pub mod limits;
 pub mod reactor;
-#[cfg(not(feature = "internals"))]
-mod server;
+
+// The chat.
+#[cfg(feature = "internals")]
+pub mod chat;
+#[cfg(all(feature = "server", not(feature = "internals")))]
+mod chat;
 #[cfg(feature = "internals")]
 pub mod server;
-#[cfg(not(feature = "internals"))]
-mod wire;
+#[cfg(all(feature = "server", not(feature = "internals")))]
+mod server;
 #[cfg(feature = "internals")]
 pub mod wire;
-
-/// How bytes become lines, requests and messages: for servers of one's own on the [`reactor`].
-pub mod framing {
-    pub use crate::wire::{Sniffed, http, length, line, sniff, websocket};
-}
+#[cfg(all(feature = "server", not(feature = "internals")))]
+mod wire;
 
 #[cfg(feature = "daemon")]
 pub use cli::run;

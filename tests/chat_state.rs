@@ -3,8 +3,6 @@
 //! `ROOMD_SEED=7 cargo test --test chat_state` runs one seed; `ROOMD_SEEDS` and `ROOMD_STEPS` change how many,
 //! and how long. A failure prints what to say to see it again.
 
-mod sim;
-
 use std::collections::BTreeMap;
 
 use roomd::chat::{
@@ -13,9 +11,9 @@ use roomd::chat::{
 };
 use roomd::clock::{Millis, Now};
 use roomd::limits::Limits;
+use roomd::reactor::simulated::Rng;
 use roomd::wire::json::{self, EventDocument};
 use roomd::wire::text;
-use sim::Rng;
 
 /// What people call themselves: the name, what it is folded to, and whom one takes its owner for.
 const NAMES: [(&str, &str, &str); 20] = [

@@ -508,6 +508,10 @@ fn it_speaks_chinese_to_those_who_read_it() {
     );
     assert_eq!(page.eval("document.getElementById('entry').value"), "ni");
 
+    // Nobody is told that nobody has left.
+    let sums = "[[249, 0], [0, 2], [3, 4]].flatMap(([i, o]) => [TEXTS.en.crowd(i, o), TEXTS.zh.crowd(i, o)])";
+    let told = ["249 joined", "249 人加入", "2 left", "2 人离开", "3 joined, 4 left", "3 人加入，4 人离开"];
+    assert_eq!(page.eval(sums), json!(told));
     // Both languages have the same texts.
     let keys = "(function keys(o) { return Object.entries(o).flatMap(([k, v]) => v && typeof v === 'object' && !Array.isArray(v) ? keys(v).map(x => k + '.' + x) : [k]); })";
     let missing = format!("{keys}(TEXTS.en).filter(key => !{keys}(TEXTS.zh).includes(key))");

@@ -259,7 +259,7 @@ fn every_flag_is_in_the_table_with_its_default_and_its_variable() {
         assert!(help.contains(&format!("[env: {variable}=")), "{variable} is not in the help");
         let default = row.split('|').nth(2).unwrap().trim().trim_matches('`');
         let is_given = help.contains(&format!("[default: {default}]"));
-        let is_told = ["max-connections", "allow-origin", "allow-host"].contains(flag);
+        let is_told = ["max-connections", "allow-origin", "allow-host", "socket-mode"].contains(flag);
         assert!(is_given || is_told, "the default of --{flag} is not {default}");
         seen += 1;
     }

@@ -1,15 +1,15 @@
 //! What readiness-based servers get wrong, one test per row of the list the daemon was designed with.
 //!
 //! Each test says in one line what happens without its guard, and each was seen to fail once with the
-//! guard taken out. Some run the loop on the scripted machine of `tests/sim`, where readiness comes
+//! guard taken out. Some run the loop on the scripted machine, where readiness comes
 //! exactly as the test wants it; the others talk to a real daemon.
 //!
 //! | row | test |
 //! |---|---|
-//! | 18, a partial line is scanned once | `wire::line::tests::a_partial_line_is_looked_at_once` |
+//! | 18, a partial line is scanned once | `framing::line::tests::a_partial_line_is_looked_at_once` |
 //! | 27, http that fails to parse | also `tests/real_clients/http.rs`: `http_never_becomes_lines` |
 //! | 28, control characters | also `chat::body::tests` |
-//! | 29, telnet split across reads | also `wire::line::tests::any_split_of_the_input_gives_the_same_lines` |
+//! | 29, telnet split across reads | also `framing::line::tests::any_split_of_the_input_gives_the_same_lines` |
 //! | 36, totals computed in each turn | `benches/core.rs`: `whole_turn_beside_idle_rooms`; `Net::check_invariants` |
 //! | 35, no keepalive | `tests/attacks.rs`: `the_system_asks_whether_a_silent_host_is_still_there` |
 //! | 37, logging in the loop | `tests/real_clients/log.rs` |
@@ -18,7 +18,6 @@
 //! | all others | `row_NN_…` here |
 
 mod common;
-mod sim;
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, Read, Write};
@@ -30,11 +29,11 @@ use common::{Daemon, output_of};
 use roomd::clock::{Millis, Now};
 use roomd::limits::Limits;
 use roomd::reactor::epoll::{Epoll, ListenAddr, Stream};
+use roomd::reactor::simulated::{self, Machine};
 use roomd::reactor::{
     ChannelId, ConnectionId, Consumed, Event, Handler, Loss, Net, Peer, Platform, Reactor, Rest, Socket, Then,
 };
 use roomd::server::{Config, Server};
-use sim::{Machine, SimPlatform, SimSocket};
 
 /// Longer than a request may take, and shorter than a name.
 const LONG_WAIT: Duration = Duration::from_secs(59);
@@ -63,12 +62,12 @@ struct Script {
 }
 
 struct Scripted {
-    machine: SimPlatform,
+    machine: Machine,
     script: Rc<RefCell<Script>>,
 }
 
 struct ScriptedSocket {
-    socket: SimSocket,
+    socket: simulated::Stream,
     script: Rc<RefCell<Script>>,
     /// How many were accepted before.
     client: usize,
@@ -101,7 +100,7 @@ impl Platform for Scripted {
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let mut script = self.script.borrow_mut();
         let wait = std::mem::take(&mut script.wait);
-        self.machine.0.world_mut().now_ms += wait.as_millis() as u64;
+        self.machine.world_mut().now_ms += wait.as_millis() as u64;
         self.machine.wait(Some(Duration::ZERO), events)?;
         if script.says_hang_up_only {
             for event in events.iter_mut() {
@@ -181,7 +180,7 @@ struct House<H: Handler> {
 impl<H: Handler> House<H> {
     fn new(handler: H, limits: Limits) -> Self {
         let (machine, script) = (Machine::new(0), Rc::new(RefCell::new(Script::default())));
-        let platform = Scripted { machine: SimPlatform(machine.clone()), script: Rc::clone(&script) };
+        let platform = Scripted { machine: machine.clone(), script: Rc::clone(&script) };
         Self { machine, script, reactor: Reactor::new(platform, handler, limits) }
     }
 
@@ -1223,7 +1222,7 @@ fn a_guest_who_begins_with_a_brace_is_not_a_program() {
     // And one who is a program hears everything in JSON, what it did wrong first.
     let mut program = daemon.guest("?name=program");
     assert!(program.text().starts_with("* welcome program"));
-    program.say(r#"{"type":"dance"}"#);
+    program.say(r#"{"type":"public"}"#);
     for expected in ["hello", "error", "public"] {
         // What was said before it came was shown to it as to a person.
         let text =

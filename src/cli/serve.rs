@@ -9,12 +9,12 @@ use log::LevelFilter;
 
 use super::config::LimitArgs;
 use super::logging::Logging;
-use super::values::{Listen, Networks};
+use super::values::{self, Listen, Networks};
 use crate::limits::Limits;
 use crate::reactor::acceptor::DESCRIPTORS_RESERVED;
 use crate::reactor::epoll::{Epoll, ListenAddr};
 use crate::reactor::{Platform, Reactor};
-use crate::server::{Config, Host, Listener, Server};
+use crate::server::{Config, Host, Listener, Origin, Server};
 
 /// The flags of `roomd serve`.
 ///
@@ -22,8 +22,8 @@ use crate::server::{Config, Host, Listener, Server};
 /// 250ms, 60s or 2min.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
-    /// Where to listen: an address and a port, or unix:PATH; may be given several times. Port 0 lets the
-    /// system choose. An IPv6 address, in brackets, means IPv6 only. All dialects are spoken there, and roomd
+    /// Where to listen: an address and a port, or unix:PATH; may be given several times, or several of
+    /// them with commas, as in the variable. Port 0 lets the system choose. An IPv6 address, in brackets, means IPv6 only. All dialects are spoken there, and roomd
     /// speaks second: who sends an empty line is asked for a name. With text: in front of it, as in
     /// text:127.0.0.1:2323 or text:unix:PATH, only text is spoken there, neither HTTP nor JSON, and everybody is
     /// asked at once
@@ -35,6 +35,11 @@ pub(super) struct Args {
         value_delimiter = ','
     )]
     listen: Vec<Listen>,
+
+    /// Who may connect to a Unix socket: its mode in octal digits, as chmod(1) has it, such as 0660 for its user and
+    /// group. By default all but those whom the umask keeps out
+    #[arg(long, value_name = "MODE", env = "ROOMD_SOCKET_MODE", value_parser = values::mode)]
+    socket_mode: Option<u32>,
 
     /// What to log on standard error. At info, one line per join, leave and refusal, but what an address repeats
     /// within a second is summed up; never what is said. Lines that cannot be written, or that nobody reads in
@@ -57,9 +62,11 @@ pub(super) struct Args {
     exempt: Networks,
 
     /// Origin whose web pages may connect, such as `https://chat.example`, besides our own page;
-    /// may be given several times. Others: status 403
+    /// may be given several times. Others: status 403. For tutorials there are null, which is what browsers call the
+    /// origin of a page that was opened as a file, and any. Both let every page that somebody looks at chat here with
+    /// that person's browser and from that person's address, unseen; any page can make itself null
     #[arg(long, value_name = "ORIGIN", env = "ROOMD_ALLOW_ORIGIN", value_delimiter = ',')]
-    allow_origin: Vec<String>,
+    allow_origin: Vec<Origin>,
 
     /// Host that the address of a web page may name, such as chat.example, at any port or at one; may be given
     /// several times. This machine's are allowed: localhost, its host name (alone, and with .local) and its address, or
@@ -94,13 +101,6 @@ impl Args {
         {
             return Err("--ping-after has to be shorter than --dead-after, or nobody could answer".into());
         }
-        let is_bad = |host: &str| host.is_empty() || host.contains('/');
-        let is_origin = |origin: &&String| origin.split_once("://").is_none_or(|(_, host)| is_bad(host));
-        if let Some(origin) = self.allow_origin.iter().find(is_origin) {
-            return Err(format!(
-                "--allow-origin {origin}: it takes a scheme and a host, as https://chat.example"
-            ));
-        }
         let max_connections = Some(self.max_connections()?);
         // What is for each address is for none of those who come through one proxy, unless it is asked for.
         let is_proxied = limits.max_per_ip.is_none();
@@ -121,8 +121,7 @@ impl Args {
 
     /// The hosts that are ours by name: those of flags, and what this machine calls itself.
     fn allowed_hosts(&self) -> Vec<Host> {
-        let hosts = self.allow_origin.iter().filter_map(|origin| origin.split_once("://"));
-        let of_origins = hosts.filter_map(|(_, host)| host.parse().ok()).map(Host::at_any_port);
+        let of_origins = self.allow_origin.iter().filter_map(Origin::host).map(Host::at_any_port);
         let own = Host::names_of(&rustix::system::uname().nodename().to_string_lossy());
         of_origins.chain(own).chain(self.allow_host.iter().cloned()).collect()
     }
@@ -161,6 +160,9 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     let limits = Rc::new(args.limits()?);
     let mut os = Epoll::new().map_err(|error| format!("the loop cannot start: {error}"))?;
+    if let Some(mode) = args.socket_mode {
+        os.set_socket_mode(mode);
+    }
     let mut listeners = Vec::new();
     for listen in &args.listen {
         for addr in &listen.addrs {

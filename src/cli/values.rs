@@ -27,6 +27,12 @@ pub(super) fn time_ms(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "it takes a time, as 60s, 250ms or 2min".into())
 }
 
+/// The mode of a file, in octal digits: `0660`.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|&mode| mode <= 0o777 && !text.starts_with('+'));
+    mode.ok_or_else(|| "it takes three octal digits, as 0660".into())
+}
+
 /// A list of addresses and networks, or `none`: `127.0.0.0/8,::1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Networks(pub(super) Vec<IpNet>);
@@ -90,6 +96,14 @@ mod tests {
         assert_eq!(listen("text:unix:/run/x"), Ok(Listen { addrs: unix, is_text_only: true }));
         for wrong in ["text:", "unix:", "text:unix:", "text:text:127.0.0.1:1", "8080"] {
             assert!(listen(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_mode_is_octal() {
+        assert_eq!((mode("0660"), mode("660"), mode("0")), (Ok(0o660), Ok(0o660), Ok(0)));
+        for wrong in ["", "rw-rw----", "0o660", "888", "1777", "-1", "+660"] {
+            assert!(mode(wrong).is_err(), "{wrong}");
         }
     }
 

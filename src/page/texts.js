@@ -44,7 +44,7 @@ const TEXTS = {
     gap: n => `The server no longer has ${n === 1 ? "one message" : n + " messages"} that you missed here.`,
 
     joined: "{name} joined", gone: "{name} left", goneWhy: "{name} left ({why})", comma: ", ",
-    renamed: "{from} is now {name}", renamedYou: "You are now {name}", crowd: (i, o) => `${i} joined, ${o} left`,
+    renamed: "{from} is now {name}", renamedYou: "You are now {name}", crowd: (i, o) => [i && `${i} joined`, o && `${o} left`].filter(Boolean).join(", "),
     whys: { timeout: "timeout", slow: "too slow", reset: "connection lost", room: "to #{room}" },
     says: "{name}: {body}", saysPrivately: "{name} in private: {body}",
 
@@ -114,7 +114,7 @@ const TEXTS = {
     gap: n => `你在这里错过了 ${n} 条消息，服务器已不再保存。`,
 
     joined: "{name} 加入了", gone: "{name} 离开了", goneWhy: "{name} 离开了（{why}）", comma: "，",
-    renamed: "{from} 改名为 {name}", renamedYou: "你现在叫 {name}", crowd: (i, o) => `${i} 人加入，${o} 人离开`,
+    renamed: "{from} 改名为 {name}", renamedYou: "你现在叫 {name}", crowd: (i, o) => [i && `${i} 人加入`, o && `${o} 人离开`].filter(Boolean).join("，"),
     whys: { timeout: "超时", slow: "接收过慢", reset: "连接中断", room: "去了 #{room}" },
     says: "{name}：{body}", saysPrivately: "{name} 私信：{body}",
 

@@ -1,10 +1,12 @@
 //! Who is let in: the phase *accept*, its errors, and the limits on connections.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use super::Peer;
+use super::connection::{Connection, Deferred, Origin, Reading};
+use super::outbound::Cause;
+use super::{ConnectionId, Handler, Loss, Peer, Platform, Reactor, Socket};
 use crate::allowance::Allowances;
 use crate::clock::Millis;
 use crate::limits::Limits;
@@ -175,4 +177,120 @@ impl Acceptor {
 /// The subscriber under whom a peer counts against `max_per_ip`; none if it is exempt.
 pub(crate) fn counted_as(peer: Peer, limits: &Limits) -> Option<u64> {
     peer.ip.filter(|&ip| !limits.is_exempt(ip)).map(|_| peer.subscriber())
+}
+
+/// The phase *accept*.
+impl<P: Platform, H: Handler> Reactor<P, H> {
+    /// Accepts those who wait.
+    pub(super) fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            let Some(listener) = self.acceptor.pick() else { return };
+            match self.platform.accept(listener) {
+                Ok((socket, peer)) => self.admit(socket, peer),
+                Err(error) => match AcceptError::of(&error) {
+                    AcceptError::Drained => self.acceptor.drained(listener),
+                    AcceptError::ThisOne => self.net.counters.accept_errors += 1,
+                    AcceptError::Exhausted => {
+                        log::warn!("accepting rests for a moment: {error}");
+                        self.net.counters.accept_errors += 1;
+                        self.acceptor.pause(self.net.now.monotonic);
+                    }
+                },
+            }
+        }
+    }
+
+    fn admit(&mut self, socket: P::Socket, peer: Peer) {
+        let now = self.net.now.monotonic;
+        let mut admitted = self.acceptor.admit(peer, &self.net.limits, now);
+        // For its own address first, then for all.
+        for _ in 0..2 {
+            if let Err(why) = admitted
+                && self.make_place(peer, why)
+            {
+                admitted = self.acceptor.admit(peer, &self.net.limits, now);
+            }
+        }
+        match admitted {
+            Ok(()) => {
+                let id = self.net.open(peer, Origin::Admitted);
+                if self.take_in(socket, id) {
+                    self.net.counters.accepted += 1;
+                    self.handler.opened(&mut self.net, id, peer);
+                }
+            }
+            Err(why) => self.refuse(socket, peer, why),
+        }
+    }
+
+    /// Whoever has gone, and is only here because its input is deferred, makes place for others; so does
+    /// whoever says far more than it may. Returns whether somebody did.
+    fn make_place(&mut self, peer: Peer, why: TurnedAway) -> bool {
+        if self.net.waiting == 0 || why == TurnedAway::TooOften {
+            return false;
+        }
+        let limits = &self.net.limits;
+        let address = counted_as(peer, limits);
+        let candidates = self.net.connections.iter().map(|(_, c)| c).filter(|c| {
+            let may_go = match (c.deferred(), c.reading) {
+                (Deferred::Paused { .. }, _) | (Deferred::Throttled, Reading::PeerClosed { .. }) => true,
+                (Deferred::No | Deferred::Yielded | Deferred::Throttled, _) => false,
+            };
+            may_go
+                && c.origin == Origin::Admitted
+                && (why == TurnedAway::Full || counted_as(c.peer, limits) == address)
+        });
+        let rank = |c: &Connection| (matches!(c.reading, Reading::PeerClosed { .. }), c.input_bytes());
+        let Some(id) = candidates.max_by_key(|c| rank(c)).map(|c| c.id) else { return false };
+        self.end_unheard(id);
+        if self.net.is_open(id) {
+            // It was being sent a long answer, whose rest it does not get.
+            self.handler.lost(&mut self.net, id, Loss::Slow);
+        }
+        // Its last words have this one chance.
+        self.flush_one(id.index);
+        self.forget(id);
+        true
+    }
+
+    /// Tells a peer why it is not let in. It is a connection that closes from the start.
+    fn refuse(&mut self, mut socket: P::Socket, peer: Peer, why: TurnedAway) {
+        match why {
+            TurnedAway::Full => self.net.counters.refused_full += 1,
+            TurnedAway::PerIp => self.net.counters.refused_per_ip += 1,
+            TurnedAway::TooOften => self.net.counters.refused_too_often += 1,
+        }
+        let words = self.handler.refused(&mut self.net, peer, why);
+        if self.acceptor.refused >= REFUSED_MAX {
+            // Best effort: it may be lost if the peer has spoken already, but nothing is kept for it.
+            let _ = socket.send(&[IoSlice::new(&words)]);
+            let _ = socket.shutdown_write();
+            return;
+        }
+        self.acceptor.refused += 1;
+        let id = self.net.open(peer, Origin::Refused);
+        if self.take_in(socket, id) {
+            self.net.insert(id, &words, Cause::Own);
+            self.net.close(id);
+        }
+    }
+
+    fn take_in(&mut self, mut socket: P::Socket, id: ConnectionId) -> bool {
+        let is_watched = self.platform.register(&mut socket, id).is_ok();
+        self.install(socket, id);
+        if !is_watched {
+            self.net.counters.accept_errors += 1;
+            self.net.remove(id);
+        }
+        is_watched
+    }
+
+    /// Gives a connection its socket.
+    pub(super) fn install(&mut self, socket: P::Socket, id: ConnectionId) {
+        let slot = id.index as usize;
+        if self.sockets.len() <= slot {
+            self.sockets.resize_with(slot + 1, || None);
+        }
+        self.sockets[slot] = Some(socket);
+    }
 }

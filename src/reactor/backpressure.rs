@@ -155,8 +155,8 @@ impl Net {
         true
     }
 
-    /// Goes on with a connection whose input was deferred.
-    pub(super) fn resume(&mut self, id: ConnectionId) {
+    /// Goes on with a connection whose input was deferred, in the next turn: see [`Then`](super::Then).
+    pub fn resume(&mut self, id: ConnectionId) {
         if find(&mut self.connections, id).is_some_and(|c| c.deferred() != Deferred::No) {
             self.set_deferred(id, Deferred::Yielded);
             self.note_ready(id);

@@ -28,6 +28,8 @@ pub(crate) const UNREAD_REPLIES_MAX: usize = 64 * 1024;
 /// Where a connection is in its life. It only moves downwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
+    /// It is outgoing and not connected yet: there is nothing to read or to write.
+    Connecting { until: Millis },
     /// The handler hears what it says, unless that is deferred.
     Open(Deferred),
     /// The loop has given it up. Nothing is queued for it until [`reap`](super::turn) has told the handler,
@@ -91,15 +93,35 @@ pub(crate) enum Deferred {
     Throttled,
 }
 
+/// Whose wish a connection was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The peer's, and it was let in.
+    Admitted,
+    /// The peer's, and it is only open to be told why it is not let in.
+    Refused,
+    /// Ours.
+    Outgoing,
+}
+
+/// Whether the handler wants to be told when everything that is queued is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drained {
+    NotAsked,
+    Asked,
+    /// It is: the connection is on the list of those to serve.
+    Due,
+}
+
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     pub(crate) peer: Peer,
-    /// It was let in; otherwise it is only open to be told why not.
-    pub(crate) is_admitted: bool,
+    pub(crate) origin: Origin,
     pub(crate) life: Life,
     pub(crate) reading: Reading,
     pub(crate) writing: Writing,
+    pub(crate) drained: Drained,
     /// It is on the list of connections to serve.
     pub(crate) is_listed_ready: bool,
     /// It is on the list of connections to flush.
@@ -133,14 +155,15 @@ pub(crate) struct Subscription {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, peer: Peer, is_admitted: bool) -> Self {
+    pub(crate) fn new(id: ConnectionId, peer: Peer, origin: Origin) -> Self {
         Self {
             id,
             peer,
-            is_admitted,
+            origin,
             life: Life::Open(Deferred::No),
             reading: Reading::Drained,
             writing: Writing::Idle,
+            drained: Drained::NotAsked,
             is_listed_ready: false,
             is_listed_unsent: false,
             input: None,
@@ -166,6 +189,7 @@ impl Connection {
                     .min(self.stalls_at(limits))
                     .min(self.unheard_at())
             }
+            Life::Connecting { until } => until.min(self.wake_at),
             Life::Closing { until, .. } | Life::Lingering { until, .. } => until,
             Life::Doomed(_) | Life::Gone => Millis::NEVER,
         }

@@ -1,9 +1,13 @@
 //! The platform of the daemon: `mio`, real sockets, real signals, real clocks.
 
+use std::fs::Permissions;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -18,8 +22,10 @@ use crate::limits::Limits;
 
 /// How many events one wait brings at most; the rest comes with the next.
 const EVENTS_PER_WAIT_MAX: usize = 1024;
-/// The token of the signals. Its generation is 0, so it is no connection's; listeners have the indices below.
+/// The tokens of the signals and of other threads. Their generation is 0, so they are no connection's; listeners have
+/// the indices below.
 const SIGNALS: Token = Token(u32::MAX as usize);
+const WAKER: Token = Token(SIGNALS.0 - 1);
 
 // A token holds a whole `ConnectionId`.
 const _: () = assert!(usize::BITS >= 64, "roomd needs 64-bit tokens");
@@ -48,6 +54,9 @@ pub struct Epoll {
     batch: Events,
     signals: Signals,
     listeners: Vec<Listener>,
+    socket_mode: Option<u32>,
+    /// Made when it is asked for.
+    waker: Option<Waker>,
     started: Instant,
     /// When the last wait returned.
     woke_at: Instant,
@@ -83,15 +92,23 @@ impl Epoll {
             batch: Events::with_capacity(EVENTS_PER_WAIT_MAX),
             signals,
             listeners: Vec::new(),
+            socket_mode: None,
+            waker: None,
             started: Instant::now(),
             woke_at: Instant::now(),
         })
     }
 
+    /// The mode of the Unix sockets that are listened on from now on, which they have before anybody can connect.
+    /// Without it the umask decides.
+    pub fn set_socket_mode(&mut self, mode: u32) {
+        self.socket_mode = Some(mode);
+    }
+
     /// Listens on `addr` too; returns the address with the port the system chose.
     ///
     /// # Errors
-    /// As `bind(2)` and `listen(2)`.
+    /// As `bind(2)`, `chmod(2)` and `listen(2)`.
     pub fn listen(&mut self, addr: &ListenAddr, limits: &Limits) -> io::Result<ListenAddr> {
         let (mut listener, bound) = match addr {
             ListenAddr::Tcp(addr) => {
@@ -100,7 +117,7 @@ impl Epoll {
                 (Listener::Tcp(listener), bound)
             }
             ListenAddr::Unix(path) => {
-                let listener = listen_unix(path, limits)?;
+                let listener = listen_unix(path, self.socket_mode, limits)?;
                 (Listener::Unix(listener, path.clone(), inode(path)?), addr.clone())
             }
         };
@@ -118,14 +135,19 @@ fn listen_tcp(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    if let Some(silence) = limits.keepalive {
-        // Accepted sockets inherit all of it. Three questions, so that one that is lost ends nothing.
-        let keepalive = TcpKeepalive::new().with_time(silence).with_interval(silence / 3).with_retries(3);
-        socket.set_tcp_keepalive(&keepalive)?;
-        socket.set_tcp_user_timeout(Some(2 * silence))?;
-    }
+    // Accepted sockets inherit it.
+    keep_alive(&socket, limits)?;
     prepare(&socket, &addr.into(), limits)?;
+    listen(&socket, limits)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+fn keep_alive(socket: &socket2::Socket, limits: &Limits) -> io::Result<()> {
+    let Some(silence) = limits.keepalive else { return Ok(()) };
+    // Three questions, so that one that is lost ends nothing.
+    let keepalive = TcpKeepalive::new().with_time(silence).with_interval(silence / 3).with_retries(3);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(2 * silence))
 }
 
 /// A file, whatever it is called: its device and its number there.
@@ -135,7 +157,7 @@ fn inode(path: &PathBuf) -> io::Result<Inode> {
     std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
-fn listen_unix(path: &PathBuf, limits: &Limits) -> io::Result<UnixListener> {
+fn listen_unix(path: &PathBuf, mode: Option<u32>, limits: &Limits) -> io::Result<UnixListener> {
     // A socket that nobody listens on is what a daemon that was killed has left behind.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     if is_socket
@@ -146,18 +168,27 @@ fn listen_unix(path: &PathBuf, limits: &Limits) -> io::Result<UnixListener> {
     }
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     prepare(&socket, &SockAddr::unix(path)?, limits)?;
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    listen(&socket, limits)?;
     Ok(UnixListener::from_std(socket.into()))
 }
 
 fn prepare(socket: &socket2::Socket, addr: &SockAddr, limits: &Limits) -> io::Result<()> {
-    if let Some(bytes) = limits.send_buffer_bytes {
-        // What the system holds for a peer that does not read is bounded too, and slowness is seen early.
-        // Accepted sockets inherit it.
-        socket.set_send_buffer_size(bytes)?;
-    }
+    // Accepted sockets inherit it.
+    bound_send_buffer(socket, limits)?;
     socket.set_nonblocking(true)?;
-    socket.bind(addr)?;
+    socket.bind(addr)
+}
+
+fn listen(socket: &socket2::Socket, limits: &Limits) -> io::Result<()> {
     socket.listen(i32::try_from(limits.backlog).unwrap_or(i32::MAX))
+}
+
+/// What the system holds for a peer that does not read is bounded too, and slowness is seen early.
+fn bound_send_buffer(socket: &socket2::Socket, limits: &Limits) -> io::Result<()> {
+    limits.send_buffer_bytes.map_or(Ok(()), |bytes| socket.set_send_buffer_size(bytes))
 }
 
 impl Platform for Epoll {
@@ -183,7 +214,9 @@ impl Platform for Epoll {
             let token = event.token();
             if token == SIGNALS {
                 events.extend(self.signals.pending().filter_map(event_of));
-            } else if token.0 < SIGNALS.0 {
+            } else if token == WAKER {
+                events.push(Event::Notified);
+            } else if token.0 < WAKER.0 {
                 events.push(Event::Listener(token.0));
             } else {
                 // EPOLLERR, or EPOLLHUP, which is the end of both sides.
@@ -222,6 +255,23 @@ impl Platform for Epoll {
         }
     }
 
+    fn connect(&mut self, addr: SocketAddr, limits: &Limits) -> io::Result<Stream> {
+        let stream = TcpStream::connect(addr)?;
+        let socket = SockRef::from(&stream);
+        socket.set_tcp_nodelay(true)?;
+        keep_alive(&socket, limits)?;
+        bound_send_buffer(&socket, limits)?;
+        Ok(Stream::Tcp(stream))
+    }
+
+    fn waker(&mut self) -> io::Result<Waker> {
+        if let Some(waker) = &self.waker {
+            return Ok(waker.clone());
+        }
+        let waker = Waker::from(Arc::new(Bell(mio::Waker::new(self.poll.registry(), WAKER)?)));
+        Ok(self.waker.insert(waker).clone())
+    }
+
     fn close_listeners(&mut self) {
         for mut listener in self.listeners.drain(..) {
             let _ = self.poll.registry().deregister(listener.source());
@@ -246,6 +296,22 @@ impl Platform for Epoll {
     fn deregister(&mut self, socket: &mut Stream) {
         // Closing the descriptor would do it too, but a duplicate of it would keep the events coming.
         let _ = self.poll.registry().deregister(socket.source());
+    }
+}
+
+/// What other threads ring.
+struct Bell(mio::Waker);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // It is an eventfd: a write to it cannot fail but for a full counter, which mio empties.
+        if let Err(error) = self.0.wake() {
+            log::error!("cannot wake the loop: {error}");
+        }
     }
 }
 
@@ -297,6 +363,18 @@ impl Socket for Stream {
         if let Self::Tcp(stream) = self {
             // If it cannot be, the peer learns it when it sends something.
             let _ = SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    fn is_connected(&mut self) -> io::Result<bool> {
+        let Self::Tcp(stream) = self else { return Ok(true) };
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        match stream.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }

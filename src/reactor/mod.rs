@@ -12,19 +12,23 @@
 //! | who is waited for, and for how long | [`backpressure`] |
 //! | the life of a connection | [`connection`] |
 //! | who is let in | [`acceptor`] |
+//! | whom we call ourselves | [`dial`] |
 //! | time-outs | [`deadlines`] |
-//! | epoll, sockets, signals | [`epoll`], behind [`platform`] |
+//! | epoll, sockets, signals, calls of other threads | [`epoll`], behind [`platform`] |
+//! | the same without a system, for tests | [`simulated`] |
 
 pub mod acceptor;
 pub(crate) mod backpressure;
 pub(crate) mod connection;
 mod counters;
 pub(crate) mod deadlines;
+pub(crate) mod dial;
 pub mod epoll;
 pub mod feed;
 pub(crate) mod net;
 pub(crate) mod outbound;
 pub mod platform;
+pub mod simulated;
 pub mod turn;
 
 pub use acceptor::TurnedAway;
@@ -33,6 +37,8 @@ pub use feed::ChannelId;
 pub use net::{Net, QueueFull};
 pub use platform::{Event, Peer, Platform, Socket, subscriber_address};
 pub use turn::Reactor;
+
+use std::io;
 
 use crate::clock::Millis;
 
@@ -69,6 +75,8 @@ pub enum Loss {
     Slow,
     /// The system reported an error: reset, timed out.
     Broken,
+    /// It is one that [`Net::connect`] asked for, and was never connected: refused, unreachable, too late.
+    NotConnected(io::ErrorKind),
 }
 
 /// What a handler has done with the input it was given.
@@ -101,7 +109,8 @@ pub enum Then {
     Read,
     /// In the next turn: [`Net::is_turn_full`].
     Yield,
-    /// At that time: the peer has to be slowed down. It is not read meanwhile, so nothing is lost.
+    /// At that time, which may be never, or at [`Net::resume`]: the peer has to be slowed down. It is not read
+    /// meanwhile, so nothing is lost.
     Pause(Millis),
     /// Never: the peer has said far more than it may, for too long. It is closed, after [`Handler::ended`].
     Drop,
@@ -121,21 +130,28 @@ pub enum Rest<'a> {
 
 /// What the loop serves.
 ///
-/// A connection is `opened`, then `received`s, and ends in exactly one of two ways: the handler calls
-/// [`Net::close`] (at the latest in [`Handler::ended`]: the loop closes the connection after it), or the loop
-/// calls [`Handler::lost`].
+/// A connection is `opened` (or `connected`, if it is outgoing), then `received`s, and ends in exactly one of two ways: the
+/// handler calls [`Net::close`] (at the latest when it has `ended` and is `drained`: the loop closes the connection then), or
+/// the loop calls [`Handler::lost`].
 pub trait Handler {
-    /// The loop is about to begin: nobody is there yet.
+    /// The loop is about to begin ([`Reactor::new`]): nobody is there yet.
     fn started(&mut self, _net: &mut Net) {}
 
     /// A connection was let in.
     fn opened(&mut self, _net: &mut Net, _id: ConnectionId, _peer: Peer) {}
 
+    /// [`Net::connect`] has succeeded.
+    fn connected(&mut self, _net: &mut Net, _id: ConnectionId) {}
+
     /// A connection has said something. `input` is what it has not consumed so far and what is new.
     fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed;
 
-    /// A connection has said its last. It is closed when everything queued for it is written.
+    /// A connection has said its last. It is closed when everything queued for it is written; or, if
+    /// [`Net::when_drained`] was asked for, when [`Handler::drained`] does not ask again.
     fn ended(&mut self, net: &mut Net, id: ConnectionId, rest: Rest<'_>);
+
+    /// Asked for by [`Net::when_drained`]: everything that was queued for a connection is sent, and it is open.
+    fn drained(&mut self, _net: &mut Net, _id: ConnectionId) {}
 
     /// The time asked for by [`Net::wake_at`] has come.
     fn woken(&mut self, _net: &mut Net, _id: ConnectionId) {}
@@ -143,6 +159,10 @@ pub trait Handler {
     /// The loop has given up a connection; what is it told at last, if it can be? That follows the end of a whole
     /// frame.
     fn lost(&mut self, net: &mut Net, id: ConnectionId, loss: Loss) -> Vec<u8>;
+
+    /// Another thread has called [`Platform::waker`] since this was called last; perhaps several times, perhaps not at
+    /// all. Whoever has more to do than a turn should ([`Net::is_turn_full`]) calls it again itself.
+    fn notified(&mut self, _net: &mut Net) {}
 
     /// When [`Handler::expired`] is next due.
     fn deadline(&self) -> Millis {
@@ -157,6 +177,9 @@ pub trait Handler {
         Vec::new()
     }
 
-    /// The loop is about to stop: time to say good-bye and to close everything.
-    fn stopping(&mut self, net: &mut Net);
+    /// The loop is about to stop, because of a signal or [`Net::stop`]: time to say good-bye and to close
+    /// everything.
+    fn stopping(&mut self, net: &mut Net) {
+        net.close_all();
+    }
 }

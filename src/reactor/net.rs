@@ -6,12 +6,14 @@
 //! another.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use slab::Slab;
 
 use super::connection::{
-    Connection, Deferred, FLUSH_TIME_MAX, Life, Reading, Subscription, UNREAD_REPLIES_MAX, Writing,
+    Connection, Deferred, Drained, FLUSH_TIME_MAX, Life, Origin, Reading, Subscription, UNREAD_REPLIES_MAX,
+    Writing,
 };
 use super::counters::Counters;
 use super::deadlines::Deadlines;
@@ -49,6 +51,10 @@ pub struct Net {
     pub(super) to_trim: Vec<u32>,
     /// Connections that are doomed or gone, for *reap*.
     pub(super) ending: VecDeque<ConnectionId>,
+    /// Whom *accept* begins to connect to.
+    pub(super) dials: Vec<(ConnectionId, SocketAddr)>,
+    /// The handler wants the loop to stop.
+    pub(super) wants_stop: bool,
     /// How many connections wait to be heard: for their rate, or for a channel.
     pub(super) waiting: usize,
     /// Memory held for single connections, in bytes; the feeds count their own.
@@ -74,6 +80,8 @@ impl Net {
             dirty: Vec::new(),
             to_trim: Vec::new(),
             ending: VecDeque::new(),
+            dials: Vec::new(),
+            wants_stop: false,
             waiting: 0,
             memory: 0,
             spent: 0,
@@ -174,7 +182,9 @@ impl Net {
     }
 
     /// Sends `bytes`, one or more whole frames, to one connection, as the answer to what it said. Does nothing if
-    /// it is no longer open. It is not read while it leaves more than 64 KiB of its answers unread.
+    /// it is no longer open. It is not read while it leaves more than 64 KiB of its answers unread. A long answer is
+    /// sent in pieces, the next one when the last is [`drained`](Net::when_drained): what is queued at once counts
+    /// against `max_buffered_bytes`, and whoever it is held for may be closed for it.
     pub fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
         if self.is_open(id) {
             self.insert(id, bytes, Cause::Own);
@@ -235,6 +245,30 @@ impl Net {
         let quarter = self.limits.feed_bytes.map_or(usize::MAX, |max| max / 4);
         // A turn that has spent nothing is not full, or no turn would ever read anything.
         self.spent >= SPENT_PER_TURN_MAX.min(quarter).max(1)
+    }
+
+    /// How many bytes are queued for a connection and not taken by the system.
+    #[must_use]
+    pub fn queued_bytes(&self, id: ConnectionId) -> usize {
+        let Some(connection) = self.peek(id) else { return 0 };
+        match connection.subscription {
+            Some(s) => connection.outbound.queued(&self.feeds.feed(s.feed).log),
+            None => connection.outbound.queued(&Log::default()),
+        }
+    }
+
+    /// Asks for [`Handler::drained`](super::Handler::drained), once, when the system has taken all that is queued for a
+    /// connection; soon, if nothing is.
+    pub fn when_drained(&mut self, id: ConnectionId) {
+        if let Some(connection) = find(&mut self.connections, id).filter(|c| c.is_open()) {
+            connection.drained = Drained::Asked;
+            self.note_unsent(id);
+        }
+    }
+
+    /// Stops the loop, as a signal does: [`Handler::stopping`](super::Handler::stopping) follows in the next turn.
+    pub fn stop(&mut self) {
+        self.wants_stop = true;
     }
 
     /// Moves a connection to a channel, in one encoding of its events: it gets what is published from now on,
@@ -299,9 +333,15 @@ impl Net {
                 self.note_unsent(id);
                 self.arm(id);
             }
-            Life::Open(_) | Life::Doomed(_) => self.remove(id),
+            Life::Connecting { .. } | Life::Open(_) | Life::Doomed(_) => self.remove(id),
             Life::Closing { .. } | Life::Lingering { .. } | Life::Gone => {}
         }
+    }
+
+    /// Closes all connections, as [`Net::close`] does.
+    pub fn close_all(&mut self) {
+        let open: Vec<ConnectionId> = self.connections.iter().map(|(_, c)| c.id).collect();
+        open.into_iter().for_each(|id| self.close(id));
     }
 
     /// Whether there is more in a connection's socket than was read.
@@ -331,12 +371,12 @@ impl Net {
         find(&mut self.connections, id)
     }
 
-    pub(super) fn open(&mut self, peer: Peer, is_admitted: bool) -> ConnectionId {
+    pub(super) fn open(&mut self, peer: Peer, origin: Origin) -> ConnectionId {
         // Generation 0 belongs to the tokens that are not connections.
         self.next_generation = self.next_generation.wrapping_add(1).max(1);
         let entry = self.connections.vacant_entry();
         let id = ConnectionId { index: entry.key() as u32, generation: self.next_generation };
-        entry.insert(Connection::new(id, peer, is_admitted));
+        entry.insert(Connection::new(id, peer, origin));
         id
     }
 
@@ -370,12 +410,13 @@ impl Net {
     pub(super) fn doom(&mut self, id: ConnectionId, loss: Loss) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         match connection.life {
-            Life::Open(_) => {
+            Life::Connecting { .. } | Life::Open(_) => {
                 self.set_life(id, Life::Doomed(loss));
                 self.ending.push_back(id);
                 match loss {
                     Loss::Slow => self.counters.lost_slow += 1,
                     Loss::Broken => self.counters.lost_broken += 1,
+                    Loss::NotConnected(_) => {}
                 }
                 self.set_waited_for(id, false);
                 self.arm(id);
@@ -442,6 +483,10 @@ impl Net {
         let at = self.now.monotonic;
         self.set_waited_for(id, false);
         let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.is_alive() && connection.reading == Reading::Ended {
+            // All of it was heard, and nobody hears the rest of the answer.
+            return self.doom(id, Loss::Broken);
+        }
         connection.reading = Reading::Broken;
         match connection.deferred() {
             Deferred::Paused { .. } => self.doom(id, Loss::Broken),
@@ -490,6 +535,18 @@ impl Net {
         if connection.progress_at == Millis::NEVER || count > 0 {
             connection.progress_at = now;
         }
+    }
+
+    /// Takes note that a peer, for whom something was left or whose handler wants to know, has taken everything.
+    pub(super) fn note_drained(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        connection.progress_at = Millis::NEVER;
+        if connection.drained == Drained::Asked {
+            connection.drained = Drained::Due;
+            self.note_ready(id);
+        }
+        self.update_throttle(id, 0);
+        self.arm(id);
     }
 
     /// Gives back what is held for a connection that was given up; what it hears last follows the frame that has
@@ -635,6 +692,10 @@ impl Net {
                 self.unsent.iter().filter(|&&i| i == id).count(),
             );
             assert_eq!(found, (usize::from(listed.0), usize::from(listed.1)), "list flags of {connection:?}");
+            let must_be_told = connection.is_alive() && connection.drained == Drained::Due;
+            assert!(!must_be_told || connection.is_listed_ready, "{connection:?}");
+            let is_connecting = matches!(connection.life, Life::Connecting { .. });
+            assert!(!is_connecting || (self.queued_bytes(id), connection.input_bytes()) == (0, 0));
             let is_ending = matches!(connection.life, Life::Doomed(_) | Life::Gone);
             let endings = self.ending.iter().filter(|&&i| i == id).count();
             assert_eq!(endings, usize::from(is_ending), "{connection:?}");

@@ -84,6 +84,16 @@ impl Outbound {
         self.end(log) - self.cursor
     }
 
+    /// Bytes left to send.
+    pub(crate) fn queued(&self, log: &Log) -> usize {
+        let mut bytes = 0;
+        self.pieces(log, &mut |piece, _| {
+            bytes += piece.len();
+            true
+        });
+        bytes
+    }
+
     /// Bytes waiting in inserts.
     pub(crate) fn inserted(&self) -> usize {
         self.splices.as_ref().map_or(0, |s| s.inserted.len())

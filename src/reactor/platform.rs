@@ -18,15 +18,20 @@
 //! read), only a read of zero bytes that the peer has closed its side; and an event may come for no reason at
 //! all. Room means a good part of the buffer: a socket may take bytes that no event has promised.
 //!
+//! A socket that is being connected says nothing, until it is connected, which is room, or cannot be, which is a
+//! break; [`Socket::is_connected`] tells which. What breaks a connection before that is asked was in the way of it.
+//!
 //! `tests/readiness` proves all this of epoll and of the scripted machine, with the same cases.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::task::Waker;
 use std::time::Duration;
 
 use super::ConnectionId;
 use crate::clock::Now;
+use crate::limits::Limits;
 
 /// A byte stream that does not block.
 pub trait Socket: Read + Write {
@@ -50,6 +55,14 @@ pub trait Socket: Read + Write {
     /// Lets the connection be reset when this is dropped, if the peer has not closed its side by then: it cannot go on
     /// sending to nobody.
     fn reset_on_drop(&mut self) {}
+
+    /// Of one that [`Platform::connect`] has made: whether it is connected by now.
+    ///
+    /// # Errors
+    /// It will not be; as `connect(2)`.
+    fn is_connected(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 /// Who is at the other end.
@@ -64,6 +77,9 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// In place of the listener, for whom we have called ourselves.
+    pub const NO_LISTENER: u16 = u16::MAX;
+
     /// One number for all that one subscriber opens: of its IPv4 address, its IPv6 network (64 bits), or the
     /// listener, if that is a Unix socket.
     #[must_use]
@@ -124,6 +140,8 @@ pub enum Event {
     },
     /// A listener has connections to accept.
     Listener(usize),
+    /// Another thread has called since this was told last, perhaps several times: [`Platform::waker`].
+    Notified,
     /// Somebody asks the loop to stop (SIGTERM or SIGINT).
     Stop,
 }
@@ -151,6 +169,24 @@ pub trait Platform {
     /// # Errors
     /// As `accept(2)`; [`super::acceptor::AcceptError`] sorts them.
     fn accept(&mut self, listener: usize) -> io::Result<(Self::Socket, Peer)>;
+
+    /// Begins to connect to `addr`; `limits` say how the socket is set up. It is connected or not when
+    /// [`Socket::is_connected`] says so.
+    ///
+    /// # Errors
+    /// As `socket(2)` and `connect(2)`; this platform cannot.
+    fn connect(&mut self, _addr: SocketAddr, _limits: &Limits) -> io::Result<Self::Socket> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// What wakes the loop from any thread, at any time: a call ends the wait, or the next one if there is none
+    /// now, with [`Event::Notified`]. Several calls may be told at once, none is lost, and it may be told for no reason.
+    ///
+    /// # Errors
+    /// The system has no descriptor left; this platform cannot.
+    fn waker(&mut self) -> io::Result<Waker> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Closes all listeners, so that new connections are refused by the system.
     fn close_listeners(&mut self);

@@ -7,7 +7,8 @@
 //!    delivered on the spot: encoded once, and appended to a feed.
 //! 4. **flush** everybody who has something to be sent: one write each.
 //! 5. **reap** those who are done for. Only here do connections disappear.
-//! 6. **accept** new ones, after reaping, so that a freed slot is never reused in the batch that freed it.
+//! 6. **accept** new ones, after reaping, so that a freed slot is never reused in the batch that freed it;
+//!    and begin the outgoing ones that the handler has asked for.
 //! 7. **expire** all deadlines that are due, in every turn, also under full load.
 //!
 //! Whatever publishes (serve, reap, expire) stops when the turn is full, and goes on in the next one; but the last two
@@ -17,14 +18,14 @@ use std::io::{self, IoSlice, Read};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::acceptor::{ACCEPTS_PER_TURN_MAX, AcceptError, Acceptor, REFUSED_MAX, counted_as};
+use super::acceptor::Acceptor;
 use super::connection::{
-    Connection, Deferred, FLUSH_TIME_MAX, HANG_UP_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life, Reading,
-    Writing,
+    Connection, Deferred, Drained, FLUSH_TIME_MAX, HANG_UP_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life,
+    Origin, Reading, Writing,
 };
 use super::feed::Log;
-use super::outbound::{Cause, SLICES_MAX};
-use super::{ConnectionId, Event, Handler, Loss, Net, Peer, Platform, Rest, Socket, Then, TurnedAway};
+use super::outbound::SLICES_MAX;
+use super::{ConnectionId, Event, Handler, Loss, Net, Platform, Rest, Socket, Then};
 use crate::clock::Millis;
 use crate::limits::Limits;
 
@@ -53,12 +54,12 @@ const PAUSE_COUNTED_MAX: Duration = Duration::from_millis(100);
 /// A [`Handler`] on a [`Platform`].
 #[derive(Debug)]
 pub struct Reactor<P: Platform, H> {
-    platform: P,
-    handler: H,
-    net: Net,
+    pub(super) platform: P,
+    pub(super) handler: H,
+    pub(super) net: Net,
     /// The sockets, by the slot of their connection.
-    sockets: Vec<Option<P::Socket>>,
-    acceptor: Acceptor,
+    pub(super) sockets: Vec<Option<P::Socket>>,
+    pub(super) acceptor: Acceptor,
     /// The batch of events of this turn; kept for its memory.
     events: Vec<Event>,
     /// The one buffer everything is read into.
@@ -69,6 +70,8 @@ pub struct Reactor<P: Platform, H> {
     stops_at: Option<Millis>,
     /// It was asked to stop twice.
     stops_now: bool,
+    /// Another thread has called.
+    is_notified: bool,
 }
 
 impl<P: Platform, H: Handler> Reactor<P, H> {
@@ -88,10 +91,11 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             stopped_time: Duration::ZERO,
             stops_at: None,
             stops_now: false,
+            is_notified: false,
         }
     }
 
-    /// Turns until a signal stops it and everybody has been told.
+    /// Turns until a signal or the handler stops it and everybody has been told.
     ///
     /// # Errors
     /// The selector is broken.
@@ -113,6 +117,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         self.flush();
         self.reap();
         self.accept();
+        self.dial();
         self.expire();
         Ok(())
     }
@@ -157,9 +162,13 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     /// When the next turn has something to do, if no event comes before.
     fn next_deadline(&self) -> Millis {
         let net = &self.net;
-        let is_idle =
-            net.ready.is_empty() && net.unsent.is_empty() && net.dirty.is_empty() && net.ending.is_empty();
-        if !is_idle {
+        let is_idle = net.ready.is_empty()
+            && net.unsent.is_empty()
+            && net.dirty.is_empty()
+            && net.ending.is_empty()
+            && net.dials.is_empty();
+        let must_stop = net.wants_stop && self.stops_at.is_none();
+        if !is_idle || must_stop {
             return Millis(0);
         }
         net.deadlines
@@ -201,10 +210,14 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
                     }
                 }
                 Event::Listener(listener) => self.acceptor.note(listener),
+                Event::Notified => self.is_notified = true,
                 Event::Stop => self.stop(),
             }
         }
         self.events = events;
+        if self.net.wants_stop && self.stops_at.is_none() {
+            self.stop();
+        }
     }
 
     fn note_readable(&mut self, id: ConnectionId, readable: bool, read_closed: bool) {
@@ -229,7 +242,10 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             && connection.writing == Writing::Full
         {
             connection.writing = Writing::Ready;
-            self.net.note_unsent(id);
+            match connection.life {
+                Life::Connecting { .. } => self.net.note_ready(id),
+                _ => self.net.note_unsent(id),
+            }
         }
     }
 
@@ -247,6 +263,9 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     // ---- 3. serve
 
     fn serve(&mut self) {
+        if std::mem::take(&mut self.is_notified) {
+            self.handler.notified(&mut self.net);
+        }
         for _ in 0..self.net.ready.len() {
             if self.net.is_turn_full() || self.platform.busy() > TURN_TIME_MAX {
                 break;
@@ -262,12 +281,17 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let now = self.net.now.monotonic;
         let Some(connection) = self.net.get(id) else { return };
         connection.is_listed_ready = false;
-        match connection.life {
-            Life::Open(_) => {}
+        let deferred = match connection.life {
+            Life::Open(_) if connection.drained == Drained::Due => {
+                self.tell_drained(id);
+                self.net.get(id).map_or(Deferred::No, |c| c.deferred())
+            }
+            Life::Open(deferred) => deferred,
+            Life::Connecting { .. } => return self.finish_connecting(id),
             Life::Lingering { .. } => return self.discard(id),
             Life::Doomed(_) | Life::Closing { .. } | Life::Gone => return,
-        }
-        let must_wait = match connection.deferred() {
+        };
+        let must_wait = match deferred {
             Deferred::Paused { until } => now < until,
             // It is resumed when that is over.
             Deferred::Throttled => true,
@@ -284,9 +308,23 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         }
         if let Some(connection) = self.net.get(id)
             && connection.life == Life::Open(Deferred::No)
-            && connection.reading != Reading::Drained
+            && connection.has_input()
         {
             self.net.note_ready(id);
+        }
+    }
+
+    /// Everything was sent; if no more was queued since, the handler hears of it.
+    fn tell_drained(&mut self, id: ConnectionId) {
+        let is_drained = self.net.queued_bytes(id) == 0;
+        let Some(connection) = self.net.get(id) else { return };
+        connection.drained = if is_drained { Drained::NotAsked } else { Drained::Asked };
+        if !is_drained {
+            return;
+        }
+        self.handler.drained(&mut self.net, id);
+        if self.net.get(id).is_some_and(|c| c.reading == Reading::Ended) {
+            self.close_if_drained(id);
         }
     }
 
@@ -298,15 +336,12 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     /// Reads once, and hands over what there is.
     fn read(&mut self, id: ConnectionId) {
         let Some(connection) = self.net.get(id) else { return };
-        if !connection.is_alive() || connection.reading == Reading::Drained {
+        if !connection.is_alive() || matches!(connection.reading, Reading::Drained | Reading::Ended) {
             return;
         }
         let Some(socket) = &mut self.sockets[id.index as usize] else { return };
         match socket.read(&mut self.scratch) {
-            Ok(0) => {
-                connection.reading = Reading::Ended;
-                self.end(id);
-            }
+            Ok(0) => self.end(id),
             Ok(count) => {
                 // A short read has drained the socket, unless the end has arrived too: then the read
                 // that would prove it is still to come.
@@ -371,11 +406,23 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     fn end(&mut self, id: ConnectionId) {
         let rest = self.net.take_input(id);
         self.handler.ended(&mut self.net, id, Rest::Unfinished(rest.as_slice()));
-        self.net.close(id);
+        self.close_if_drained(id);
+    }
+
+    /// Its input is at its end: it is closed, unless the handler has more to send when it is drained.
+    fn close_if_drained(&mut self, id: ConnectionId) {
+        let Some(connection) = self.net.get(id) else { return };
+        let has_more = connection.drained != Drained::NotAsked && connection.reading != Reading::Broken;
+        connection.reading = Reading::Ended;
+        if has_more {
+            self.net.set_deferred(id, Deferred::No);
+        } else {
+            self.net.close(id);
+        }
     }
 
     /// What a peer has said, and the handler was not given, is not heard any more: the handler tells it so.
-    fn end_unheard(&mut self, id: ConnectionId) {
+    pub(super) fn end_unheard(&mut self, id: ConnectionId) {
         let mut rest = self.net.take_input(id);
         if let Some(socket) = &mut self.sockets[id.index as usize] {
             while rest.len() < UNHEARD_BYTES_MAX {
@@ -387,7 +434,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             }
         }
         self.handler.ended(&mut self.net, id, Rest::Unheard(rest.as_slice()));
-        self.net.close(id);
+        self.close_if_drained(id);
     }
 
     /// Reads what a lingering peer still sends, and throws it away.
@@ -442,11 +489,11 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     }
 
     /// One write to one connection, if it has something to be sent and its socket has room.
-    fn flush_one(&mut self, slot: u32) {
+    pub(super) fn flush_one(&mut self, slot: u32) {
         let net = &mut self.net;
         let connection = &mut net.connections[slot as usize];
         let id = connection.id;
-        let Some(socket) = &mut self.sockets[slot as usize] else { return };
+        let Some(Some(socket)) = self.sockets.get_mut(slot as usize) else { return };
         if !matches!(connection.life, Life::Open(_) | Life::Closing { .. }) {
             // Until it is reaped it is a reader like any other, and the feed must not forget its cursor.
             net.update_lag(slot);
@@ -503,10 +550,8 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         );
         let connection = &mut self.net.connections[slot as usize];
         if !has_more {
-            if connection.progress_at != Millis::NEVER {
-                connection.progress_at = Millis::NEVER;
-                self.net.update_throttle(id, 0);
-                self.net.arm(id);
+            if connection.progress_at != Millis::NEVER || connection.drained == Drained::Asked {
+                self.net.note_drained(id);
             }
             if matches!(life, Life::Closing { .. }) {
                 self.shut_down(slot);
@@ -595,7 +640,10 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
                 Some(Life::Doomed(_)) if self.net.is_turn_full() && told.next().is_none() => break,
                 Some(Life::Doomed(loss)) => self.tell_lost(id, loss),
                 Some(Life::Gone) => self.forget(id),
-                Some(Life::Open(_) | Life::Closing { .. } | Life::Lingering { .. }) | None => {}
+                Some(
+                    Life::Connecting { .. } | Life::Open(_) | Life::Closing { .. } | Life::Lingering { .. },
+                )
+                | None => {}
             }
             self.net.ending.pop_front();
         }
@@ -606,124 +654,20 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let last_words = self.handler.lost(&mut self.net, id, loss);
         match loss {
             Loss::Slow if self.net.is_writable(id) => self.net.close_behind(id, &last_words),
-            Loss::Slow | Loss::Broken => self.forget(id),
+            Loss::Slow | Loss::Broken | Loss::NotConnected(_) => self.forget(id),
         }
     }
 
-    fn forget(&mut self, id: ConnectionId) {
+    pub(super) fn forget(&mut self, id: ConnectionId) {
         let Some(connection) = self.net.forget(id) else { return };
-        if let Some(mut socket) = self.sockets[id.index as usize].take() {
+        if let Some(mut socket) = self.sockets.get_mut(id.index as usize).and_then(Option::take) {
             self.platform.deregister(&mut socket);
         }
-        if connection.is_admitted {
-            self.acceptor.release(connection.peer, &self.net.limits);
-        } else {
-            self.acceptor.refused -= 1;
+        match connection.origin {
+            Origin::Admitted => self.acceptor.release(connection.peer, &self.net.limits),
+            Origin::Refused => self.acceptor.refused -= 1,
+            Origin::Outgoing => {}
         }
-    }
-
-    // ---- 6. accept
-
-    fn accept(&mut self) {
-        for _ in 0..ACCEPTS_PER_TURN_MAX {
-            let Some(listener) = self.acceptor.pick() else { return };
-            match self.platform.accept(listener) {
-                Ok((socket, peer)) => self.admit(socket, peer),
-                Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Drained => self.acceptor.drained(listener),
-                    AcceptError::ThisOne => self.net.counters.accept_errors += 1,
-                    AcceptError::Exhausted => {
-                        log::warn!("accepting rests for a moment: {error}");
-                        self.net.counters.accept_errors += 1;
-                        self.acceptor.pause(self.net.now.monotonic);
-                    }
-                },
-            }
-        }
-    }
-
-    fn admit(&mut self, socket: P::Socket, peer: Peer) {
-        let now = self.net.now.monotonic;
-        let mut admitted = self.acceptor.admit(peer, &self.net.limits, now);
-        // For its own address first, then for all.
-        for _ in 0..2 {
-            if let Err(why) = admitted
-                && self.make_place(peer, why)
-            {
-                admitted = self.acceptor.admit(peer, &self.net.limits, now);
-            }
-        }
-        match admitted {
-            Ok(()) => {
-                let id = self.net.open(peer, true);
-                if self.install(socket, id) {
-                    self.net.counters.accepted += 1;
-                    self.handler.opened(&mut self.net, id, peer);
-                }
-            }
-            Err(why) => self.refuse(socket, peer, why),
-        }
-    }
-
-    /// Whoever has gone, and is only here because its input is deferred, makes place for others; so does
-    /// whoever says far more than it may. Returns whether somebody did.
-    fn make_place(&mut self, peer: Peer, why: TurnedAway) -> bool {
-        if self.net.waiting == 0 || why == TurnedAway::TooOften {
-            return false;
-        }
-        let limits = &self.net.limits;
-        let address = counted_as(peer, limits);
-        let candidates = self.net.connections.iter().map(|(_, c)| c).filter(|c| {
-            let may_go = match (c.deferred(), c.reading) {
-                (Deferred::Paused { .. }, _) | (Deferred::Throttled, Reading::PeerClosed { .. }) => true,
-                (Deferred::No | Deferred::Yielded | Deferred::Throttled, _) => false,
-            };
-            may_go && (why == TurnedAway::Full || counted_as(c.peer, limits) == address)
-        });
-        let rank = |c: &Connection| (matches!(c.reading, Reading::PeerClosed { .. }), c.input_bytes());
-        let Some(id) = candidates.max_by_key(|c| rank(c)).map(|c| c.id) else { return false };
-        self.end_unheard(id);
-        // Its last words have this one chance.
-        self.flush_one(id.index);
-        self.forget(id);
-        true
-    }
-
-    /// Tells a peer why it is not let in. It is a connection that closes from the start.
-    fn refuse(&mut self, mut socket: P::Socket, peer: Peer, why: TurnedAway) {
-        match why {
-            TurnedAway::Full => self.net.counters.refused_full += 1,
-            TurnedAway::PerIp => self.net.counters.refused_per_ip += 1,
-            TurnedAway::TooOften => self.net.counters.refused_too_often += 1,
-        }
-        let words = self.handler.refused(&mut self.net, peer, why);
-        if self.acceptor.refused >= REFUSED_MAX {
-            // Best effort: it may be lost if the peer has spoken already, but nothing is kept for it.
-            let _ = socket.send(&[IoSlice::new(&words)]);
-            let _ = socket.shutdown_write();
-            return;
-        }
-        self.acceptor.refused += 1;
-        let id = self.net.open(peer, false);
-        if self.install(socket, id) {
-            self.net.insert(id, &words, Cause::Own);
-            self.net.close(id);
-        }
-    }
-
-    /// Gives a connection its socket and begins to watch it.
-    fn install(&mut self, mut socket: P::Socket, id: ConnectionId) -> bool {
-        let slot = id.index as usize;
-        let is_watched = self.platform.register(&mut socket, id).is_ok();
-        if self.sockets.len() <= slot {
-            self.sockets.resize_with(slot + 1, || None);
-        }
-        self.sockets[slot] = Some(socket);
-        if !is_watched {
-            self.net.counters.accept_errors += 1;
-            self.net.remove(id);
-        }
-        is_watched
     }
 
     // ---- 7. expire
@@ -748,13 +692,19 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     fn expire_one(&mut self, id: ConnectionId, now: Millis) {
         let limits = Rc::clone(&self.net.limits);
         let Some(connection) = self.net.get(id) else { return };
-        if !connection.is_alive() {
-            if let Life::Lingering { is_hanging_up: true, .. } = connection.life
-                && let Some(socket) = &mut self.sockets[id.index as usize]
-            {
-                socket.reset_on_drop();
+        match connection.life {
+            Life::Connecting { until } if until <= now => {
+                return self.net.doom(id, Loss::NotConnected(io::ErrorKind::TimedOut));
             }
-            return self.net.remove(id);
+            Life::Connecting { .. } | Life::Open(_) => {}
+            Life::Doomed(_) | Life::Closing { .. } | Life::Lingering { .. } | Life::Gone => {
+                if let Life::Lingering { is_hanging_up: true, .. } = connection.life
+                    && let Some(socket) = &mut self.sockets[id.index as usize]
+                {
+                    socket.reset_on_drop();
+                }
+                return self.net.remove(id);
+            }
         }
         let is_pause_over = matches!(connection.deferred(), Deferred::Paused { until } if until <= now);
         let wants_to_wake = connection.wake_at <= now;

@@ -11,11 +11,13 @@
 //! | what is logged of those who come and go | [`journal`] |
 //! | HTTP: the page, health, upgrades, who may come in from a browser | [`web`] |
 //! | which hosts are ours | [`Host`] |
+//! | whose pages may connect | [`Origin`] |
 //! | `/metrics` | [`metrics`] |
 
 mod host;
 mod journal;
 mod metrics;
+mod origin;
 mod session;
 mod web;
 
@@ -42,6 +44,7 @@ use session::{Action, Due, Session, Stage};
 use web::Page;
 
 pub use host::Host;
+pub use origin::Origin;
 
 /// How long a client may be over its rate, without a break, with more behind it than one read takes.
 const OVER_RATE_TIME_MAX: Duration = Duration::from_secs(60);
@@ -52,7 +55,7 @@ pub struct Config {
     /// All limits.
     pub limits: Rc<Limits>,
     /// Origins whose pages may connect, besides our own (`--allow-origin`).
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Vec<Origin>,
     /// Who may read `/metrics` (`--metrics-from`).
     pub metrics_from: Vec<IpNet>,
     /// How many lines of the log were lost: whoever writes it counts.

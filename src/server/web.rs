@@ -223,7 +223,7 @@ impl Server {
         let host_of_origin = origin.split_once("://").map_or("", |(_, host)| host);
         let is_ours = !host.is_empty() && host_of_origin.eq_ignore_ascii_case(host);
         let allowed = &self.config.allowed_origins;
-        if is_ours || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
+        if is_ours || allowed.iter().any(|allowed| allowed.allows(origin)) {
             return Ok(());
         }
         let (origin, host) = (shown(origin), shown(host));

@@ -375,10 +375,13 @@ fn reference_of(document: &str) -> Reference {
     (reference.len() <= REFERENCE_BYTES_MAX).then(|| reference.into())
 }
 
-/// The beginning of what is wrong with a document: it may quote all of it, and quoted letters grow.
-fn excerpt(text: &str) -> &str {
+/// The beginning of what is wrong with a document: it may quote all of it, and quoted letters grow. It speaks of JSON, and
+/// not of the types that we happen to read it into.
+fn excerpt(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    &line[..line.floor_char_boundary(EXCERPT_BYTES_MAX)]
+    let line = &line[..line.floor_char_boundary(EXCERPT_BYTES_MAX)];
+    line.replace("expected usize", "expected a whole number")
+        .replace("expected u64", "expected a whole number")
 }
 
 fn bad(text: impl Into<Cow<'static, str>>) -> Refusal {
@@ -530,6 +533,10 @@ mod tests {
             ("bad-argument", None)
         );
         assert_eq!(refused("{nonsense"), ("bad-argument", None));
+        for wrong in [r#"{"type":"history","limit":"x"}"#, r#"{"type":"history","before":-1}"#] {
+            let text = parse(wrong).unwrap_err().0.text;
+            assert!(text.contains("expected a whole number at line 1"), "{text}");
+        }
         let odd = format!(r#"{{"limit":"{}","ref":"7"}}"#, "\u{ad}".repeat(1000));
         assert!(parse(&odd).unwrap_err().0.text.len() < 300, "a refusal quotes little");
         let long = format!(r#"{{"type":"ping","ref":"{}"}}"#, "x".repeat(65));

@@ -5,7 +5,7 @@
 //!
 //! | a client speaks | framing | content |
 //! |---|---|---|
-//! | netcat, telnet | [`mod@line`] (and [`telnet`]) | [`text`] |
+//! | netcat, telnet | [`mod@line`] (with telnet) | [`text`] |
 //! | programs | [`mod@line`] or [`length`] | [`json`] or [`text`] |
 //! | browsers, programs | [`websocket`], after [`http`] | [`text`] or [`json`] |
 //!
@@ -13,19 +13,13 @@
 
 pub mod encoding;
 pub mod foreign;
-pub mod http;
 pub mod json;
-pub mod length;
-pub mod line;
-pub mod sniff;
-pub mod telnet;
 pub mod text;
-pub mod websocket;
 
 pub use encoding::{Content, Encoding, Framing};
-pub use sniff::{Sniffed, sniff};
 
 use crate::chat::{Bye, Chat, Command, Name, Reference, Refusal, RoomName, RoomView};
+pub use crate::framing::{Sniffed, http, length, line, sniff, websocket};
 
 /// What an answer holds besides its list: at most so many bytes.
 const ENVELOPE_BYTES_MAX: usize = 1024;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::sim::{Machine, Rng};
+use crate::reactor::simulated::{Machine, Rng};
 
 /// An outage lasts up to so long: longer than a session waits for a sign of life, and then for its name.
 const OUTAGE_MAX_MS: usize = 120_000;

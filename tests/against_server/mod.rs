@@ -12,19 +12,17 @@
 
 mod link;
 mod person;
-#[path = "../sim/mod.rs"]
-mod sim;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::chat::RoomView;
+use crate::limits::Limits;
+use crate::reactor::simulated::{Machine, Rng};
+use crate::reactor::{Platform, Reactor};
+use crate::server::{Config, Server};
 use link::Link;
 use person::{Person, Record, Typed, word_of};
-use roomd::chat::RoomView;
-use roomd::limits::Limits;
-use roomd::reactor::{Platform, Reactor};
-use roomd::server::{Config, Server};
-use sim::{Machine, Rng, SimPlatform};
 
 use super::*;
 
@@ -59,7 +57,7 @@ impl Observer {
     }
 }
 
-type Loop = Reactor<SimPlatform, Server>;
+type Loop = Reactor<Machine, Server>;
 
 /// One run.
 struct Run {
@@ -123,7 +121,7 @@ impl Run {
         self.machine.world_mut().wait_max_ms = 0;
         self.machine.world_mut().now_ms = self.now_ms;
         let config = Config { limits: Rc::clone(&self.limits), ..Config::default() };
-        let mut platform = SimPlatform(self.machine.clone());
+        let mut platform = self.machine.clone();
         let server = Server::new(config, platform.now());
         self.server = Some(Reactor::new(platform, server, Rc::clone(&self.limits)));
         self.observers.clear();

@@ -14,7 +14,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::engine::{Seen, Target, corpus, magnitude};
 use crate::is_harmless;
-use crate::sim::Rng;
+use roomd::reactor::simulated::Rng;
 
 pub const NAMES: &str = include_str!("../corpus/names.txt");
 pub const BODIES: &str = include_str!("../corpus/bodies.txt");

@@ -13,7 +13,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use crate::sim::Rng;
+use roomd::reactor::simulated::Rng;
 
 /// So many inputs are kept for mutation, and none that is longer than so many bytes.
 const POOL_MAX: usize = 4000;

@@ -5,7 +5,7 @@ use roomd::server::Host;
 use roomd::wire::http;
 
 use crate::engine::{Target, any, corpus, magnitude, pieces};
-use crate::sim::Rng;
+use roomd::reactor::simulated::Rng;
 
 pub const HTTP: &str = include_str!("../corpus/http.txt");
 

@@ -5,7 +5,7 @@ use roomd::wire::json::{EventDocument, RequestDocument};
 use roomd::wire::{Ask, Notice, Request, json};
 
 use crate::engine::{Seen, Target, any, corpus, magnitude};
-use crate::sim::Rng;
+use roomd::reactor::simulated::Rng;
 
 /// A line as long as the daemon takes by default.
 const DOCUMENT_BYTES_MAX: usize = 4096;

@@ -6,7 +6,7 @@ use roomd::wire::line::{FLOOD_BYTES, Found, Lines};
 use roomd::wire::{Sniffed, foreign, sniff};
 
 use crate::engine::{Seen, Target, corpus, magnitude, pieces};
-use crate::sim::Rng;
+use roomd::reactor::simulated::Rng;
 
 pub const LINES: &str = include_str!("../corpus/lines.txt");
 pub const FOREIGN: &str = include_str!("../corpus/foreign.txt");

@@ -25,8 +25,6 @@ mod http;
 mod json;
 mod lines;
 mod server;
-#[path = "../sim/mod.rs"]
-mod sim;
 mod websocket;
 
 /// Whether a text could do something else to a terminal than be shown, or be more than one line.

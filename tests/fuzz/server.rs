@@ -34,7 +34,7 @@ use roomd::wire::{Sniffed, foreign, sniff};
 use crate::engine::{Seen, Target, any, magnitude, pieces, unescaped};
 use crate::http::{check_answer, status};
 use crate::is_harmless;
-use crate::sim::{Machine, Rng, SimPlatform};
+use roomd::reactor::simulated::{Machine, Rng};
 
 const CONVERSATIONS: &str = include_str!("../corpus/conversations.txt");
 
@@ -149,7 +149,7 @@ struct Client {
 
 struct Scene {
     machine: Machine,
-    server: Reactor<SimPlatform, Server>,
+    server: Reactor<Machine, Server>,
     clients: BTreeMap<u8, Client>,
     observers: Vec<Client>,
     has_faults: bool,
@@ -165,7 +165,7 @@ impl Scene {
         let limits = Rc::new(limits);
         let listeners = vec![Listener { ip: None, is_text_only }];
         let config = Config { limits: Rc::clone(&limits), listeners, ..Config::default() };
-        let mut platform = SimPlatform(machine.clone());
+        let mut platform = machine.clone();
         let server = Server::new(config, platform.now());
         let server = Reactor::new(platform, server, limits);
         let (clients, observers) = (BTreeMap::new(), Vec::new());

@@ -4,7 +4,7 @@
 use roomd::wire::websocket::{BAD_UTF8, Decoder, PROTOCOL_ERROR, Received, TOO_BIG, Violation};
 
 use crate::engine::{Target, corpus, magnitude, pieces, random_bytes};
-use crate::sim::Rng;
+use roomd::reactor::simulated::Rng;
 
 const MESSAGE_BYTES_MAX: usize = 300;
 /// A message may come in so many frames.

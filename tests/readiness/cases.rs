@@ -7,7 +7,9 @@ use std::io::{ErrorKind, Write};
 
 use roomd::reactor::{Platform, Socket};
 
-use crate::rig::{BROKEN, ENDED, NOTHING, READABLE, Rig, Stage, WRITABLE, error_of, is_drained, read};
+use crate::rig::{
+    BROKEN, ENDED, NOTHING, READABLE, Rig, Server, SocketOf, Stage, WRITABLE, error_of, is_drained, read,
+};
 
 // ---- edges
 
@@ -488,4 +490,107 @@ pub(crate) fn a_listener_that_was_closed_reports_nobody<R: Rig>(stage: &mut Stag
     // Who was accepted stays.
     stage.rig.send(&mut client, b"hello");
     assert_eq!(stage.wait_for(&server, READABLE), READABLE);
+}
+
+// ---- outgoing connections
+
+/// A call that is watched, as the loop does it.
+fn watch<R: Rig>(stage: &mut Stage<R>, socket: SocketOf<R>) -> Server<R> {
+    let mut server = stage.take_in(socket);
+    stage.register(&mut server);
+    stage.watch_writable(&mut server, true);
+    server
+}
+
+pub(crate) fn who_answers_is_connected_and_both_can_speak<R: Rig>(stage: &mut Stage<R>) {
+    let (socket, mut client) = stage.rig.call();
+    let mut server = watch(stage, socket);
+    assert_eq!(stage.wait_for(&server, WRITABLE), WRITABLE);
+    assert!(server.socket.is_connected().unwrap());
+    assert_eq!(stage.news(&server), NOTHING, "once");
+    assert_eq!(server.socket.write(b"hello").unwrap(), 5);
+    assert_eq!(stage.receive(&mut client, 5), b"hello");
+    stage.watch_writable(&mut server, false);
+    stage.rig.send(&mut client, b"welcome");
+    assert_eq!(stage.wait_for(&server, READABLE), READABLE);
+    assert_eq!(read(&mut server, 100).unwrap(), b"welcome");
+    stage.rig.reset(client);
+    assert_eq!(stage.wait_for(&server, BROKEN), BROKEN);
+    assert_eq!(error_of(read(&mut server, 100)), ErrorKind::ConnectionReset);
+}
+
+pub(crate) fn a_call_that_is_refused_is_broken<R: Rig>(stage: &mut Stage<R>) {
+    match stage.rig.call_nobody() {
+        Ok(socket) => {
+            let mut server = watch(stage, socket);
+            assert_eq!(stage.wait_for(&server, BROKEN), BROKEN);
+            assert_eq!(error_of(server.socket.is_connected()), ErrorKind::ConnectionRefused);
+            assert!(!server.socket.is_connected().unwrap(), "an error is told once");
+            assert_eq!(stage.news(&server), NOTHING);
+        }
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
+    }
+}
+
+pub(crate) fn a_call_that_nobody_answers_says_nothing<R: Rig>(stage: &mut Stage<R>) {
+    let socket = stage.rig.call_the_silent();
+    let mut server = watch(stage, socket);
+    assert_eq!(stage.news(&server), NOTHING);
+    assert!(!server.socket.is_connected().unwrap());
+    stage.deregister(&mut server);
+    drop(server);
+    let (_client, server) = stage.connect();
+    assert_eq!(stage.news(&server), NOTHING);
+}
+
+pub(crate) fn who_answers_and_breaks_off_at_once_was_never_connected<R: Rig>(stage: &mut Stage<R>) {
+    let (socket, client) = stage.rig.call();
+    let mut server = watch(stage, socket);
+    stage.rig.reset(client);
+    assert_eq!(stage.wait_for(&server, BROKEN), BROKEN);
+    assert_eq!(error_of(server.socket.is_connected()), ErrorKind::ConnectionReset);
+}
+
+pub(crate) fn who_answers_and_ends_at_once_was_connected<R: Rig>(stage: &mut Stage<R>) {
+    let (socket, mut client) = stage.rig.call();
+    stage.rig.send(&mut client, b"welcome");
+    stage.rig.end(&mut client);
+    let mut server = watch(stage, socket);
+    assert_eq!(stage.wait_for(&server, ENDED | WRITABLE), ENDED | WRITABLE);
+    assert!(server.socket.is_connected().unwrap());
+    assert_eq!(read(&mut server, 100).unwrap(), b"welcome");
+    assert_eq!(read(&mut server, 100).unwrap(), b"");
+}
+
+// ---- other threads
+
+pub(crate) fn a_call_before_the_wait_is_not_lost<R: Rig>(stage: &mut Stage<R>) {
+    assert!(!stage.was_notified());
+    let waker = stage.rig.platform().waker().unwrap();
+    assert!(!stage.was_notified(), "nobody has called");
+    std::thread::spawn(move || waker.wake()).join().unwrap();
+    stage.wait_for_notice();
+    assert!(!stage.was_notified(), "once");
+}
+
+pub(crate) fn many_calls_are_told_at_least_once_after_the_last<R: Rig>(stage: &mut Stage<R>) {
+    let wakers = [(); 2].map(|()| stage.rig.platform().waker().unwrap());
+    for _ in 0..3 {
+        (0..1000).for_each(|i| wakers[i % 2].wake_by_ref());
+        stage.wait_for_notice();
+        assert!(!stage.was_notified(), "and not once more");
+    }
+}
+
+/// It comes together with what connections have to say, and takes nothing from them.
+pub(crate) fn a_call_while_there_is_other_news_is_told<R: Rig>(stage: &mut Stage<R>) {
+    let waker = stage.rig.platform().waker().unwrap();
+    let (mut client, mut server) = stage.connect();
+    for _ in 0..10 {
+        stage.rig.send(&mut client, b"hello");
+        waker.wake_by_ref();
+        stage.wait_for_notice();
+        stage.wait_for(&server, READABLE);
+        assert_eq!(read(&mut server, 100).unwrap(), b"hello");
+    }
 }

@@ -9,8 +9,6 @@
 
 mod cases;
 mod rig;
-#[path = "../sim/mod.rs"]
-mod sim;
 mod traffic;
 
 /// Runs the cases on a machine, one test each.
@@ -60,6 +58,9 @@ macro_rules! conforms_as_any_stream {
             an_arrival_that_was_accepted_before_the_wait_is_not_reported
             a_connection_that_ends_in_the_backlog_harms_nothing
             a_listener_that_was_closed_reports_nobody
+            a_call_before_the_wait_is_not_lost
+            many_calls_are_told_at_least_once_after_the_last
+            a_call_while_there_is_other_news_is_told
         }
     };
 }
@@ -76,6 +77,11 @@ macro_rules! conforms_as_tcp {
             a_reset_of_a_full_socket_is_reported
             a_reset_before_registration_is_reported_by_it
             a_connection_that_is_reset_in_the_backlog_harms_nothing
+            who_answers_is_connected_and_both_can_speak
+            a_call_that_is_refused_is_broken
+            a_call_that_nobody_answers_says_nothing
+            who_answers_and_breaks_off_at_once_was_never_connected
+            who_answers_and_ends_at_once_was_connected
         }
     };
 }
@@ -83,3 +89,29 @@ macro_rules! conforms_as_tcp {
 conforms_as_tcp! { epoll_tcp: crate::rig::Tcp }
 conforms_as_tcp! { simulation: crate::rig::Sim }
 conforms_as_any_stream! { epoll_unix: crate::rig::Unix, }
+
+/// Whoever waits is woken each time, however the calls and the waits meet; and who outlives the loop calls in vain.
+#[test]
+fn each_call_of_another_thread_ends_a_wait_of_epoll() {
+    use roomd::reactor::{Event, Platform};
+    const ROUNDS: usize = 10_000;
+    let mut os = roomd::reactor::epoll::Epoll::new().unwrap();
+    let waker = os.waker().unwrap();
+    let (ask, asked) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        asked.iter().for_each(|()| waker.wake_by_ref());
+        waker
+    });
+    for round in 0..ROUNDS {
+        ask.send(()).unwrap();
+        let mut events = Vec::new();
+        while events.is_empty() {
+            let timeout = std::time::Duration::from_secs(20);
+            os.wait(Some(timeout), &mut events).unwrap();
+            assert!(!events.is_empty(), "round {round}: nobody was woken");
+        }
+        assert_eq!(events, [Event::Notified]);
+    }
+    drop((os, ask));
+    thread.join().unwrap().wake();
+}

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use roomd::limits::Limits;
-use roomd::reactor::epoll::{Epoll, ListenAddr};
+use roomd::reactor::epoll::{self, Epoll, ListenAddr};
 use roomd::reactor::{ConnectionId, Event, Platform};
 
-use crate::sim::{Machine, SimPlatform};
+use roomd::reactor::simulated::{self, Machine};
 
 /// How long an event may take on a machine that is busy with something else.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 
 /// A platform with one listener, and the clients that call there.
-pub(crate) trait Rig {
+pub(crate) trait Rig: Sized {
     type Platform: Platform;
     type Client;
 
@@ -44,6 +44,15 @@ pub(crate) trait Rig {
 
     /// The client breaks off the connection.
     fn reset(&mut self, client: Self::Client);
+
+    /// The server calls a client, who answers.
+    fn call(&mut self) -> (SocketOf<Self>, Self::Client);
+
+    /// The server calls where nobody is.
+    fn call_nobody(&mut self) -> io::Result<SocketOf<Self>>;
+
+    /// The server calls somebody who does not answer.
+    fn call_the_silent(&mut self) -> SocketOf<Self>;
 }
 
 /// What was reported of a connection, whether at once or in several events.
@@ -74,7 +83,7 @@ impl std::ops::BitOr for Seen {
     }
 }
 
-type SocketOf<R> = <<R as Rig>::Platform as Platform>::Socket;
+pub(crate) type SocketOf<R> = <<R as Rig>::Platform as Platform>::Socket;
 
 /// The server's end of a connection.
 pub(crate) struct Server<R: Rig> {
@@ -87,6 +96,7 @@ pub(crate) struct Stage<R: Rig> {
     pub(crate) rig: R,
     seen: BTreeMap<ConnectionId, Seen>,
     listener_has_news: bool,
+    is_notified: bool,
     /// A connection of the stage's own. Whatever happened before a byte is sent on it has been reported when
     /// that byte is: this is how a case knows that nothing comes, without waiting for it not to.
     witness: Option<(R::Client, Server<R>)>,
@@ -95,8 +105,14 @@ pub(crate) struct Stage<R: Rig> {
 
 impl<R: Rig> Stage<R> {
     pub(crate) fn new() -> Self {
-        let mut stage =
-            Self { rig: R::open(), seen: BTreeMap::new(), listener_has_news: false, witness: None, ids: 0 };
+        let mut stage = Self {
+            rig: R::open(),
+            seen: BTreeMap::new(),
+            listener_has_news: false,
+            is_notified: false,
+            witness: None,
+            ids: 0,
+        };
         stage.witness = Some(stage.connect());
         stage
     }
@@ -157,6 +173,9 @@ impl<R: Rig> Stage<R> {
                     assert_eq!(listener, 0);
                     self.listener_has_news = true;
                 }
+                Event::Notified => {
+                    assert!(!std::mem::replace(&mut self.is_notified, true), "told twice in one batch");
+                }
                 Event::Stop => panic!("nobody asks for that"),
             }
         }
@@ -202,6 +221,17 @@ impl<R: Rig> Stage<R> {
     pub(crate) fn news(&mut self, server: &Server<R>) -> Seen {
         self.settle();
         self.seen.remove(&server.id).unwrap_or_default()
+    }
+
+    /// Waits until it is said that a thread has called.
+    pub(crate) fn wait_for_notice(&mut self) {
+        self.wait_until("a call", |stage| std::mem::take(&mut stage.is_notified).then_some(()));
+    }
+
+    /// Whether that was said since it was last asked.
+    pub(crate) fn was_notified(&mut self) -> bool {
+        self.settle();
+        std::mem::take(&mut self.is_notified)
     }
 
     /// The same of the listener.
@@ -322,7 +352,18 @@ fn listen(addr: &ListenAddr) -> (Epoll, ListenAddr) {
 /// epoll and TCP.
 pub(crate) struct Tcp {
     os: Epoll,
-    addr: std::net::SocketAddr,
+    addr: SocketAddr,
+    /// What makes somebody silent.
+    busy: Vec<(socket2::Socket, TcpStream)>,
+}
+
+fn call(os: &mut Epoll, addr: SocketAddr) -> io::Result<epoll::Stream> {
+    let limits = Limits { send_buffer_bytes: Some(SEND_BUFFER_BYTES), ..Limits::default() };
+    os.connect(addr, &limits)
+}
+
+fn anywhere() -> SocketAddr {
+    (std::net::Ipv4Addr::LOCALHOST, 0).into()
 }
 
 impl Rig for Tcp {
@@ -330,8 +371,8 @@ impl Rig for Tcp {
     type Client = TcpStream;
 
     fn open() -> Self {
-        match listen(&ListenAddr::Tcp((std::net::Ipv4Addr::LOCALHOST, 0).into())) {
-            (os, ListenAddr::Tcp(addr)) => Self { os, addr },
+        match listen(&ListenAddr::Tcp(anywhere())) {
+            (os, ListenAddr::Tcp(addr)) => Self { os, addr, busy: Vec::new() },
             (_, ListenAddr::Unix(path)) => unreachable!("{path:?}"),
         }
     }
@@ -365,6 +406,31 @@ impl Rig for Tcp {
 
     fn reset(&mut self, client: TcpStream) {
         socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    fn call(&mut self) -> (epoll::Stream, TcpStream) {
+        let listener = TcpListener::bind(anywhere()).unwrap();
+        let socket = call(&mut self.os, listener.local_addr().unwrap()).unwrap();
+        let (client, _) = listener.accept().unwrap();
+        client.set_nodelay(true).unwrap();
+        (socket, client)
+    }
+
+    fn call_nobody(&mut self) -> io::Result<epoll::Stream> {
+        // Bound, so that nobody else listens there meanwhile.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&anywhere().into()).unwrap();
+        call(&mut self.os, socket.local_addr().unwrap().as_socket().unwrap())
+    }
+
+    fn call_the_silent(&mut self) -> epoll::Stream {
+        // Its backlog has place for one.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&anywhere().into()).unwrap();
+        socket.listen(0).unwrap();
+        let addr = socket.local_addr().unwrap().as_socket().unwrap();
+        self.busy.push((socket, TcpStream::connect(addr).unwrap()));
+        call(&mut self.os, addr).unwrap()
     }
 }
 
@@ -414,6 +480,18 @@ impl Rig for Unix {
     fn reset(&mut self, _client: UnixStream) {
         unreachable!("a Unix socket has no reset");
     }
+
+    fn call(&mut self) -> (epoll::Stream, UnixStream) {
+        unreachable!("outgoing connections are TCP");
+    }
+
+    fn call_nobody(&mut self) -> io::Result<epoll::Stream> {
+        unreachable!("outgoing connections are TCP");
+    }
+
+    fn call_the_silent(&mut self) -> epoll::Stream {
+        unreachable!("outgoing connections are TCP");
+    }
 }
 
 impl Drop for Unix {
@@ -427,20 +505,18 @@ impl Drop for Unix {
 /// The scripted machine, without faults.
 pub(crate) struct Sim {
     pub(crate) machine: Machine,
-    platform: SimPlatform,
 }
 
 impl Rig for Sim {
-    type Platform = SimPlatform;
+    type Platform = Machine;
     type Client = usize;
 
     fn open() -> Self {
-        let machine = Machine::new(1);
-        Self { platform: SimPlatform(machine.clone()), machine }
+        Self { machine: Machine::new(1) }
     }
 
-    fn platform(&mut self) -> &mut SimPlatform {
-        &mut self.platform
+    fn platform(&mut self) -> &mut Machine {
+        &mut self.machine
     }
 
     fn connect(&mut self) -> usize {
@@ -470,5 +546,23 @@ impl Rig for Sim {
 
     fn reset(&mut self, client: usize) {
         self.machine.reset(client);
+    }
+
+    fn call(&mut self) -> (simulated::Stream, usize) {
+        let socket = self.call_the_silent();
+        let (_, client) = self.machine.world_mut().calls.pop_front().expect("it has called");
+        self.machine.answer(client, SEND_BUFFER_BYTES);
+        (socket, client)
+    }
+
+    fn call_nobody(&mut self) -> io::Result<simulated::Stream> {
+        let socket = self.call_the_silent();
+        let (_, client) = self.machine.world_mut().calls.pop_front().expect("it has called");
+        self.machine.refuse(client);
+        Ok(socket)
+    }
+
+    fn call_the_silent(&mut self) -> simulated::Stream {
+        Platform::connect(&mut self.machine, ([10, 0, 0, 1], 7).into(), &Limits::default()).unwrap()
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use roomd::reactor::{Event, Platform, Socket};
 
 use crate::rig::{Rig, Server, Sim, Stage, Tcp, Unix};
-use crate::sim::Rng;
+use roomd::reactor::simulated::Rng;
 
 /// So much may be under way at once: a client that has written it must read before it writes more, or the
 /// one thread that plays both sides would block.

@@ -272,6 +272,23 @@ fn an_allowed_origin_may_connect() {
     assert!(daemon.handshake("", &[("Origin", "http://chat.example")]).is_err(), "the scheme counts");
 }
 
+/// `null` is what a page says that was opened as a file.
+#[test]
+fn any_origin_and_null_may_be_allowed_for_tutorials() {
+    let origin = |daemon: &Daemon, origin: &str| daemon.handshake("", &[("Origin", origin)]).is_ok();
+    let daemon = Daemon::start();
+    assert!(!origin(&daemon, "null"));
+    let daemon = Daemon::with(&["--allow-origin", "null"]);
+    assert!(origin(&daemon, "null") && !origin(&daemon, "https://evil.example"));
+    let daemon = Daemon::with(&["--allow-origin", "any"]);
+    assert!(origin(&daemon, "null") && origin(&daemon, "https://evil.example"));
+    // A browser leaves out the port that the scheme has anyway.
+    let daemon = Daemon::with(&["--allow-origin", "https://chat.example:443"]);
+    assert!(origin(&daemon, "https://chat.example"));
+    let (_, help) = output_of(&["--help"]);
+    assert!(help.contains("any page can make itself null"), "what it risks is said");
+}
+
 #[test]
 fn http_never_becomes_lines() {
     let daemon = Daemon::start();

@@ -11,6 +11,7 @@
 //! | frames with their length in front | [`length`] |
 //! | WebSocket: subprotocols, close codes, pings | [`websocket`] |
 //! | HTTP: statuses, fields, and what foreign web pages may do | [`http`] |
+//! | behind a real nginx (`cargo test -- --ignored`) | [`proxy`] |
 //! | the log: readers that stall or are gone, and floods | [`log`] |
 //! | flags, variables, listeners, limits, signals | [`process`] |
 
@@ -25,6 +26,7 @@ mod log;
 mod names;
 mod netcat;
 mod process;
+mod proxy;
 mod telnet;
 mod text;
 mod websocket;

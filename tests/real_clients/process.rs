@@ -78,7 +78,12 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         (&["--feed-bytes", "4KiB"], "at least twice --max-line-bytes, 8192"),
         (&["--ping-after", "2min"], "--ping-after has to be shorter than --dead-after"),
         (&["--allow-origin", "chat.example"], "it takes a scheme and a host, as https://chat.example"),
-        (&["--allow-origin", "https://chat.example/"], "it takes a scheme and a host"),
+        (
+            &["--allow-origin", "https://chat.example/"],
+            "an origin ends behind its host: https://chat.example",
+        ),
+        (&["--allow-origin", "http://*.example"], "it takes no patterns"),
+        (&["--socket-mode", "rw-"], "it takes three octal digits, as 0660"),
         (&["--max-connections", "100000000"], "raise it with ulimit -n, or ask for at most"),
         (&["--no-such-flag"], "unexpected argument"),
     ] {
@@ -173,6 +178,34 @@ fn several_listeners_are_one_room() {
     daemon.signal("TERM");
     assert_eq!(daemon.wait().0.code(), Some(0));
     assert!(!path.exists(), "the socket is removed");
+}
+
+/// Two ways of saying it, and several addresses in one variable.
+#[test]
+fn a_unix_socket_has_the_mode_that_is_asked_for() {
+    use std::os::unix::fs::PermissionsExt;
+    let paths = [socket_path(), socket_path()];
+    let listen = paths.each_ref().map(|path| format!("unix:{}", path.display())).join(",");
+    for by_variable in [false, true] {
+        let mut command = roomd(&[]);
+        if by_variable {
+            command.env("ROOMD_LISTEN", &listen).env("ROOMD_SOCKET_MODE", "660");
+        } else {
+            command.args(["--listen", &listen, "--socket-mode", "0600"]);
+        }
+        let mode = if by_variable { 0o660 } else { 0o600 };
+        let mut daemon = Daemon::spawn(&mut command);
+        for path in &paths {
+            let meta = std::fs::metadata(path).expect("a socket");
+            assert_eq!(meta.permissions().mode() & 0o777, mode);
+            let mut bob = Client::new(UnixStream::connect(path).expect("a listener"));
+            bob.hears_after("bob", &["* welcome bob - #lobby, 1 here: bob"]);
+            bob.hears_after("/quit", &["* bye"]);
+            bob.hears_the_end();
+        }
+        daemon.signal("TERM");
+        assert!(daemon.wait().0.success());
+    }
 }
 
 #[test]

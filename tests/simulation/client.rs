@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::sim::Machine;
+use roomd::reactor::simulated::Machine;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {

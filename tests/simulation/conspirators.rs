@@ -8,7 +8,7 @@ use roomd::limits::Limits;
 
 use crate::readers::Room;
 use crate::scene::{EXEMPT, Scene};
-use crate::sim::Rng;
+use roomd::reactor::simulated::Rng;
 
 /// What a producer says in a tick, so that conspirators can be as close to the end of the feed as they like.
 const AHEAD: usize = 1000;

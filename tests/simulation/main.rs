@@ -8,7 +8,7 @@
 //! | turns keep to their budget, and do their work when they are full | [`busy`] |
 //! | who ends while its input is deferred | [`ends`] |
 //! | a chat client | [`client`] |
-//! | the server on its machine | [`scene`], `tests/sim` |
+//! | the server on its machine | [`scene`], `roomd::reactor::simulated` |
 //!
 //! `ROOMD_SEED=7 cargo test --test simulation` runs one seed; `ROOMD_SEEDS` and `ROOMD_STEPS` change how
 //! many, and how long. A failure prints its seed.
@@ -25,8 +25,6 @@ mod random;
 mod readers;
 mod scene;
 mod setting;
-#[path = "../sim/mod.rs"]
-mod sim;
 
 use random::Run;
 

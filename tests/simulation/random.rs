@@ -5,7 +5,7 @@
 use crate::client::{Client, Dialect, Temper};
 use crate::scene::{EXEMPT, Scene, stranger};
 use crate::setting::Setting;
-use crate::sim::{Machine, Rng};
+use roomd::reactor::simulated::{Machine, Rng};
 
 /// The rooms that are observed, each by the client of the same number.
 pub const ROOMS: [&str; 2] = ["lobby", "dev"];

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use roomd::limits::Limits;
 
 use crate::scene::{EXEMPT, Scene};
-use crate::sim::Rng;
+use roomd::reactor::simulated::Rng;
 
 /// The body of a pasted line, besides its number.
 const FILLER: &str = "The quick brown fox jumps over the lazy dog and says so to everybody in this room.";

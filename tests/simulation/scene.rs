@@ -7,7 +7,7 @@ use roomd::limits::Limits;
 use roomd::reactor::{Platform, Reactor};
 use roomd::server::{Config, Server};
 
-use crate::sim::{Machine, SimPlatform};
+use roomd::reactor::simulated::Machine;
 
 /// An address that `--exempt` spares, as it does by default.
 pub const EXEMPT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -20,7 +20,7 @@ pub fn stranger(number: usize) -> IpAddr {
 /// A daemon on a scripted machine.
 pub struct Scene {
     pub machine: Machine,
-    pub server: Reactor<SimPlatform, Server>,
+    pub server: Reactor<Machine, Server>,
     pub limits: Rc<Limits>,
 }
 
@@ -29,7 +29,7 @@ impl Scene {
         let machine = Machine::new(seed);
         let limits = Rc::new(limits);
         let config = Config { limits: Rc::clone(&limits), ..Config::default() };
-        let mut platform = SimPlatform(machine.clone());
+        let mut platform = machine.clone();
         let server = Server::new(config, platform.now());
         let server = Reactor::new(platform, server, Rc::clone(&limits));
         Self { machine, server, limits }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomd::limits::Limits;
 
-use crate::sim::Rng;
+use roomd::reactor::simulated::Rng;
 
 /// How one run is.
 #[derive(Debug, Clone)]

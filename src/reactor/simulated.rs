@@ -1,28 +1,70 @@
-//! A scripted machine for the loop: sockets that block, tear, break and lie as real ones may, and a
-//! clock that the test moves. Everything but epoll is the daemon's own code.
+//! A scripted machine for the loop: sockets that block, tear, break and lie as real ones may, and a clock
+//! that the test moves. It is a [`Platform`], so that a [`Handler`](super::Handler) runs on it as it does on epoll,
+//! in one thread, without a socket and without waiting, and the same way each time.
 //!
 //! Sockets, edges and errors are those of TCP and epoll on Linux, as `tests/readiness` proves: the same cases
-//! run on both. With faults, events also come for no reason or late, and calls are interrupted or cut short.
-
-#![allow(dead_code, unreachable_pub)] // each test binary uses a part of it
+//! run on both. With faults ([`World::fault_percent`]), events also come for no reason or late, and calls are
+//! interrupted or cut short.
+//!
+//! ```
+//! use roomd::limits::Limits;
+//! use roomd::reactor::simulated::Machine;
+//! use roomd::reactor::{ConnectionId, Consumed, Handler, Loss, Net, Reactor, Rest, Then};
+//!
+//! /// Says everything twice.
+//! struct Twice;
+//!
+//! impl Handler for Twice {
+//!     fn received(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> Consumed {
+//!         net.send(id, &input.repeat(2));
+//!         Consumed { bytes: input.len(), then: Then::Read }
+//!     }
+//!     fn ended(&mut self, _: &mut Net, _: ConnectionId, _: Rest<'_>) {}
+//!     fn lost(&mut self, _: &mut Net, _: ConnectionId, _: Loss) -> Vec<u8> {
+//!         Vec::new()
+//!     }
+//!     fn stopping(&mut self, _: &mut Net) {}
+//! }
+//!
+//! let machine = Machine::new(1);
+//! machine.world_mut().fault_percent = 20;
+//! let mut reactor = Reactor::new(machine.clone(), Twice, Limits::default());
+//! let client = machine.connect(3); // the server's socket buffers 3 bytes for it
+//! machine.send(client, b"ho");
+//! let mut heard = Vec::new();
+//! while heard.len() < 4 {
+//!     reactor.turn()?;
+//!     reactor.net().check_invariants();
+//!     heard.extend(machine.receive(client, 1));
+//! }
+//! assert_eq!(heard, b"hoho");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use roomd::clock::{Millis, Now};
-use roomd::reactor::{ConnectionId, Event, Peer, Platform, Socket};
+use super::{ConnectionId, Event, Peer, Platform, Socket};
+use crate::clock::{Millis, Now};
+use crate::limits::Limits;
 
 /// Where the fake clock starts: 2026-01-01 00:00 UTC.
 const START_UNIX_MS: u64 = 1_767_225_600_000;
 
-/// SplitMix64: small, and the same everywhere.
+/// SplitMix64, a random number generator: small, and the same everywhere. It holds its seed.
 #[derive(Debug, Clone)]
 pub struct Rng(pub u64);
 
 impl Rng {
+    /// The next number.
+    #[allow(clippy::should_implement_trait, reason = "it does not end")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -36,6 +78,7 @@ impl Rng {
         (self.next() % bound.max(1) as u64) as usize
     }
 
+    /// Whether something happens that happens so often.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
@@ -51,8 +94,11 @@ pub struct Pipe {
     /// So many bytes fit into it.
     pub capacity: usize,
     /// Where the client is; none for a Unix socket.
-    ip: Option<std::net::IpAddr>,
+    ip: Option<IpAddr>,
+    /// The server has called, and the client has not answered.
+    is_connecting: bool,
     client_has_ended: bool,
+    /// The server has closed its side.
     pub server_has_ended: bool,
     /// The client is gone without a good-bye.
     is_reset: bool,
@@ -90,6 +136,9 @@ impl Pipe {
 
     /// What there is to report, if anything: all that is so now, whatever the edge was.
     fn poll(&mut self) -> Option<Event> {
+        if self.is_connecting {
+            return None;
+        }
         let has_room = self.server_has_ended || self.has_room();
         self.awaits_room |= !has_room;
         let broken = self.is_broken();
@@ -103,7 +152,7 @@ impl Pipe {
     /// The connection is dead.
     fn break_off(&mut self) {
         if !self.is_broken() {
-            self.is_reset = true;
+            (self.is_reset, self.is_connecting) = (true, false);
             let is_behind_the_end = self.client_has_ended && !self.server_has_ended;
             self.error = Some(match is_behind_the_end {
                 true => io::ErrorKind::BrokenPipe,
@@ -115,36 +164,64 @@ impl Pipe {
     }
 }
 
+/// What other threads ring.
+#[derive(Debug, Default)]
+struct Bell(AtomicBool);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Everything the test and the loop share.
 #[derive(Debug)]
 pub struct World {
+    /// What decides on faults, and on the order of events.
     pub rng: Rng,
+    /// The monotonic clock.
     pub now_ms: u64,
+    /// All connections there ever were.
     pub pipes: Vec<Pipe>,
     /// Connections that wait to be accepted; an error is what the next `accept` returns.
     pub backlog: VecDeque<Result<usize, i32>>,
     backlog_has_edge: bool,
+    /// Whom the server calls, and by which connection, before anybody has answered.
+    pub calls: VecDeque<(SocketAddr, usize)>,
+    /// Until it is taken away, connecting fails at once with this error number.
+    pub connect_error: Option<i32>,
+    bell: Arc<Bell>,
     /// How often a system call is interrupted or cut short, in percent.
     pub fault_percent: usize,
+    /// So many signals come with the next events.
     pub stop_requests: usize,
     /// How far a wait without events moves the clock at most; with 0 only the test moves it.
     pub wait_max_ms: u64,
     /// How often the loop was told to wait for ever and had no event.
     pub idle_waits: usize,
+    /// Whether there is a listener; its number is 0.
     pub is_listening: bool,
     /// Where those who connect from now on are.
-    pub peer_ip: Option<std::net::IpAddr>,
+    pub peer_ip: Option<IpAddr>,
     /// The process is stopped for so long at the end of its next wait.
     pub pause_ms: u64,
+    /// Changes of interest so far.
     pub reregistrations: usize,
+    /// Calls of `write` so far.
     pub writes: usize,
 }
 
-/// The test's hold on the machine.
+/// The machine, to be shared by the loop and the test. Connections are called by their numbers: 0, 1, 2 …
 #[derive(Debug, Clone)]
 pub struct Machine(Rc<RefCell<World>>);
 
 impl Machine {
+    /// A machine that listens; its clock stands at 1 ms.
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Rc::new(RefCell::new(World {
             rng: Rng(seed),
@@ -152,22 +229,29 @@ impl Machine {
             pipes: Vec::new(),
             backlog: VecDeque::new(),
             backlog_has_edge: false,
+            calls: VecDeque::new(),
+            connect_error: None,
+            bell: Arc::default(),
             fault_percent: 0,
             stop_requests: 0,
             wait_max_ms: u64::MAX,
             idle_waits: 0,
             is_listening: true,
-            peer_ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+            peer_ip: Some(Ipv4Addr::LOCALHOST.into()),
             pause_ms: 0,
             reregistrations: 0,
             writes: 0,
         })))
     }
 
+    /// Everything that can be looked at.
+    #[must_use]
     pub fn world(&self) -> Ref<'_, World> {
         self.0.borrow()
     }
 
+    /// Everything that can be changed. It must be let go before the next turn.
+    #[must_use]
     pub fn world_mut(&self) -> RefMut<'_, World> {
         self.0.borrow_mut()
     }
@@ -190,6 +274,19 @@ impl Machine {
         let mut world = self.0.borrow_mut();
         world.backlog.push_back(Err(errno));
         world.backlog_has_edge = true;
+    }
+
+    /// The client answers the server's call; the server's socket will buffer `capacity` bytes for it.
+    pub fn answer(&self, pipe: usize, capacity: usize) {
+        let pipe = &mut self.0.borrow_mut().pipes[pipe];
+        (pipe.is_connecting, pipe.capacity, pipe.has_edge) = (false, capacity, true);
+    }
+
+    /// Nobody is there to answer the server's call.
+    pub fn refuse(&self, pipe: usize) {
+        let pipe = &mut self.0.borrow_mut().pipes[pipe];
+        pipe.break_off();
+        pipe.error = Some(io::ErrorKind::ConnectionRefused);
     }
 
     /// The client sends bytes.
@@ -239,16 +336,19 @@ impl Machine {
     }
 
     /// So many bytes the client has sent, and the server has not read.
+    #[must_use]
     pub fn unread(&self, pipe: usize) -> usize {
         self.0.borrow().pipes[pipe].to_server.len()
     }
 
     /// So many bytes the server has sent, and the client has not taken.
+    #[must_use]
     pub fn untaken(&self, pipe: usize) -> usize {
         self.0.borrow().pipes[pipe].to_client.len()
     }
 
     /// Whether the client would read the end now.
+    #[must_use]
     pub fn is_at_end(&self, pipe: usize) -> bool {
         let pipe = &self.0.borrow().pipes[pipe];
         (pipe.server_has_ended || pipe.is_closed) && pipe.to_client.is_empty()
@@ -257,12 +357,12 @@ impl Machine {
 
 /// The server's end of a [`Pipe`].
 #[derive(Debug)]
-pub struct SimSocket {
+pub struct Stream {
     machine: Machine,
     pipe: usize,
 }
 
-impl SimSocket {
+impl Stream {
     fn fault(&self) -> bool {
         let mut world = self.machine.world_mut();
         let percent = world.fault_percent;
@@ -270,7 +370,7 @@ impl SimSocket {
     }
 }
 
-impl Read for SimSocket {
+impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.fault() {
             return Err(io::ErrorKind::Interrupted.into());
@@ -279,6 +379,7 @@ impl Read for SimSocket {
         let mut world = self.machine.world_mut();
         let short = 1 + world.rng.below(40);
         let pipe = &mut world.pipes[self.pipe];
+        assert!(!pipe.is_connecting, "a read before it is connected");
         if pipe.to_server.is_empty() {
             // An end that came before a reset hides it, and an error is told once.
             return if pipe.client_has_ended {
@@ -304,7 +405,7 @@ impl Read for SimSocket {
     }
 }
 
-impl Write for SimSocket {
+impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.fault() {
             return Err(io::ErrorKind::Interrupted.into());
@@ -314,6 +415,7 @@ impl Write for SimSocket {
         world.writes += 1;
         let short = 1 + world.rng.below(40);
         let pipe = &mut world.pipes[self.pipe];
+        assert!(!pipe.is_connecting, "a write before it is connected");
         assert!(!pipe.server_has_ended, "a write after shutdown");
         assert!(!bytes.is_empty(), "a write of nothing");
         if pipe.is_reset {
@@ -350,7 +452,7 @@ impl Write for SimSocket {
     }
 }
 
-impl Socket for SimSocket {
+impl Socket for Stream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         let pipe = &mut self.machine.world_mut().pipes[self.pipe];
         if pipe.is_reset {
@@ -361,9 +463,17 @@ impl Socket for SimSocket {
         pipe.has_edge = true;
         Ok(())
     }
+
+    fn is_connected(&mut self) -> io::Result<bool> {
+        let pipe = &mut self.machine.world_mut().pipes[self.pipe];
+        match pipe.error.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(!pipe.is_connecting && !pipe.is_reset),
+        }
+    }
 }
 
-impl Drop for SimSocket {
+impl Drop for Stream {
     fn drop(&mut self) {
         let mut world = self.machine.world_mut();
         let pipe = &mut world.pipes[self.pipe];
@@ -375,15 +485,11 @@ impl Drop for SimSocket {
     }
 }
 
-/// The [`Platform`] of a [`Machine`].
-#[derive(Debug)]
-pub struct SimPlatform(pub Machine);
-
-impl Platform for SimPlatform {
-    type Socket = SimSocket;
+impl Platform for Machine {
+    type Socket = Stream;
 
     fn now(&mut self) -> Now {
-        let now_ms = self.0.world().now_ms;
+        let now_ms = self.world().now_ms;
         Now { monotonic: Millis(now_ms), unix_ms: START_UNIX_MS + now_ms }
     }
 
@@ -392,7 +498,7 @@ impl Platform for SimPlatform {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let world = &mut *self.0.world_mut();
+        let world = &mut *self.world_mut();
         let World { pipes, rng, fault_percent, .. } = world;
         let mut is_late = false;
         for pipe in pipes.iter_mut() {
@@ -428,6 +534,10 @@ impl Platform for SimPlatform {
         if std::mem::take(&mut world.backlog_has_edge) && !world.backlog.is_empty() {
             events.push(Event::Listener(0));
         }
+        let is_spurious = Arc::strong_count(&world.bell) > 1 && world.rng.chance(world.fault_percent / 4);
+        if world.bell.0.swap(false, Ordering::Acquire) || is_spurious {
+            events.push(Event::Notified);
+        }
         events.extend((0..std::mem::take(&mut world.stop_requests)).map(|_| Event::Stop));
         if events.is_empty() && !is_late {
             match timeout {
@@ -439,21 +549,36 @@ impl Platform for SimPlatform {
         Ok(())
     }
 
-    fn accept(&mut self, _listener: usize) -> io::Result<(SimSocket, Peer)> {
-        let mut world = self.0.world_mut();
+    fn accept(&mut self, _listener: usize) -> io::Result<(Stream, Peer)> {
+        let mut world = self.world_mut();
         match world.backlog.pop_front() {
             None => Err(io::ErrorKind::WouldBlock.into()),
             Some(Err(errno)) => Err(io::Error::from_raw_os_error(errno)),
             Some(Ok(pipe)) => {
                 let ip = world.pipes[pipe].ip;
-                let socket = SimSocket { machine: self.0.clone(), pipe };
+                let socket = Stream { machine: self.clone(), pipe };
                 Ok((socket, Peer { ip, ..Peer::default() }))
             }
         }
     }
 
+    fn connect(&mut self, addr: SocketAddr, _limits: &Limits) -> io::Result<Stream> {
+        let mut world = self.world_mut();
+        if let Some(errno) = world.connect_error {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        let number = world.pipes.len();
+        world.pipes.push(Pipe { ip: Some(addr.ip()), is_connecting: true, ..Pipe::default() });
+        world.calls.push_back((addr, number));
+        Ok(Stream { machine: self.clone(), pipe: number })
+    }
+
+    fn waker(&mut self) -> io::Result<Waker> {
+        Ok(Waker::from(Arc::clone(&self.world().bell)))
+    }
+
     fn close_listeners(&mut self) {
-        let mut world = self.0.world_mut();
+        let mut world = self.world_mut();
         world.is_listening = false;
         // Nobody will ever accept those who wait.
         while let Some(waiting) = world.backlog.pop_front() {
@@ -463,8 +588,8 @@ impl Platform for SimPlatform {
         }
     }
 
-    fn register(&mut self, socket: &mut SimSocket, id: ConnectionId) -> io::Result<()> {
-        let pipe = &mut self.0.world_mut().pipes[socket.pipe];
+    fn register(&mut self, socket: &mut Stream, id: ConnectionId) -> io::Result<()> {
+        let pipe = &mut self.world_mut().pipes[socket.pipe];
         assert!(pipe.id.is_none(), "registered twice");
         pipe.id = Some(id);
         pipe.watches_writable = false;
@@ -472,8 +597,8 @@ impl Platform for SimPlatform {
         Ok(())
     }
 
-    fn reregister(&mut self, socket: &mut SimSocket, id: ConnectionId, writable: bool) -> io::Result<()> {
-        let mut world = self.0.world_mut();
+    fn reregister(&mut self, socket: &mut Stream, id: ConnectionId, writable: bool) -> io::Result<()> {
+        let mut world = self.world_mut();
         world.reregistrations += 1;
         let pipe = &mut world.pipes[socket.pipe];
         assert_eq!(pipe.id, Some(id));
@@ -483,7 +608,7 @@ impl Platform for SimPlatform {
         Ok(())
     }
 
-    fn deregister(&mut self, socket: &mut SimSocket) {
-        self.0.world_mut().pipes[socket.pipe].id = None;
+    fn deregister(&mut self, socket: &mut Stream) {
+        self.world_mut().pipes[socket.pipe].id = None;
     }
 }

@@ -159,7 +159,7 @@ fn bad(why: &'static str) -> Refused {
 }
 
 /// An answer that ends the connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Response<'a> {
     /// The status.
     pub status: StatusCode,
@@ -208,6 +208,15 @@ impl Refused {
     }
 }
 
+/// The whole answer.
+impl From<Refused> for Vec<u8> {
+    fn from(refused: Refused) -> Self {
+        let mut out = Self::new();
+        refused.write(&mut out, false);
+        out
+    }
+}
+
 /// The answer that makes a connection a WebSocket (RFC 6455, section 4.2.2).
 ///
 /// # Errors
@@ -236,16 +245,9 @@ pub fn accept(upgrade: &Upgrade, protocol: Option<&str>) -> Result<Vec<u8>, Refu
 /// # Errors
 /// The answer to a request for anything else, after which the connection has to be closed.
 pub fn accept_any(input: &[u8], head_bytes_max: usize) -> Result<Option<(usize, Vec<u8>)>, Vec<u8>> {
-    let accepted = parse(input, head_bytes_max).and_then(|request| {
-        let Some(request) = request else { return Ok(None) };
-        let answer = accept(&request.upgrade.unwrap_or_default(), None)?;
-        Ok(Some((request.bytes, answer)))
-    });
-    accepted.map_err(|refused| {
-        let mut out = Vec::new();
-        refused.write(&mut out, false);
-        out
-    })
+    let Some(request) = parse(input, head_bytes_max)? else { return Ok(None) };
+    let answer = accept(&request.upgrade.unwrap_or_default(), None)?;
+    Ok(Some((request.bytes, answer)))
 }
 
 #[cfg(test)]
