@@ -294,18 +294,14 @@ pub(super) mod tests {
 
     #[test]
     fn flags_make_a_plan() {
-        let plan = plan("127.0.0.1:9 --members 200 --slow 5% --churn 2/s --window 64").unwrap();
-        assert_eq!(plan.slow_members, 10);
-        assert_eq!(plan.args.churn, 2.0);
-        assert_eq!(plan.load, Load::Window(64));
-        assert_eq!(plan.connections(), 201);
-        assert_eq!(plan.target.to_string(), "127.0.0.1:9");
-    }
-
-    #[test]
-    fn idle_needs_no_senders() {
-        let plan = plan("--idle --rooms 3").unwrap();
-        assert_eq!((plan.load, plan.senders), (Load::Idle, 0));
+        let loaded = plan("127.0.0.1:9 --members 200 --slow 5% --churn 2/s --window 64").unwrap();
+        assert_eq!(loaded.slow_members, 10);
+        assert_eq!(loaded.args.churn, 2.0);
+        assert_eq!(loaded.load, Load::Window(64));
+        assert_eq!(loaded.connections(), 201);
+        assert_eq!(loaded.target.to_string(), "127.0.0.1:9");
+        let idle = plan("--idle --rooms 3").unwrap();
+        assert_eq!((idle.load, idle.senders), (Load::Idle, 0), "it needs no senders");
     }
 
     #[test]

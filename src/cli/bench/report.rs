@@ -127,14 +127,6 @@ pub(super) struct Generator {
     pub(super) busy_us_per_delivery: Option<f64>,
 }
 
-impl Report {
-    /// Whether other programs were in the way of the server or of the generator.
-    pub(super) fn is_disturbed(&self) -> bool {
-        let server = self.server.as_ref().and_then(|server| server.kept_waiting_share);
-        server.unwrap_or(0.0).max(self.generator.kept_waiting_share) > KEPT_WAITING_SHARE_MAX
-    }
-}
-
 impl Latency {
     /// The percentiles of `histogram`, which counts microseconds.
     pub(super) fn of(histogram: &Histogram<u64>) -> Self {
@@ -148,13 +140,6 @@ impl Latency {
     }
 }
 
-impl Verdict {
-    /// Whether everything is as it should be.
-    pub(super) fn is_ok(&self) -> bool {
-        self.faults == Faults::default() && self.closed.is_empty()
-    }
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rows().iter().try_for_each(|(name, value)| writeln!(f, "{name:<12} {value}"))
@@ -162,6 +147,12 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// Whether other programs were in the way of the server or of the generator.
+    pub(super) fn is_disturbed(&self) -> bool {
+        let server = self.server.as_ref().and_then(|server| server.kept_waiting_share);
+        server.unwrap_or(0.0).max(self.generator.kept_waiting_share) > KEPT_WAITING_SHARE_MAX
+    }
+
     /// The result for people: what a figure is of, and the figure in words.
     fn rows(&self) -> Vec<(&'static str, String)> {
         let Workload { target, dialect, load, members, senders, rooms, room, message_bytes, .. } =
@@ -226,6 +217,11 @@ impl Server {
 }
 
 impl Verdict {
+    /// Whether everything is as it should be.
+    pub(super) fn is_ok(&self) -> bool {
+        self.faults == Faults::default() && self.closed.is_empty()
+    }
+
     fn rows(&self, workload: &Workload) -> Vec<(&'static str, String)> {
         let Faults { lost, doubled, reordered, damaged, strayed } = self.faults;
         let faults = format!("{lost} lost, {doubled} doubled, {reordered} reordered, {damaged} damaged");

@@ -33,15 +33,3 @@ fn clean_strings(value: &mut Value) {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_is_cleaned_as_it_is_read() {
-        let line = r#"{"type":"private","ts":5,"from":"b\u001bo\nb","to":"al","body":"\u202ehi\n\tho"}"#;
-        let (from, to, body) = ("bo b".into(), "al".into(), "hi\n\tho".into());
-        assert_eq!(read(line), Some(Event::Private { ts: 5, from, to, body }));
-    }
-}

@@ -75,6 +75,14 @@ struct Shared {
     painter: Painter,
 }
 
+impl Shared {
+    /// Adds a line to what stands above, with the time it is now if it has none.
+    fn show(&mut self, line: &Line) {
+        let text = self.painter.paint(line, wall_clock());
+        self.screen.add(&text);
+    }
+}
+
 type Handle = Arc<Mutex<Shared>>;
 
 fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
@@ -83,20 +91,19 @@ fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
 }
 
 /// Runs the session on the terminal.
-pub(super) fn run(session: Session, address: Address, mut painter: Painter) -> Outcome {
-    let mut screen = Screen::default();
+pub(super) fn run(session: Session, address: Address, painter: Painter) -> Outcome {
     let times = painter.times();
-    let hint = Line::Answer(format!("/help lists the commands, times are {times}"));
-    screen.add(&painter.paint(&hint, wall_clock()));
-    let shared = Arc::new(Mutex::new(Shared {
+    let mut shared = Shared {
         owner: Owner::Program,
-        screen,
+        screen: Screen::default(),
         waking: false,
         connected: true,
         names: BTreeSet::new(),
         bytes_max: session.bytes_max,
         painter,
-    }));
+    };
+    shared.show(&Line::Answer(format!("/help lists the commands, times are {times}")));
+    let shared = Arc::new(Mutex::new(shared));
     let (event_loop, wakeups) = EventLoop::new(session, address);
     let modes = Modes::take().map_err(|error| error.to_string())?;
     restore_on_signals(&shared, &modes).map_err(|error| error.to_string())?;
@@ -148,8 +155,7 @@ impl Face for Terminal {
     fn show(&mut self, line: &Line) -> io::Result<()> {
         let mut shared = lock(&self.shared);
         shared.painter.set_columns(columns());
-        let text = shared.painter.paint(line, wall_clock());
-        shared.screen.add(&text);
+        shared.show(line);
         Ok(())
     }
 
@@ -299,8 +305,7 @@ impl Validator for Helper {
             shared.owner = Owner::Editor;
             return Ok(ValidationResult::Valid(None));
         };
-        let text = shared.painter.paint(&Line::Trouble(sentence), wall_clock());
-        shared.screen.add(&text);
+        shared.show(&Line::Trouble(sentence));
         // Without a message the editor adds a line, and with an empty one it miscounts the rows.
         Ok(ValidationResult::Invalid(Some(" ".into())))
     }
@@ -320,9 +325,7 @@ impl ConditionalEventHandler for Helper {
             // Asks our completer, whose only candidate is taken without further keys.
             Completion::Word(_) => Some(Cmd::Complete),
             Completion::Choices(choices) => {
-                let answer = Line::Answer(choices.join("  "));
-                let text = shared.painter.paint(&answer, wall_clock());
-                shared.screen.add(&text);
+                shared.show(&Line::Answer(choices.join("  ")));
                 Some(Cmd::Repaint)
             }
             Completion::Nothing => Some(Cmd::Noop),

@@ -15,9 +15,7 @@ impl Session {
             Event::Hello { .. } => self.welcome(now, event),
             Event::Error { code, text, .. } => self.not_let_in(now, &code, &text),
             Event::Bye { why } if self.welcomed => self.wait(now, &why),
-            Event::Bye { why } => {
-                self.leave(Err(format!("{} does not let you in: {why}", self.address)));
-            }
+            Event::Bye { why } => self.leave(Err(self.refusal(&why))),
             _ => {}
         }
     }
@@ -31,7 +29,7 @@ impl Session {
         let address = &self.address;
         let start: String = line.chars().take(60).collect();
         let sentence = match line.strip_prefix("! ") {
-            Some(refusal) => format!("{address} does not let you in: {refusal}"),
+            Some(why) => self.refusal(why),
             None if line.starts_with("* roomd ") => {
                 format!("{address} is for text only: use nc, or another port")
             }
@@ -44,6 +42,10 @@ impl Session {
         } else {
             self.leave(Err(sentence));
         }
+    }
+
+    fn refusal(&self, why: &str) -> String {
+        format!("{} does not let you in: {why}", self.address)
     }
 
     pub(super) fn not_let_in(&mut self, now: Instant, code: &str, text: &str) {
@@ -62,8 +64,7 @@ impl Session {
             self.name_refused += u32::from(about_name);
             self.phase = Phase::Waiting(now + self.backoff.next_wait());
         } else if !about_name {
-            let address = &self.address;
-            self.leave(Err(format!("{address} does not let you in: {sentence}")));
+            self.leave(Err(self.refusal(&sentence)));
         } else if self.mode != Mode::Person {
             self.leave(Err(sentence));
         } else {
