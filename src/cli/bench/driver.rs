@@ -16,7 +16,7 @@ use mio::{Events, Poll, Token};
 
 use super::client::{Client, ReadOutcome, State};
 use super::dialect::{Entry, Notice};
-use super::ledger::{Claim, Ledger};
+use super::ledger::Ledger;
 use super::payload::{Found, Message, Payload};
 use super::plan::{Args, Plan};
 use super::websocket::{self, Frame};
@@ -80,8 +80,7 @@ impl Driver {
         let mut ledger = Ledger::new(rooms, &sender_rooms);
         let mut clients = Vec::with_capacity(plan.connections());
         let mut enter = |room: usize, sender: Option<usize>, listens: bool, is_slow: bool| {
-            let claim = if listens && !is_slow { Claim::Everything } else { Claim::Nothing };
-            ledger.enter(room, claim, sender.filter(|_| !dialect.own_comes_back()));
+            ledger.enter(room, listens && !is_slow, sender.filter(|_| !dialect.own_comes_back()));
             let entry = Entry { room: Rc::clone(&names[room]), listens, ..Entry::default() };
             clients.push(Client::new(entry, is_slow));
         };

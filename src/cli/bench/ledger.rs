@@ -9,9 +9,9 @@
 //! * `waiting`, for each message in flight, how many members have not yet got past it. It says when
 //!   the next message may be sent (`--window`) and when all has arrived.
 //!
-//! A member is [`Claim::Everything`] until the bench itself disturbs it. One that comes and goes
-//! (`--churn`) is [`Claim::Span`]: what it sees must be without holes from the first message it
-//! sees to the end, but nobody waits for it. One that does not read has no claim at all.
+//! A member must get everything until the bench itself disturbs it. What one sees that comes and goes
+//! (`--churn`) must be without holes from the first message it sees to the end, but nobody waits for it. One
+//! that does not read, or only sends, has no places in `next`, and gets nothing that counts.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,17 +21,6 @@ use super::payload::Message;
 const ANY: u32 = u32::MAX;
 /// `next`: this member is the sender, in a dialect that does not send its own messages back.
 const NONE: u32 = u32::MAX - 1;
-
-/// What a member may expect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// Every message from the first to the last.
-    Everything,
-    /// Every message from the first one it sees to the last.
-    Span,
-    /// Nothing: it never reads, or it only sends.
-    Nothing,
-}
 
 /// What went wrong, in deliveries: one message that 10 members did not get counts 10.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -51,9 +40,10 @@ pub(super) struct Faults {
 #[derive(Debug)]
 struct Member {
     room: usize,
-    claim: Claim,
     /// Messages wait for this one: counted in [`Room::awaited`].
     awaited: bool,
+    /// It came back: what it missed before is lost, or was never for it.
+    is_churned: bool,
     /// Its row of [`Ledger::next`]: one place for each sender of its room.
     row: std::ops::Range<usize>,
 }
@@ -106,21 +96,18 @@ impl Ledger {
         ledger
     }
 
-    /// Enters the next member; members are numbered from 0 in the order of entering. `own` is the sender it is
-    /// itself, if its own messages do not come back to it.
-    pub(super) fn enter(&mut self, room: usize, claim: Claim, own: Option<usize>) {
+    /// Enters the next member; members are numbered from 0 in the order of entering. Only if it `reads` it must get
+    /// what is sent to the room. `own` is the sender it is itself, if its own messages do not come back to it.
+    pub(super) fn enter(&mut self, room: usize, reads: bool, own: Option<usize>) {
         let start = self.next.len();
-        let end = match claim {
-            Claim::Nothing => start,
-            Claim::Everything | Claim::Span => start + self.rooms[room].senders.len(),
-        };
-        self.next.resize(end, 0);
-        if let (Claim::Everything, Some(own)) = (claim, own) {
-            self.next[start + self.senders[own].column] = NONE;
+        if reads {
+            self.next.resize(start + self.rooms[room].senders.len(), 0);
+            self.rooms[room].awaited += 1;
+            if let Some(own) = own {
+                self.next[start + self.senders[own].column] = NONE;
+            }
         }
-        let awaited = claim == Claim::Everything;
-        self.rooms[room].awaited += u32::from(awaited);
-        self.members.push(Member { room, claim, awaited, row: start..end });
+        self.members.push(Member { room, awaited: reads, is_churned: false, row: start..self.next.len() });
     }
 
     /// Enters the next message of `sender` and returns its sequence number. `member` is the number
@@ -158,11 +145,11 @@ impl Ledger {
             return false;
         };
         let receiver = &self.members[member];
-        if receiver.claim == Claim::Nothing {
-            return false;
-        }
         if receiver.room != log.room {
             self.faults.strayed += 1;
+            return false;
+        }
+        if receiver.row.is_empty() {
             return false;
         }
         let place = receiver.row.start + log.column;
@@ -194,12 +181,12 @@ impl Ledger {
     /// in flight no longer wait for it.
     pub(super) fn disconnect(&mut self, member: usize) {
         self.stop_waiting(member);
-        if self.members[member].claim == Claim::Span {
+        if self.members[member].is_churned {
             self.restart(member);
         }
     }
 
-    /// The bench itself takes `member` out and lets it come back: it claims a span from now on.
+    /// The bench itself takes `member` out and lets it come back.
     pub(super) fn churn(&mut self, member: usize) {
         self.stop_waiting(member);
         self.restart(member);
@@ -278,14 +265,14 @@ impl Ledger {
         self.rooms[room].awaited -= 1;
     }
 
-    /// `member` claims a span from the next message it sees. What it missed so far is lost for good.
+    /// `member` must get everything from the next message it sees. What it missed so far is lost for good.
     fn restart(&mut self, member: usize) {
         let row = self.members[member].row.clone();
         for ((_, first), last) in self.gaps.extract_if((row.start, 0)..(row.end, 0), |_, _| true) {
             self.faults.lost += u64::from(last - first) + 1;
         }
         self.next[row].fill(ANY);
-        self.members[member].claim = Claim::Span;
+        self.members[member].is_churned = true;
     }
 }
 
@@ -296,9 +283,9 @@ mod tests {
     /// One room, members 0 and 1, and sender 0, who is connection 2 and no member.
     fn room_of_two() -> Ledger {
         let mut ledger = Ledger::new(1, &[0]);
-        ledger.enter(0, Claim::Everything, None);
-        ledger.enter(0, Claim::Everything, None);
-        ledger.enter(0, Claim::Nothing, None);
+        ledger.enter(0, true, None);
+        ledger.enter(0, true, None);
+        ledger.enter(0, false, None);
         ledger
     }
 
@@ -351,9 +338,9 @@ mod tests {
     #[test]
     fn order_is_per_sender() {
         let mut ledger = Ledger::new(1, &[0, 0]);
-        ledger.enter(0, Claim::Everything, None);
-        ledger.enter(0, Claim::Everything, Some(0));
-        ledger.enter(0, Claim::Everything, Some(1));
+        ledger.enter(0, true, None);
+        ledger.enter(0, true, Some(0));
+        ledger.enter(0, true, Some(1));
         ledger.send(0, 1);
         ledger.send(1, 2);
         ledger.send(0, 1);
@@ -367,7 +354,7 @@ mod tests {
     #[test]
     fn an_own_message_that_should_not_come_back_is_doubled() {
         let mut ledger = Ledger::new(1, &[0]);
-        ledger.enter(0, Claim::Everything, Some(0));
+        ledger.enter(0, true, Some(0));
         ledger.send(0, 0);
         assert_eq!(ledger.in_flight, 0, "nobody else is there");
         assert!(!ledger.deliver(0, message(0, 0)));
@@ -377,8 +364,8 @@ mod tests {
     #[test]
     fn a_message_of_another_room_is_strayed() {
         let mut ledger = Ledger::new(2, &[0, 1]);
-        ledger.enter(0, Claim::Everything, None);
-        ledger.enter(1, Claim::Everything, Some(1));
+        ledger.enter(0, true, None);
+        ledger.enter(1, true, Some(1));
         ledger.send(1, 1);
         assert!(!ledger.deliver(0, message(1, 0)));
         assert_eq!(ledger.faults().strayed, 1);
