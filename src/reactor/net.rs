@@ -318,8 +318,10 @@ impl Net {
         }
         let end = self.feeds.feed(key).log.end();
         self.leave_feed(id, |outbound, log| outbound.move_to(log, end));
-        // What was published in this turn is not in its feed any more when that is flushed.
-        self.note_unsent(id);
+        if self.peek(id).is_some_and(|c| c.outbound.has_splices()) {
+            // What was published in this turn is not in its feed any more when that is flushed.
+            self.note_unsent(id);
+        }
         let feed = self.feeds.feed_mut(key);
         let position = feed.subscribers.len() as u32;
         feed.subscribers.push(id.index);
