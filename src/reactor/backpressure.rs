@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::connection::{Deferred, Reading, UNREAD_REPLIES_MAX};
 use super::net::find;
+use super::outbound::Follow;
 use super::{ChannelId, ConnectionId, Net};
 use crate::clock::Millis;
 
@@ -102,6 +103,40 @@ impl Net {
                 connection.reader.must_be_waited_for(connection.is_waited_for, lag, feed_bytes as u64, now);
             self.set_waited_for(id, is_waited_for);
         }
+        for index in 0..self.peek(id).map_or(0, |c| c.outbound.follows().len()) {
+            let Some(connection) = self.peek(id) else { return };
+            let Follow { feed, waiting, is_waited_for, .. } = connection.outbound.follows()[index];
+            let is_waited_for =
+                connection.reader.must_be_waited_for(is_waited_for, waiting.into(), feed_bytes as u64, now);
+            self.set_followed_waits(id, feed, is_waited_for);
+        }
+    }
+
+    /// No channel waits for a connection any more.
+    pub(super) fn stop_waiting_for(&mut self, id: ConnectionId) {
+        self.set_waited_for(id, false);
+        for index in 0..self.peek(id).map_or(0, |c| c.outbound.follows().len()) {
+            if let Some(&Follow { feed, .. }) = self.peek(id).and_then(|c| c.outbound.follows().get(index)) {
+                self.set_followed_waits(id, feed, false);
+            }
+        }
+    }
+
+    /// Whether a connection has fallen off a feed that it follows: more of it waits than is kept.
+    pub(super) fn is_behind_in_followed(&self, id: ConnectionId) -> bool {
+        let follows = self.peek(id).map_or(&[][..], |c| c.outbound.follows());
+        self.limits.feed_bytes.is_some_and(|max| follows.iter().any(|follow| follow.waiting as usize > max))
+    }
+
+    /// Changes whether the channel of a feed that a connection follows waits for it.
+    pub(super) fn set_followed_waits(&mut self, id: ConnectionId, feed: u32, is_waited_for: bool) {
+        let follow = find(&mut self.connections, id).and_then(|c| c.outbound.follow_of(feed));
+        let Some(follow) = follow else { return };
+        if std::mem::replace(&mut follow.is_waited_for, is_waited_for) != is_waited_for
+            && let Some(channel) = self.feeds.feed(feed).channel
+        {
+            self.count_waited_for(channel, is_waited_for);
+        }
     }
 
     /// Changes whether the channel of a reader waits for it. When it waits for nobody any more, the producers go on.
@@ -109,10 +144,14 @@ impl Net {
         let Some(connection) = find(&mut self.connections, id) else { return };
         let was_waited_for = std::mem::replace(&mut connection.is_waited_for, is_waited_for);
         let channel = connection.subscription.and_then(|s| self.feeds.feed(s.feed).channel);
-        let Some(channel) = channel.and_then(|channel| self.feeds.channel(channel)) else { return };
-        if was_waited_for == is_waited_for {
-            return;
+        if let Some(channel) = channel.filter(|_| was_waited_for != is_waited_for) {
+            self.count_waited_for(channel, is_waited_for);
         }
+    }
+
+    /// A channel waits for one reader more, or one less.
+    fn count_waited_for(&mut self, channel: ChannelId, is_waited_for: bool) {
+        let Some(channel) = self.feeds.channel(channel) else { return };
         let throttle = &mut channel.throttle;
         if is_waited_for {
             self.counters.throttles += u64::from(throttle.waited_for == 0);

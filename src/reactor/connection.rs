@@ -182,7 +182,9 @@ impl Connection {
         match self.life {
             Life::Open(deferred) => {
                 let pause = if let Deferred::Paused { until } = deferred { until } else { Millis::NEVER };
-                let waited_for = self.is_waited_for.then(|| self.reader.protected_until());
+                let is_waited_for =
+                    self.is_waited_for || self.outbound.follows().iter().any(|f| f.is_waited_for);
+                let waited_for = is_waited_for.then(|| self.reader.protected_until());
                 self.wake_at
                     .min(pause)
                     .min(waited_for.unwrap_or(Millis::NEVER))

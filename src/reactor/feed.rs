@@ -8,7 +8,9 @@
 //!
 //! Offsets into a log are absolute: they count every byte the feed ever carried and never go back.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use slab::Slab;
 
@@ -105,6 +107,8 @@ pub(crate) struct Feed {
     pub(crate) subscribers: Vec<u32>,
     /// Slots of those who are closing: they get what was published before.
     pub(crate) leaving: Vec<u32>,
+    /// Slots of those who follow this feed besides the one that they are subscribed to, in no order.
+    pub(crate) followers: Vec<u32>,
     /// How many of both had bytes left after they were last flushed.
     pub(crate) behind: u32,
     /// Something was appended since the last flush; the feed is on the loop's list.
@@ -132,6 +136,32 @@ impl Feed {
     }
 }
 
+/// A frame of a feed as those have it who follow it besides their own: kept once for all of them, until the last of them
+/// has sent it.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    bytes: Box<[u8]>,
+    /// What all frames hold together, in bytes.
+    total: Rc<Cell<usize>>,
+}
+
+impl Frame {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Memory it holds, in bytes: itself, its bytes, and the two counters beside it.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>() + self.bytes.len() + 2 * size_of::<usize>()
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        self.total.set(self.total.get() - self.memory());
+    }
+}
+
 /// One stream of events.
 #[derive(Debug, Default)]
 pub(crate) struct Channel {
@@ -147,6 +177,8 @@ pub(crate) struct Feeds {
     feeds: Slab<Feed>,
     /// What all logs hold together, in bytes.
     memory: usize,
+    /// What all [`Frame`]s hold together, in bytes.
+    frames: Rc<Cell<usize>>,
 }
 
 impl Feeds {
@@ -186,7 +218,7 @@ impl Feeds {
     /// Removes a feed that nobody reads any more.
     pub(crate) fn close_if_unread(&mut self, key: u32) {
         let feed = &self.feeds[key as usize];
-        if !feed.subscribers.is_empty() || !feed.leaving.is_empty() {
+        if !feed.subscribers.is_empty() || !feed.leaving.is_empty() || !feed.followers.is_empty() {
             return;
         }
         if let Some(channel) = feed.channel {
@@ -218,6 +250,13 @@ impl Feeds {
         self.change_log(key, |log| log.trim(oldest));
     }
 
+    /// A frame for those who follow a feed.
+    pub(crate) fn frame(&self, bytes: &[u8]) -> Rc<Frame> {
+        let frame = Frame { bytes: bytes.into(), total: Rc::clone(&self.frames) };
+        self.frames.set(self.frames.get() + frame.memory());
+        Rc::new(frame)
+    }
+
     fn change_log(&mut self, key: u32, change: impl FnOnce(&mut Log)) {
         let log = &mut self.feeds[key as usize].log;
         self.memory -= log.memory();
@@ -225,9 +264,9 @@ impl Feeds {
         self.memory += log.memory();
     }
 
-    /// Memory all logs hold together, in bytes.
+    /// Memory all logs hold together, and the frames of those who follow, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.memory
+        self.memory + self.frames.get()
     }
 
     /// The throttle of a channel, for checks.

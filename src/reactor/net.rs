@@ -18,7 +18,7 @@ use super::connection::{
 use super::counters::Counters;
 use super::deadlines::Deadlines;
 use super::feed::{ChannelId, Feeds, Log};
-use super::outbound::{Cause, Outbound};
+use super::outbound::{Cause, Follow, Outbound};
 use super::{ConnectionId, Loss, Peer};
 use crate::buffer::Buffer;
 use crate::clock::{Millis, Now};
@@ -131,8 +131,15 @@ impl Net {
         self.feeds.open_channel()
     }
 
-    /// Closes a channel. Those who are still subscribed get what was published before.
+    /// Closes a channel. Those who are still subscribed get what was published before; nobody follows it any more.
     pub fn close_channel(&mut self, channel: ChannelId) {
+        for index in (0..self.feeds.of_channel(channel).len()).rev() {
+            let (_, key) = self.feeds.of_channel(channel)[index];
+            while let Some(&slot) = self.feeds.feed(key).followers.last() {
+                self.unfollow_feed(slot, key);
+            }
+            self.feeds.close_if_unread(key);
+        }
         for id in self.feeds.close_channel(channel).throttle.deferred {
             self.resume(id);
         }
@@ -150,7 +157,8 @@ impl Net {
         let (mut longest, except) = (0, except.into_iter());
         for index in 0..self.feeds.of_channel(channel).len() {
             let (variant, key) = self.feeds.of_channel(channel)[index];
-            if self.feeds.feed(key).subscribers.is_empty() {
+            let feed = self.feeds.feed(key);
+            if feed.subscribers.is_empty() && feed.followers.is_empty() {
                 continue;
             }
             frame.clear();
@@ -162,8 +170,12 @@ impl Net {
         self.spent += longest;
     }
 
-    fn append(&mut self, key: u32, frame: &[u8], except: impl Iterator<Item = ConnectionId>) {
+    fn append(&mut self, key: u32, frame: &[u8], except: impl Iterator<Item = ConnectionId> + Clone) {
         if frame.is_empty() {
+            return;
+        }
+        self.append_to_followers(key, frame, except.clone());
+        if self.feeds.feed(key).subscribers.is_empty() {
             return;
         }
         self.feeds.append(key, frame);
@@ -177,6 +189,29 @@ impl Net {
             if subscription.is_some_and(|s| s.feed == key && !s.is_leaving) {
                 self.counters.deliveries -= 1;
                 self.change_outbound(id, |outbound, log| outbound.skip_last(log, frame.len()));
+            }
+        }
+    }
+
+    /// Gives a frame to those who follow a feed besides their own.
+    fn append_to_followers(
+        &mut self,
+        key: u32,
+        frame: &[u8],
+        except: impl Iterator<Item = ConnectionId> + Clone,
+    ) {
+        if self.feeds.feed(key).followers.is_empty() {
+            return;
+        }
+        let frame = self.feeds.frame(frame);
+        for index in 0..self.feeds.feed(key).followers.len() {
+            let slot = self.feeds.feed(key).followers[index];
+            let connection = &self.connections[slot as usize];
+            let id = connection.id;
+            if connection.is_open() && !except.clone().any(|except| except == id) {
+                self.counters.deliveries += 1;
+                self.change_outbound(id, |outbound, log| outbound.add_frame(log, key, Rc::clone(&frame)));
+                self.note_unsent(id);
             }
         }
     }
@@ -283,12 +318,65 @@ impl Net {
         }
         let end = self.feeds.feed(key).log.end();
         self.leave_feed(id, |outbound, log| outbound.move_to(log, end));
+        if self.peek(id).is_some_and(|c| c.outbound.has_splices()) {
+            // What was published in this turn is not in its feed any more when that is flushed.
+            self.note_unsent(id);
+        }
         let feed = self.feeds.feed_mut(key);
         let position = feed.subscribers.len() as u32;
         feed.subscribers.push(id.index);
         if let Some(connection) = find(&mut self.connections, id) {
             connection.subscription =
                 Some(Subscription { feed: key, position, is_leaving: false, is_behind: false });
+        }
+    }
+
+    /// Lets a connection follow a channel besides the one that it is subscribed to, in one encoding of its events: it
+    /// gets what is published from now on, in the order in which it is published in both. Whoever follows pays for it:
+    /// each frame costs a place in its queue, where a subscriber moves a cursor.
+    pub fn follow(&mut self, id: ConnectionId, channel: ChannelId, variant: u8) {
+        if !self.is_open(id) {
+            return;
+        }
+        self.unfollow(id, channel);
+        let key = self.feeds.open_feed(channel, variant);
+        let followers = &mut self.feeds.feed_mut(key).followers;
+        let position = followers.len() as u32;
+        followers.push(id.index);
+        self.change_outbound(id, |outbound, _| outbound.follow(key, position));
+    }
+
+    /// Lets a connection follow a channel no more. What was published before is still sent.
+    pub fn unfollow(&mut self, id: ConnectionId, channel: ChannelId) {
+        let follows = self.peek(id).map_or(&[][..], |c| c.outbound.follows());
+        let followed = follows.iter().find(|follow| self.feeds.feed(follow.feed).channel == Some(channel));
+        if let Some(&Follow { feed, .. }) = followed {
+            self.unfollow_feed(id.index, feed);
+            self.feeds.close_if_unread(feed);
+        }
+    }
+
+    /// Lets a connection follow nothing any more.
+    fn unfollow_all(&mut self, id: ConnectionId) {
+        while let Some(&Follow { feed, .. }) = self.peek(id).and_then(|c| c.outbound.follows().last()) {
+            self.unfollow_feed(id.index, feed);
+            self.feeds.close_if_unread(feed);
+        }
+    }
+
+    /// Takes a connection off the list of those who follow a feed.
+    fn unfollow_feed(&mut self, slot: u32, key: u32) {
+        let id = self.connections[slot as usize].id;
+        self.set_followed_waits(id, key, false);
+        let mut unfollowed = None;
+        self.change_outbound(id, |outbound, _| unfollowed = outbound.unfollow(key));
+        let Some(Follow { position, .. }) = unfollowed else { return };
+        let followers = &mut self.feeds.feed_mut(key).followers;
+        followers.swap_remove(position as usize);
+        if let Some(&moved) = followers.get(position as usize)
+            && let Some(moved) = self.connections[moved as usize].outbound.follow_of(key)
+        {
+            moved.position = position;
         }
     }
 
@@ -363,7 +451,7 @@ impl Net {
 
     // What follows is for the loop itself.
 
-    fn peek(&self, id: ConnectionId) -> Option<&Connection> {
+    pub(super) fn peek(&self, id: ConnectionId) -> Option<&Connection> {
         self.connections.get(id.index as usize).filter(|c| c.id == id)
     }
 
@@ -418,7 +506,7 @@ impl Net {
                     Loss::Broken => self.counters.lost_broken += 1,
                     Loss::NotConnected(_) => {}
                 }
-                self.set_waited_for(id, false);
+                self.stop_waiting_for(id);
                 self.arm(id);
             }
             Life::Closing { .. } | Life::Lingering { .. } => self.remove(id),
@@ -443,6 +531,7 @@ impl Net {
     pub(super) fn forget(&mut self, id: ConnectionId) -> Option<Connection> {
         self.drop_input(id);
         self.keeps(id, 0);
+        self.unfollow_all(id);
         self.leave_feed(id, |outbound, _| *outbound = Outbound::default());
         self.deadlines.set(id.index, Millis::NEVER);
         find(&mut self.connections, id)?;
@@ -481,7 +570,7 @@ impl Net {
     /// The connection is broken. What has arrived is still read, if the peer has not said more than it may.
     pub(super) fn note_broken(&mut self, id: ConnectionId) {
         let at = self.now.monotonic;
-        self.set_waited_for(id, false);
+        self.stop_waiting_for(id);
         let Some(connection) = find(&mut self.connections, id) else { return };
         if connection.is_alive() && connection.reading == Reading::Ended {
             // All of it was heard, and nobody hears the rest of the answer.
@@ -552,6 +641,7 @@ impl Net {
     /// Gives back what is held for a connection that was given up; what it hears last follows the frame that has
     /// been sent in part.
     pub(super) fn release(&mut self, id: ConnectionId) {
+        self.unfollow_all(id);
         self.leave_feed(id, Outbound::cut);
         self.drop_input(id);
     }
@@ -608,6 +698,7 @@ impl Net {
     /// What is published from now on is not for this connection any more.
     fn stop_at_end(&mut self, id: ConnectionId) {
         self.set_waited_for(id, false);
+        self.unfollow_all(id);
         if find(&mut self.connections, id).is_none() || self.update_lag(id.index) == 0 {
             return self.leave_feed_at_end(id);
         }
@@ -673,7 +764,9 @@ impl Net {
             let feed = self.feeds.feed(subscription.feed);
             connection.outbound.lag(&feed.log) / u64::from(feed.behind.max(1))
         });
-        lag as usize + connection.memory()
+        let followed =
+            connection.outbound.follows().iter().map(|follow| follow.waiting as usize).sum::<usize>();
+        lag as usize + followed + connection.memory()
     }
 
     /// Panics if the book-keeping contradicts itself between two turns; for tests.
@@ -682,6 +775,7 @@ impl Net {
     /// See above.
     pub fn check_invariants(&self) {
         let (mut memory, mut waiting) = (0, 0);
+        let mut frames = std::collections::BTreeMap::new();
         for (slot, connection) in &self.connections {
             let id = connection.id;
             memory += connection.memory();
@@ -706,13 +800,19 @@ impl Net {
                 assert_eq!(list[s.position as usize], slot as u32, "{connection:?}");
                 assert!(!s.is_leaving || !connection.is_waited_for);
             }
+            let follows = connection.outbound.follows();
+            for follow in follows {
+                assert_eq!(self.feeds.feed(follow.feed).followers[follow.position as usize], slot as u32);
+                assert_eq!(follows.iter().filter(|f| f.feed == follow.feed).count(), 1);
+            }
+            connection.outbound.check_invariants(&mut frames);
         }
         assert_eq!(self.memory, memory, "memory of connections");
         assert_eq!(self.waiting, waiting, "connections that wait to be heard");
         let mut waited_for = std::collections::BTreeMap::new();
-        for (_, feed) in self.feeds.iter() {
+        for (key, feed) in self.feeds.iter() {
             let readers: Vec<_> = feed.readers().map(|slot| &self.connections[slot as usize]).collect();
-            assert!(!readers.is_empty(), "a feed that nobody reads");
+            assert!(!readers.is_empty() || !feed.followers.is_empty(), "a feed that nobody reads");
             let lagging = |c: &&&Connection| c.outbound.lag(&feed.log) > 0;
             if !feed.is_dirty {
                 assert_eq!(feed.behind as usize, readers.iter().filter(lagging).count(), "{feed:?}");
@@ -723,7 +823,12 @@ impl Net {
                 "{feed:?}"
             );
             if let Some(channel) = feed.channel {
-                let count = readers.iter().filter(|c| c.is_waited_for).count();
+                let of_key = |slot: &u32| {
+                    let follows = self.connections[*slot as usize].outbound.follows();
+                    follows.iter().any(|follow| follow.feed == key && follow.is_waited_for)
+                };
+                let count = readers.iter().filter(|c| c.is_waited_for).count()
+                    + feed.followers.iter().filter(|slot| of_key(slot)).count();
                 *waited_for.entry(channel).or_insert(0) += count;
             }
         }
@@ -734,7 +839,8 @@ impl Net {
                 "readers that are waited for"
             );
         }
-        assert_eq!(self.feeds.memory(), self.feeds.iter().map(|(_, feed)| feed.log.memory()).sum::<usize>());
+        let logs = self.feeds.iter().map(|(_, feed)| feed.log.memory()).sum::<usize>();
+        assert_eq!(self.feeds.memory(), logs + frames.values().sum::<usize>());
     }
 }
 

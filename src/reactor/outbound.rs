@@ -3,11 +3,15 @@
 //! The stream a peer sees is its feed with small corrections: "at feed offset X, insert these
 //! bytes" (a private message, an error, a pong) and "at X, skip N bytes" (netcat users do not get
 //! their own line back). A peer that needs no correction costs a cursor and an empty pointer.
+//!
+//! Who follows other feeds besides its own has their frames as splices, too: "at X, this frame". So all that is
+//! published stands in the order in which it was, and a frame is there once, however many follow its feed.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::rc::Rc;
 
-use super::feed::Log;
+use super::feed::{Frame, Log};
 use crate::buffer::Buffer;
 
 /// At most this many pieces go into one vectored write.
@@ -26,6 +30,25 @@ pub(crate) struct Outbound {
     until: u64,
     /// None while there is nothing to correct, which is almost always.
     splices: Option<Box<Splices>>,
+    /// The feeds that it follows besides its own; none for most.
+    follows: Option<Box<Follows>>,
+}
+
+/// Behind a pointer, because hardly anybody has any.
+#[derive(Debug, Default)]
+struct Follows(Vec<Follow>);
+
+/// A feed that is followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Follow {
+    /// The key of the feed.
+    pub(crate) feed: u32,
+    /// Index into the feed's list of followers.
+    pub(crate) position: u32,
+    /// Bytes of it that are waiting.
+    pub(crate) waiting: u32,
+    /// Its channel waits for this connection.
+    pub(crate) is_waited_for: bool,
 }
 
 #[derive(Debug, Default)]
@@ -35,21 +58,35 @@ struct Splices {
     inserted: Buffer,
     /// How many of them the connection has caused itself.
     own: usize,
-    /// The first insert in `list` has been sent in part.
+    /// The first insert or frame in `list` has been sent in part.
     first_begun: bool,
+    /// Bytes of all frames in `list`.
+    framed: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Splice {
     /// Feed offset at which it takes effect; never falls along the list.
     at: u64,
     action: Action,
 }
 
-#[derive(Debug, Clone, Copy)]
+impl Splice {
+    /// How many bytes of a feed that is followed wait here.
+    fn waits_of(&self, of: u32) -> u32 {
+        match &self.action {
+            Action::Frame { frame, sent, feed } if *feed == of => frame.bytes().len() as u32 - sent,
+            _ => 0,
+        }
+    }
+}
+
+#[derive(Debug)]
 enum Action {
     /// Send the next `len` bytes of `inserted`.
     Insert { len: u32, cause: Cause },
+    /// Send this frame of a feed that is followed, but for its first `sent` bytes.
+    Frame { frame: Rc<Frame>, sent: u32, feed: u32 },
     /// Move the cursor by `.0` without sending.
     Skip(u32),
 }
@@ -71,7 +108,7 @@ impl Default for Outbound {
 
 impl Outbound {
     fn starting_at(cursor: u64) -> Self {
-        Self { cursor, until: u64::MAX, splices: None }
+        Self { cursor, until: u64::MAX, splices: None, follows: None }
     }
 
     /// Feed offset of the next byte to send.
@@ -99,6 +136,16 @@ impl Outbound {
         self.splices.as_ref().map_or(0, |s| s.inserted.len())
     }
 
+    /// Whether anything waits that is not in its own feed.
+    pub(crate) fn has_splices(&self) -> bool {
+        self.inserted() > 0 || self.framed() > 0
+    }
+
+    /// Bytes waiting in frames of feeds that are followed.
+    fn framed(&self) -> usize {
+        self.splices.as_ref().map_or(0, |s| s.framed)
+    }
+
     /// Bytes waiting in inserts that the connection has caused itself.
     pub(crate) fn own(&self) -> usize {
         self.splices.as_ref().map_or(0, |s| s.own)
@@ -111,9 +158,52 @@ impl Outbound {
 
     /// Memory the splices hold, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.splices.as_ref().map_or(0, |s| {
+        let follows =
+            self.follows.as_ref().map_or(0, |f| size_of::<Follows>() + f.0.capacity() * size_of::<Follow>());
+        let splices = self.splices.as_ref().map_or(0, |s| {
             size_of::<Splices>() + s.list.capacity() * size_of::<Splice>() + s.inserted.memory()
-        })
+        });
+        follows + splices
+    }
+
+    /// The feeds that it follows.
+    pub(crate) fn follows(&self) -> &[Follow] {
+        self.follows.as_ref().map_or(&[], |follows| &follows.0)
+    }
+
+    /// What is known of a feed that it follows.
+    pub(crate) fn follow_of(&mut self, feed: u32) -> Option<&mut Follow> {
+        find(&mut self.follows, feed)
+    }
+
+    /// Begins to follow a feed.
+    pub(crate) fn follow(&mut self, feed: u32, position: u32) {
+        // It may have followed it before.
+        let list = self.splices.iter().flat_map(|splices| &splices.list);
+        let waiting = list.map(|splice| splice.waits_of(feed)).sum();
+        let follow = Follow { feed, position, waiting, is_waited_for: false };
+        self.follows.get_or_insert_default().0.push(follow);
+    }
+
+    /// Follows a feed no more. What is waiting of it is still sent.
+    pub(crate) fn unfollow(&mut self, feed: u32) -> Option<Follow> {
+        let follows = &mut self.follows.as_mut()?.0;
+        let follow = follows.swap_remove(follows.iter().position(|follow| follow.feed == feed)?);
+        if follows.is_empty() {
+            self.follows = None;
+        }
+        Some(follow)
+    }
+
+    /// Queues a frame of a feed that it follows behind everything that is queued.
+    pub(crate) fn add_frame(&mut self, log: &Log, feed: u32, frame: Rc<Frame>) {
+        let (at, length) = (self.end(log), frame.bytes().len());
+        if let Some(follow) = self.follow_of(feed) {
+            follow.waiting += length as u32;
+        }
+        let splices = self.splices.get_or_insert_default();
+        splices.framed += length;
+        splices.list.push_back(Splice { at, action: Action::Frame { frame, sent: 0, feed } });
     }
 
     /// Whether anything is left to send.
@@ -187,15 +277,20 @@ impl Outbound {
                     return;
                 }
                 cursor = splice.at;
-                match splice.action {
+                match &splice.action {
                     Action::Insert { len, cause } => {
-                        let (piece, rest) = inserted.split_at(len as usize);
+                        let (piece, rest) = inserted.split_at(*len as usize);
                         inserted = rest;
-                        if !put(piece, cause) {
+                        if !put(piece, *cause) {
                             return;
                         }
                     }
-                    Action::Skip(len) => cursor += u64::from(len),
+                    Action::Frame { frame, sent, .. } => {
+                        if !put(&frame.bytes()[*sent as usize..], Cause::Others) {
+                            return;
+                        }
+                    }
+                    Action::Skip(len) => cursor += u64::from(*len),
                 }
             }
         }
@@ -216,17 +311,29 @@ impl Outbound {
             let before = ((*at - self.cursor) as usize).min(sent);
             self.cursor += before as u64;
             sent -= before;
-            if let Action::Insert { len, cause } = action {
-                let piece = (*len as usize).min(sent);
-                splices.inserted.advance(piece);
-                *len -= piece as u32;
-                sent -= piece;
-                splices.own -= if *cause == Cause::Own { piece } else { 0 };
-                splices.first_begun |= piece > 0;
-                if *len == 0 {
-                    splices.first_begun = false;
-                    splices.list.pop_front();
+            let (piece, is_done) = match action {
+                Action::Insert { len, cause } => {
+                    let piece = (*len as usize).min(sent);
+                    splices.inserted.advance(piece);
+                    *len -= piece as u32;
+                    splices.own -= if *cause == Cause::Own { piece } else { 0 };
+                    (piece, *len == 0)
                 }
+                Action::Frame { frame, sent: begun, feed } => {
+                    let piece = (frame.bytes().len() - *begun as usize).min(sent);
+                    *begun += piece as u32;
+                    splices.framed -= piece;
+                    if let Some(follow) = find(&mut self.follows, *feed) {
+                        follow.waiting -= piece as u32;
+                    }
+                    (piece, *begun as usize == frame.bytes().len())
+                }
+                Action::Skip(_) => (0, false),
+            };
+            sent -= piece;
+            splices.first_begun = !is_done && (splices.first_begun || piece > 0);
+            if is_done {
+                splices.list.pop_front();
             }
             self.settle();
         }
@@ -236,10 +343,10 @@ impl Outbound {
     /// Takes the skips the cursor has arrived at, and drops the splices when there are none left.
     fn settle(&mut self) {
         let Some(splices) = &mut self.splices else { return };
-        while let Some(&Splice { at, action: Action::Skip(len) }) = splices.list.front()
-            && at == self.cursor
+        while let Some(Splice { at, action: Action::Skip(len) }) = splices.list.front()
+            && *at == self.cursor
         {
-            self.cursor += u64::from(len);
+            self.cursor += u64::from(*len);
             splices.list.pop_front();
         }
         if splices.list.is_empty() {
@@ -255,22 +362,36 @@ impl Outbound {
     /// Leaves out everything that is queued.
     pub(crate) fn skip_all(&mut self, log: &Log) {
         (self.cursor, self.splices) = (self.end(log), None);
+        self.follows.iter_mut().flat_map(|follows| &mut follows.0).for_each(|follow| follow.waiting = 0);
     }
 
     /// Makes what is left independent of its feed, `log`, and goes on at offset `at` of another one.
     pub(crate) fn move_to(&mut self, log: &Log, at: u64) {
-        let mut rest = Splices::default();
-        self.pieces(log, &mut |piece, cause| {
+        let mut rest = Splices { first_begun: self.is_inside_frame(log), ..Splices::default() };
+        let copy = |rest: &mut Splices, piece: &[u8], cause| {
             if !piece.is_empty() {
                 rest.inserted.append(piece);
                 rest.own += if cause == Cause::Own { piece.len() } else { 0 };
-                let action = Action::Insert { len: piece.len() as u32, cause };
-                rest.list.push_back(Splice { at, action });
+                rest.list.push_back(Splice { at, action: Action::Insert { len: piece.len() as u32, cause } });
             }
-            true
-        });
-        rest.first_begun = self.is_inside_frame(log);
-        *self = Self::starting_at(at);
+        };
+        let (mut cursor, end) = (self.cursor, self.end(log));
+        let mut last = self.splices.take().map_or_else(Splices::default, |splices| *splices);
+        rest.framed = last.framed;
+        for splice in last.list {
+            copy(&mut rest, log.between(cursor, splice.at), Cause::Own);
+            cursor = splice.at;
+            match splice.action {
+                Action::Insert { len, cause } => {
+                    copy(&mut rest, &last.inserted.as_slice()[..len as usize], cause);
+                    last.inserted.advance(len as usize);
+                }
+                Action::Skip(len) => cursor += u64::from(len),
+                action @ Action::Frame { .. } => rest.list.push_back(Splice { at, action }),
+            }
+        }
+        copy(&mut rest, log.between(cursor, end), Cause::Own);
+        (self.cursor, self.until) = (at, u64::MAX);
         self.splices = (!rest.list.is_empty()).then(|| Box::new(rest));
     }
 
@@ -302,6 +423,31 @@ impl Outbound {
     fn end(&self, log: &Log) -> u64 {
         self.until.min(log.end())
     }
+}
+
+impl Outbound {
+    /// Panics if its sums are wrong; notes the memory of each frame that it holds, by its address.
+    pub(crate) fn check_invariants(&self, frames: &mut std::collections::BTreeMap<usize, usize>) {
+        let Some(splices) = &self.splices else {
+            return assert!(self.follows().iter().all(|follow| follow.waiting == 0));
+        };
+        let mut framed = 0;
+        for splice in &splices.list {
+            if let Action::Frame { frame, feed, .. } = &splice.action {
+                frames.insert(Rc::as_ptr(frame) as usize, frame.memory());
+                framed += splice.waits_of(*feed) as usize;
+            }
+        }
+        assert_eq!(splices.framed, framed);
+        for follow in self.follows() {
+            let waiting = splices.list.iter().map(|splice| splice.waits_of(follow.feed)).sum::<u32>();
+            assert_eq!(follow.waiting, waiting);
+        }
+    }
+}
+
+fn find(follows: &mut Option<Box<Follows>>, feed: u32) -> Option<&mut Follow> {
+    follows.as_mut()?.0.iter_mut().find(|follow| follow.feed == feed)
 }
 
 #[cfg(test)]

@@ -539,7 +539,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             self.net.leave_feed_at_end(id);
         }
         let connection = &mut self.net.connections[slot as usize];
-        let has_more = lag > 0 || connection.outbound.inserted() > 0;
+        let has_more = lag > 0 || connection.outbound.has_splices();
         self.set_writing(
             slot,
             match (has_more, is_full) {
@@ -567,7 +567,8 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         if !matches!(life, Life::Open(_)) {
             return;
         }
-        if !is_protected && self.net.limits.feed_bytes.is_some_and(|max| lag > max as u64) {
+        let is_behind = self.net.limits.feed_bytes.is_some_and(|max| lag > max as u64);
+        if !is_protected && (is_behind || self.net.is_behind_in_followed(id)) {
             self.net.doom(id, Loss::Slow);
         } else {
             self.net.update_throttle(id, lag);
