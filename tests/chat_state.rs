@@ -72,14 +72,19 @@ struct Person {
     home: u64,
     name: String,
     room: String,
-    /// Folded names.
-    ignores: Vec<String>,
+    /// Folded names, and since when.
+    ignores: Vec<(String, usize)>,
+    /// Folded names that it had, and until when.
+    gave_up: Vec<(String, usize)>,
 }
 
 impl Person {
-    /// Whether it does not hear what the person with this tag says under this name.
-    fn is_deaf_to(&self, tag: u64, name: &str) -> bool {
-        self.tag != tag && self.ignores.contains(&folded(name))
+    /// Whether it does not hear what somebody says who is called so, and gave up these names.
+    fn is_deaf_to(&self, tag: u64, name: &str, gave_up: &[(String, usize)]) -> bool {
+        let is_meant = |(ignored, since): &(String, usize)| {
+            *ignored == folded(name) || gave_up.iter().any(|(last, until)| last == ignored && since <= until)
+        };
+        self.tag != tag && self.ignores.iter().any(is_meant)
     }
 }
 
@@ -124,6 +129,8 @@ struct Kept {
 struct Shadow {
     limits: Limits,
     people: Vec<Person>,
+    /// How often somebody began to ignore somebody.
+    ignorings: usize,
     held: Vec<Held>,
     places: Vec<Place>,
     /// How often one of them became empty.
@@ -161,6 +168,7 @@ impl Shadow {
         let mut shadow = Self {
             limits,
             people: Vec::new(),
+            ignorings: 0,
             held: Vec::new(),
             places: Vec::new(),
             emptied: 0,
@@ -317,8 +325,8 @@ impl Shadow {
 
     fn say(&mut self, tag: u64, text: &str, is_action: bool, now: u64, reference: Option<&str>) {
         let limits = self.limits.clone();
-        let Person { name, room, .. } = self.person(tag);
-        let (name, room) = (name.clone(), room.clone());
+        let Person { name, room, gave_up, .. } = self.person(tag);
+        let (name, room, gave_up) = (name.clone(), room.clone(), gave_up.clone());
         let place = self.place(&room);
         place.newest += 1;
         let id = place.newest;
@@ -329,7 +337,7 @@ impl Shadow {
         {
             place.kept.remove(0);
         }
-        for listener in self.people.iter().filter(|p| p.room == room && !p.is_deaf_to(tag, &name)) {
+        for listener in self.people.iter().filter(|p| p.room == room && !p.is_deaf_to(tag, &name, &gave_up)) {
             self.inbox.entry(listener.tag).or_default().push(line.clone());
         }
         self.ack(tag, Some(id), reference);
@@ -347,7 +355,8 @@ impl Shadow {
         };
         let (other, to) = (other.tag, other.name.clone());
         let from = self.person(tag).name.clone();
-        if !self.person(other).is_deaf_to(tag, &from) {
+        let gave_up = self.person(tag).gave_up.clone();
+        if !self.person(other).is_deaf_to(tag, &from, &gave_up) {
             self.tell(other, format!("private {from} {to} {text}"));
         }
         if other != tag {
@@ -368,10 +377,8 @@ impl Shadow {
         let person = self.person(tag);
         let (from, room) = (std::mem::replace(&mut person.name, to.to_owned()), person.room.clone());
         if from != to {
-            for other in self.people.iter_mut().filter(|p| p.ignores.contains(&folded(&from))) {
-                other.ignores.retain(|name| *name != folded(to));
-                other.ignores.push(folded(to));
-            }
+            let clock = self.ignorings;
+            self.person(tag).gave_up.push((folded(&from), clock));
             self.tell_room(&room, &format!("renamed {from} {to}"));
         }
         self.ack(tag, None, reference);
@@ -572,6 +579,7 @@ impl Run {
                     name: text,
                     room: String::new(),
                     ignores: Vec::new(),
+                    gave_up: Vec::new(),
                 });
                 self.shadow.arrive(tag, &room, now);
                 self.shadow.welcome(tag, self.shadow.limits.history_on_join, reference);
@@ -646,15 +654,17 @@ impl Run {
                 (Command::Leave(is_named.then_some(parsed_room)), expected)
             }
             16..19 => {
-                let (person, is_to) = (shadow.person(tag), self.rng.chance(60));
-                let had = person.ignores.contains(&folded(name));
+                let (clock, is_to) = (shadow.ignorings + 1, self.rng.chance(60));
+                let person = shadow.person(tag);
+                let had = person.ignores.iter().any(|(ignored, _)| *ignored == folded(name));
                 let expected = match is_to {
                     true if folded(&person.name) == folded(name) => Err("bad-argument"),
                     false if !had => Err("bad-argument"),
                     _ => {
-                        person.ignores.retain(|ignored| *ignored != folded(name));
-                        person.ignores.extend(is_to.then(|| folded(name)));
+                        person.ignores.retain(|(ignored, _)| is_to || *ignored != folded(name));
+                        person.ignores.extend((is_to && !had).then(|| (folded(name), clock)));
                         let count = person.ignores.len();
+                        shadow.ignorings += usize::from(is_to && !had);
                         shadow.tell(tag, format!("ignored {count} {reference:?}"));
                         Ok(())
                     }

@@ -1,25 +1,32 @@
 //! Whom members do not want to hear.
 //!
-//! A name is ignored, not a member: whoever comes back under it is ignored still, and whoever changes it takes that
-//! along.
+//! A name is ignored, and nobody else is for it: whoever comes under it is not heard, and whoever was ignored under it and
+//! takes another one is not heard either, as long as it stays. So a member that was ignored has *aliases*, the names that it
+//! gave up; nothing that it does changes the lists of others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::Name;
 use super::alike::fold;
 
 /// A member ignores at most so many names.
 pub(super) const IGNORED_MAX: usize = 50;
-/// What a name that is ignored takes besides its letters: its places in two tables.
-const OVERHEAD_BYTES: usize = 128;
+/// So many of the names that a member gave up are remembered, if it was ignored under them.
+const ALIASES_MAX: usize = 64;
+/// What a name that is ignored takes besides its letters: its places in two tables, in bytes.
+const OVERHEAD_BYTES: usize = 192;
 
 /// See the [module documentation](self).
 #[derive(Debug, Default)]
 pub(super) struct Ignored {
     /// Whom each member ignores.
     names: HashMap<u32, Vec<Name>>,
-    /// Which members ignore whoever is called so, folded.
-    members: HashMap<String, Vec<u32>>,
+    /// Which members ignore whoever is called so, folded, and since when.
+    members: HashMap<String, HashMap<u32, u64>>,
+    /// The names that each member gave up, folded, and when.
+    aliases: HashMap<u32, VecDeque<(String, u64)>>,
+    /// How often somebody began to ignore somebody: a clock.
+    clock: u64,
 }
 
 impl Ignored {
@@ -28,41 +35,50 @@ impl Ignored {
         self.names.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// Which members ignore whoever has this name.
-    pub(super) fn members(&self, name: &Name) -> &[u32] {
+    /// Which members do not hear the one with this key and name.
+    pub(super) fn deaf_to(&self, key: u32, name: &Name) -> Vec<u32> {
         // The common case costs nothing.
         if self.members.is_empty() {
-            return &[];
+            return Vec::new();
         }
-        self.members.get(&fold(name.as_str())).map_or(&[], Vec::as_slice)
+        let now = (fold(name.as_str()), u64::MAX);
+        let mut deaf: Vec<u32> = self
+            .aliases
+            .get(&key)
+            .into_iter()
+            .flatten()
+            .chain([&now])
+            .filter_map(|(name, until)| Some((self.members.get(name)?, until)))
+            .flat_map(|(members, until)| {
+                members.iter().filter(move |(_, since)| *since <= until).map(|(&by, _)| by)
+            })
+            .filter(|&by| by != key)
+            .collect();
+        deaf.sort_unstable();
+        deaf.dedup();
+        deaf
     }
 
     /// Lets a member ignore a name; returns whether there was place for it.
     pub(super) fn add(&mut self, key: u32, name: Name) -> bool {
-        let members = self.members.entry(fold(name.as_str())).or_default();
-        if members.contains(&key) {
+        let folded = fold(name.as_str());
+        if self.members.get(&folded).is_some_and(|members| members.contains_key(&key)) {
             return true;
         }
-        let names = self.names.entry(key).or_default();
-        let has_place = names.len() < IGNORED_MAX;
-        if has_place {
-            members.push(key);
-            names.push(name);
-        } else if members.is_empty() {
-            self.members.remove(&fold(name.as_str()));
+        if self.names(key).len() >= IGNORED_MAX {
+            return false;
         }
-        has_place
+        self.clock += 1;
+        self.members.entry(folded).or_default().insert(key, self.clock);
+        self.names.entry(key).or_default().push(name);
+        true
     }
 
     /// Lets a member hear a name again; returns whether it was ignored.
     pub(super) fn remove(&mut self, key: u32, name: &Name) -> bool {
         let folded = fold(name.as_str());
-        let names = self.names.get_mut(&key);
-        let Some((names, at)) = names
-            .and_then(|names| names.iter().position(|n| fold(n.as_str()) == folded).map(|at| (names, at)))
-        else {
-            return false;
-        };
+        let Some(names) = self.names.get_mut(&key) else { return false };
+        let Some(at) = names.iter().position(|n| fold(n.as_str()) == folded) else { return false };
         names.remove(at);
         if names.is_empty() {
             self.names.remove(&key);
@@ -71,17 +87,31 @@ impl Ignored {
         true
     }
 
-    /// Somebody who has another name now stays ignored, where there is place for it.
-    pub(super) fn rename(&mut self, from: &Name, to: &Name) {
-        for key in self.members(from).to_vec() {
-            self.add(key, to.clone());
+    /// A member has given up a name.
+    pub(super) fn rename(&mut self, key: u32, from: &Name) {
+        if self.members.is_empty() {
+            return;
+        }
+        let folded = fold(from.as_str());
+        if self.members.contains_key(&folded) {
+            let aliases = self.aliases.entry(key).or_default();
+            aliases.retain(|(name, _)| *name != folded);
+            aliases.push_back((folded, self.clock));
+            if aliases.len() > ALIASES_MAX {
+                aliases.pop_front();
+            }
         }
     }
 
     /// A member is gone.
     pub(super) fn forget(&mut self, key: u32) {
+        self.aliases.remove(&key);
         for name in self.names.remove(&key).unwrap_or_default() {
             self.remove_member(key, &fold(name.as_str()));
+        }
+        if self.members.is_empty() {
+            // The memory is given back.
+            *self = Self { clock: self.clock, ..Self::default() };
         }
     }
 
@@ -92,7 +122,7 @@ impl Ignored {
 
     fn remove_member(&mut self, key: u32, folded: &str) {
         if let Some(members) = self.members.get_mut(folded) {
-            members.retain(|&member| member != key);
+            members.remove(&key);
             if members.is_empty() {
                 self.members.remove(folded);
             }
@@ -103,11 +133,12 @@ impl Ignored {
         let mut of_members = 0;
         for (&key, names) in &self.names {
             assert!(is_member(key) && (1..=IGNORED_MAX).contains(&names.len()));
-            assert!(names.iter().all(|name| self.members(name).contains(&key)));
+            assert!(names.iter().all(|name| self.members[&fold(name.as_str())].contains_key(&key)));
             of_members += names.len();
         }
-        assert_eq!(of_members, self.members.values().map(Vec::len).sum::<usize>());
+        assert_eq!(of_members, self.members.values().map(HashMap::len).sum::<usize>());
         assert!(self.members.values().all(|members| !members.is_empty()));
+        assert!(self.aliases.iter().all(|(&key, names)| is_member(key) && names.len() <= ALIASES_MAX));
     }
 }
 
@@ -119,21 +150,31 @@ mod tests {
         Name::parse(text).unwrap()
     }
 
+    const EVE: u32 = 9;
+
     #[test]
     fn a_name_is_ignored_however_it_is_written_and_whatever_it_becomes() {
         let mut ignored = Ignored::default();
         assert!(ignored.add(1, name("Eve")) && ignored.add(1, name("EVE")) && ignored.add(2, name("eve")));
-        assert_eq!(ignored.members(&name("eVe")), [1, 2]);
+        assert_eq!(ignored.deaf_to(EVE, &name("eVe")), [1, 2]);
         assert_eq!(ignored.names(1), [name("Eve")]);
-        ignored.rename(&name("eve"), &name("mallory"));
-        assert_eq!(ignored.members(&name("mallory")), [1, 2]);
-        assert!(ignored.remove(1, &name("MALLORY")) && !ignored.remove(1, &name("mallory")));
-        assert_eq!(ignored.members(&name("mallory")), [2]);
-        ignored.check_invariants(|key| key <= 2);
-        ignored.forget(1);
-        ignored.forget(2);
+        ignored.rename(EVE, &name("eve"));
+        assert_eq!(ignored.deaf_to(EVE, &name("mallory")), [1, 2]);
+        assert_eq!(ignored.names(1), [name("Eve")], "what others do changes no list");
+        assert_eq!(ignored.deaf_to(5, &name("mallory")), [0; 0], "somebody else of that name is heard");
+        assert!(ignored.remove(1, &name("EVE")) && !ignored.remove(1, &name("eve")));
+        assert_eq!(ignored.deaf_to(EVE, &name("mallory")), [2]);
+        // Whoever is ignored under a name only now is not the one who gave it up before.
+        assert!(ignored.add(3, name("eve")));
+        assert_eq!(ignored.deaf_to(EVE, &name("mallory")), [2]);
+        ignored.check_invariants(|_| true);
+        ignored.forget(EVE);
+        assert_eq!(ignored.deaf_to(EVE, &name("mallory")), [0; 0]);
+        for key in 1..4 {
+            ignored.forget(key);
+        }
         ignored.check_invariants(|_| false);
-        assert!(ignored.members.is_empty());
+        assert!(ignored.members.is_empty() && ignored.aliases.is_empty());
     }
 
     #[test]
@@ -142,6 +183,9 @@ mod tests {
         let names: Vec<Name> = (0..=IGNORED_MAX).map(|i| name(&format!("n{i}"))).collect();
         for (i, name) in names.iter().enumerate() {
             assert_eq!(ignored.add(1, name.clone()), i < IGNORED_MAX);
+        }
+        for name in &names {
+            ignored.rename(EVE, name);
         }
         ignored.check_invariants(|_| true);
     }

@@ -372,9 +372,8 @@ impl Chat {
         let from = member.name.clone();
         let message = Rc::new(Message { id, at_ms: now.unix_ms, from, is_action, body });
         room.history.push(Rc::clone(&message), &self.limits);
-        let ignored_by = self.ignored.members(self.name_of(key));
-        let ignored_by =
-            ignored_by.iter().filter(|&&by| by != key).map(|&key| self.members[key as usize].tag).collect();
+        let ignored_by = self.ignored.deaf_to(key, self.name_of(key));
+        let ignored_by = ignored_by.into_iter().map(|key| self.members[key as usize].tag).collect();
         let event = Event::Message(message);
         self.outputs.push_back(Output::ToRoom { room: number, event, author: Some(tag), ignored_by });
         self.acknowledge(key, Some(id), reference);
@@ -407,7 +406,7 @@ impl Chat {
         let from = self.name_of(key).clone();
         let to = self.name_of(to_key).clone();
         // Whoever is ignored is not told.
-        if to_key == key || !self.ignored.members(&from).contains(&to_key) {
+        if !self.ignored.deaf_to(key, &from).contains(&to_key) {
             let reply = Reply::Private { from: from.clone(), to: to.clone(), body: body.clone() };
             self.reply(to_key, reply, &None);
         }
@@ -434,7 +433,7 @@ impl Chat {
         let last = std::mem::replace(&mut self.members[key as usize].name, to.clone());
         self.names.remove(key, &last);
         self.names.insert(key, forms);
-        self.ignored.rename(&last, &to);
+        self.ignored.rename(key, &last);
         let room = self.members[key as usize].room;
         self.announce(room, Event::Renamed { from: last, to });
     }
