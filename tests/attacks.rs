@@ -170,7 +170,7 @@ fn who_makes_place_for_others_gets_its_name_back() {
         }
         assert!(Instant::now() < deadline);
     };
-    thief.hears_after("/x", &["! name-bad: a name has 1 to 32 characters: letters, digits, _ - ."]);
+    thief.hears_after("a b", &["! name-bad: a name has 1 to 32 characters: letters, digits, _ - ."]);
 }
 
 /// A process that does not outlive the test.

@@ -77,7 +77,7 @@ impl Hub {
             50..65 => {
                 let text = format!("({what})\n");
                 account.told.extend(text.bytes());
-                if what % 2 == 0 {
+                if what.is_multiple_of(2) {
                     net.send(id, text.as_bytes());
                 } else {
                     net.try_send(id, text.as_bytes()).unwrap();
@@ -87,11 +87,12 @@ impl Hub {
                 account.home = Some((channel, variant));
                 net.subscribe(id, self.channels[channel], variant);
             }
-            75..90 if account.home.is_none_or(|(home, _)| home != channel) => {
-                if account.follows.len() < FOLLOWED_MAX || account.follows.contains_key(&channel) {
-                    account.follows.insert(channel, variant);
-                    net.follow(id, self.channels[channel], variant);
-                }
+            75..90
+                if account.home.is_none_or(|(home, _)| home != channel)
+                    && (account.follows.len() < FOLLOWED_MAX || account.follows.contains_key(&channel)) =>
+            {
+                account.follows.insert(channel, variant);
+                net.follow(id, self.channels[channel], variant);
             }
             90..97 => {
                 account.follows.remove(&channel);
@@ -106,7 +107,7 @@ impl Hub {
             98 if self.accounts.values().all(|a| a.home.is_none_or(|(home, _)| home != channel)) => {
                 net.close_channel(self.channels[channel]);
                 self.channels[channel] = net.open_channel();
-                self.accounts.values_mut().for_each(|account| drop(account.follows.remove(&channel)));
+                self.accounts.values_mut().for_each(|account| account.follows.retain(|&c, _| c != channel));
             }
             _ => {}
         }
@@ -224,7 +225,7 @@ fn reader_of(speed: usize) -> (usize, u64, Option<Loss>, Vec<u8>) {
         most = most.max(reactor.net().buffered_bytes());
         machine.receive(fast, usize::MAX);
         machine.receive(speaker, usize::MAX);
-        if machine.world().now_ms % 100 == 0 {
+        if machine.world().now_ms.is_multiple_of(100) {
             heard.extend(machine.receive(slow, speed / 10));
         }
         machine.world_mut().now_ms += 1;

@@ -168,6 +168,10 @@ impl Socket for ScriptedSocket {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.socket.shutdown_write()
     }
+
+    fn reset_on_drop(&mut self) {
+        self.socket.reset_on_drop();
+    }
 }
 
 /// A loop on a machine, and the test's hold on both.
@@ -1356,4 +1360,36 @@ fn whoever_waits_for_its_turn_with_more_behind_is_dropped_after_a_minute_too() {
     // The turns of the last of them would come after 100 s.
     house.after(Duration::from_secs(80));
     assert_eq!(house.reactor.net().connections(), 0);
+}
+
+/// Without: `/quit` takes away what somebody is still reading. With nothing to read, it ends half a second later, so that
+/// netcat does.
+#[test]
+fn whoever_quits_while_reading_at_the_minimum_reads_it_all_and_whoever_idles_is_reset() {
+    let mut house = text_server();
+    let bob = house.connect_with_room_for(256 * 1024);
+    house.says(bob, "bob\n");
+    for _ in 0..10 {
+        house.says(bob, &format!("{}\n", "x".repeat(4000)));
+    }
+    house.says(bob, "/history 10\n/history 10\n/history 10\n/quit\n");
+    let mut heard = Vec::new();
+    for _ in 0..100 {
+        heard.extend(house.machine.receive(bob, 64 * 1024 / 10));
+        if heard.ends_with(b"* bye\n") {
+            break;
+        }
+        house.after(Duration::from_millis(100));
+    }
+    assert!(heard.len() > 120_000 && heard.ends_with(b"* bye\n"), "{} bytes", heard.len());
+
+    let eve = house.connect();
+    house.says(eve, "eve\n");
+    house.after(Duration::from_secs(10));
+    house.heard(eve);
+    house.says(eve, "/quit\n");
+    house.after(Duration::from_millis(499));
+    assert!(!house.machine.world().pipes[eve].is_closed);
+    house.after(Duration::from_millis(200));
+    assert!(house.machine.world().pipes[eve].is_closed);
 }

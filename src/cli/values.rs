@@ -30,7 +30,7 @@ pub(super) fn time_ms(text: &str) -> Result<u64, String> {
 /// The mode of a file, in octal digits: `0660`.
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|&mode| mode <= 0o777 && !text.starts_with('+'));
-    mode.ok_or_else(|| "it takes three octal digits, as 0660".into())
+    mode.ok_or_else(|| "it takes octal digits, as 0660".into())
 }
 
 /// A list of addresses and networks, or `none`: `127.0.0.0/8,::1`.
@@ -66,6 +66,7 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
         let only_text = text.strip_prefix("text:");
         let addr = only_text.unwrap_or(text);
         let addrs = match addr.strip_prefix("unix:") {

@@ -46,12 +46,16 @@ impl Lines {
         };
         let length = scanned + length;
         self.scanned = 0;
-        let was_dropped = std::mem::take(&mut self.dropped) > 0;
+        let dropped = std::mem::take(&mut self.dropped) as usize;
         let line = strip(&input[..length]);
         // Counted as it came, telnet sequences included: the limit must not depend on whether the line
         // arrived whole. Only its end does not count.
         let bytes = length - usize::from(input[..length].ends_with(b"\r"));
-        match was_dropped {
+        if dropped + bytes > FLOOD_BYTES.max(max_bytes) {
+            // As if its beginning had arrived first.
+            return Found::Flood;
+        }
+        match dropped > 0 {
             true => match self.next(&input[length + 1..], max_bytes) {
                 Found::Line(line, used) => Found::Line(line, length + 1 + used),
                 Found::TooLong(used) => Found::TooLong(length + 1 + used),

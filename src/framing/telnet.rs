@@ -19,13 +19,19 @@ const DONT: u8 = 254;
 /// (RFC 860).
 const TIMING_MARK: u8 = 6;
 
+/// What is asked in one line is answered with no more than about so many bytes.
+const ANSWERS_BYTES_MAX: usize = 4096;
+
 /// What is to be sent for what was asked, in order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answers(Vec<u8>);
 
 impl Answers {
     fn add(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        // Nobody asks for so much at once who means it.
+        if self.0.len() < ANSWERS_BYTES_MAX {
+            self.0.extend_from_slice(bytes);
+        }
     }
 
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {

@@ -16,8 +16,8 @@ use crate::limits::Limits;
 pub(crate) const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a peer may take to close its side after we have closed ours.
 pub(crate) const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
-/// The same if it has said good-bye itself: it reads the last words in that time, and is reset then.
-pub(crate) const HANG_UP_TIME_MAX: Duration = Duration::from_millis(500);
+/// The same at least if it has said good-bye itself: it reads the last words in that time, and is reset then.
+pub(crate) const HANG_UP_TIME_MIN: Duration = Duration::from_millis(500);
 /// How many bytes of a lingering peer are read and thrown away.
 pub(crate) const LINGER_BYTES_MAX: u32 = 256 * 1024;
 /// How long a peer that has closed its side, while its input was deferred, is still listened to.

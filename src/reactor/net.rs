@@ -404,8 +404,9 @@ impl Net {
         self.end(id, false);
     }
 
-    /// As [`Net::close`], for a peer that has said good-bye itself. If it has not closed its side half a second after
-    /// ours was closed, it is reset: `nc` ends then. Otherwise it stays until it is given another line to send.
+    /// As [`Net::close`], for a person who has said good-bye. If the peer has not closed its side half a second after
+    /// ours was closed, it is reset: `nc` ends then, which otherwise stays until it is given another line to send. What
+    /// was sent before is not lost to whoever takes `slowest` bytes per second: it has the time for that.
     pub fn hang_up(&mut self, id: ConnectionId) {
         self.end(id, true);
     }

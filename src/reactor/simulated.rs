@@ -106,6 +106,7 @@ pub struct Pipe {
     error: Option<io::ErrorKind>,
     /// The client has closed its socket, and not only its side: it answers whatever it is sent with a reset.
     client_is_gone: bool,
+    is_reset_on_drop: bool,
     /// The server has dropped its socket.
     pub is_closed: bool,
     id: Option<ConnectionId>,
@@ -464,6 +465,10 @@ impl Socket for Stream {
         Ok(())
     }
 
+    fn reset_on_drop(&mut self) {
+        self.machine.world_mut().pipes[self.pipe].is_reset_on_drop = true;
+    }
+
     fn is_connected(&mut self) -> io::Result<bool> {
         let pipe = &mut self.machine.world_mut().pipes[self.pipe];
         match pipe.error.take() {
@@ -478,7 +483,7 @@ impl Drop for Stream {
         let mut world = self.machine.world_mut();
         let pipe = &mut world.pipes[self.pipe];
         pipe.is_closed = true;
-        if !pipe.to_server.is_empty() {
+        if !pipe.to_server.is_empty() || pipe.is_reset_on_drop {
             // Closing with unread input resets the connection: what was under way is destroyed.
             pipe.to_client.clear();
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::acceptor::Acceptor;
 use super::connection::{
-    Connection, Deferred, Drained, FLUSH_TIME_MAX, HANG_UP_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life,
+    Connection, Deferred, Drained, FLUSH_TIME_MAX, HANG_UP_TIME_MIN, LINGER_BYTES_MAX, LINGER_TIME_MAX, Life,
     Origin, Reading, Writing,
 };
 use super::feed::Log;
@@ -595,18 +595,21 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
     fn shut_down(&mut self, slot: u32) {
         let now = self.net.now.monotonic;
         let connection = &mut self.net.connections[slot as usize];
-        let is_hanging_up = matches!(connection.life, Life::Closing { is_hanging_up: true, .. });
-        let (time_max, bytes_left) = match self.stops_at {
-            None if is_hanging_up => (HANG_UP_TIME_MAX, LINGER_BYTES_MAX),
-            None => (LINGER_TIME_MAX, LINGER_BYTES_MAX),
-            Some(_) => (STOP_LINGER_TIME_MAX, u32::MAX),
+        // Nothing tells what of it the peer has taken; but whoever takes the minimum has done so by then.
+        let has_taken_all = now.after(HANG_UP_TIME_MIN).max(connection.reader.protected_until());
+        let is_hanging_up = matches!(connection.life, Life::Closing { is_hanging_up: true, .. })
+            && self.net.limits.slowest.is_some();
+        let (until, bytes_left) = match self.stops_at {
+            None if is_hanging_up => (has_taken_all, LINGER_BYTES_MAX),
+            None => (now.after(LINGER_TIME_MAX), LINGER_BYTES_MAX),
+            Some(_) => (now.after(STOP_LINGER_TIME_MAX), u32::MAX),
         };
         let id = connection.id;
         let Some(socket) = &mut self.sockets[slot as usize] else { return };
         if connection.reading == Reading::Ended || socket.shutdown_write().is_err() {
             return self.net.remove(id);
         }
-        connection.life = Life::Lingering { until: now.after(time_max), bytes_left, is_hanging_up };
+        connection.life = Life::Lingering { until, bytes_left, is_hanging_up };
         self.net.arm(id);
         self.net.note_ready(id);
     }
@@ -618,13 +621,15 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
             if self.net.buffered_bytes() <= max {
                 return;
             }
-            // Whoever is doomed already, and not told yet, may be the one.
+            // Whoever is doomed already, and not told yet, may be the one; but whoever was released holds what is left
+            // until it is reaped.
+            let is_released = |c: &Connection| matches!(c.life, Life::Doomed(_)) && c.subscription.is_none();
             let holders = self.net.connections.iter().map(|(_, c)| (self.net.held_for(c), c));
-            let holders = holders.filter(|(held, c)| *held > 0 && c.life != Life::Gone);
+            let holders = holders.filter(|(held, c)| *held > 0 && c.life != Life::Gone && !is_released(c));
             let Some((_, id)) = holders.map(|(held, c)| (held, c.id)).max() else { return };
             self.net.doom(id, Loss::Slow);
             self.net.release(id);
-            if self.net.get(id).is_some_and(|c| c.memory() > VICTIM_BYTES_MAX) {
+            if self.net.get(id).is_some_and(|c| c.outbound.memory() > VICTIM_BYTES_MAX) {
                 // It is in the middle of a long frame, which will not be finished.
                 self.net.break_output(id);
             }

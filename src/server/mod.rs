@@ -265,7 +265,11 @@ impl Server {
         let (command, member) = match (ask, member) {
             (Ask::Hello { name, room }, None) => {
                 let room = room.unwrap_or_else(RoomName::lobby);
-                return self.enter(net, id, name, room, &reference).map(drop);
+                let entered = self.enter(net, id, name, room, &reference);
+                if let Some(session) = self.session(id) {
+                    session.is_misnamed = entered.is_err();
+                }
+                return entered.map(drop);
             }
             (Ask::Hello { name, room }, Some(member)) => (Command::Hello { name, room }, member),
             (Ask::Command(command), Some(member)) => (command, member),
@@ -321,8 +325,13 @@ impl Server {
         id: ConnectionId,
         from: Option<Box<str>>,
     ) -> Result<MemberId, Refusal> {
+        let is_misnamed = self.session(id).is_some_and(|session| session.is_misnamed);
         let name = match from {
             Some(name) => Name::parse(&name)?,
+            None if is_misnamed => {
+                let text = "your name was refused; say hello with another one first";
+                return Err(Refusal::new(ErrorCode::BadArgument, text));
+            }
             None => self.chat.guest_name(home_of(net, id), net.now()),
         };
         self.enter(net, id, name, RoomName::lobby(), &None)
@@ -355,7 +364,7 @@ impl Server {
     ) -> Result<(), Refusal> {
         let Some(session) = self.session(id) else { return Ok(()) };
         let (member, channel, encoding) = (session.member, session.channel, session.encoding());
-        if let Some(encoding) = encoding {
+        if let (Some(_), Some(encoding)) = (member, encoding) {
             net.subscribe(id, channel, encoding.variant());
         }
         let is_hello = request.is_some_and(|request| matches!(request.ask, Ask::Hello { .. }));
@@ -373,8 +382,8 @@ impl Server {
     /// Tells a client why what it said was not done.
     fn refuse(&mut self, net: &mut Net, id: ConnectionId, refusal: Refusal, reference: &Reference) {
         self.metrics.refusals += 1;
-        if let Some(session) = self.session(id) {
-            session.is_misnamed = session.member.is_none() && session.content() == Some(Content::Text);
+        if let Some(session) = self.session(id).filter(|s| s.member.is_none()) {
+            session.is_misnamed |= session.content() == Some(Content::Text);
         }
         self.tell(net, id, &Notice::Refused(refusal), reference);
     }
@@ -447,15 +456,19 @@ impl Server {
         let why = format!("{lines} not said: what {wrong}");
         self.log(net, id, Kind::Close, "", &why);
         self.refuse(net, id, Refusal::new(ErrorCode::Dropped, why), &None);
-        self.close(net, id, &[], None);
+        let is_websocket = self.session(id).is_some_and(|s| matches!(s.stage, Stage::WebSocket { .. }));
+        let last_words =
+            if is_websocket { websocket::close(Some(websocket::NORMAL), "") } else { Vec::new() };
+        self.close(net, id, &last_words, None);
     }
 
     /// Says good-bye to a client in its own dialect, and closes its connection.
     fn dismiss(&mut self, net: &mut Net, id: ConnectionId, bye: Bye, why: Option<Why>) {
         let Some(session) = self.session(id) else { return };
         net.send(id, &session.last_words(bye, net.now()));
-        match bye {
-            Bye::Quit => net.hang_up(id),
+        // A program reads to the end, however long that takes.
+        match session.content() {
+            Some(Content::Text) if bye == Bye::Quit => net.hang_up(id),
             _ => net.close(id),
         }
         self.forget(net, id, why, "quit");
@@ -509,7 +522,8 @@ impl Server {
 
     fn reply(&mut self, net: &mut Net, id: ConnectionId, reply: &Reply, reference: &Reference) {
         let Some(session) = self.session(id) else { return };
-        let Some(encoding) = session.encoding().filter(|_| !session.is_guest()) else { return };
+        let is_unwanted = matches!(reply, Reply::Welcome { .. }) && session.is_guest();
+        let Some(encoding) = session.encoding().filter(|_| !is_unwanted) else { return };
         self.frame.clear();
         encoding.reply(&mut self.frame, net.now().unix_ms, reply, reference, &self.chat);
         if matches!(reply, Reply::Private { .. }) {
@@ -558,12 +572,13 @@ impl Handler for Server {
         if self.session(id).is_some_and(|session| session.hear(net.now().monotonic)) {
             self.rearm(net, id);
         }
+        let limits = Rc::clone(&self.config.limits);
         let mut consumed = Consumed { bytes: 0, then: Then::Yield };
         while !net.is_turn_full() {
             let (count, then) = self.take(net, id, &input[consumed.bytes..]);
             consumed.bytes += count;
             let rest = &input[consumed.bytes..];
-            if self.session(id).is_some_and(|session| session.has_lost_its_name(rest)) {
+            if self.session(id).is_some_and(|session| session.has_lost_its_name(rest, &limits)) {
                 consumed.bytes = input.len();
                 self.give_back(net, id, rest, "came with a name that was refused");
             }

@@ -89,7 +89,8 @@ pub(super) struct Session {
     pub(super) turn_at: Millis,
     /// Since when it is over its rate without a break, in seconds; 0 if it is not.
     over_rate_since_s: u32,
-    /// The name that it said was refused, and what it said behind that was not looked at.
+    /// The name that it said was refused. It says another one before anything else: nothing that was meant to be said
+    /// under the one is said under another.
     pub(super) is_misnamed: bool,
     /// What it asked for, while the room that it wants to enter is throttled.
     pub(super) waiting: Option<Box<Request>>,
@@ -286,17 +287,43 @@ impl Session {
         (count, action)
     }
 
-    /// Whether what is left of the input was meant for somebody who is in a room: it came along with a name that was
-    /// refused, so it is no other name. A person would have seen the refusal first.
-    pub(super) fn has_lost_its_name(&mut self, rest: &[u8]) -> bool {
-        let is_refused = std::mem::take(&mut self.is_misnamed) && self.member.is_none();
-        is_refused && self.waiting.is_none() && !rest.trim_ascii().is_empty()
+    /// Whether what is left of the input, in text, was meant for somebody who is in a room: it came along with a name
+    /// that was refused, so it is no other name. A person would have seen the refusal first.
+    pub(super) fn has_lost_its_name(&mut self, rest: &[u8], limits: &Limits) -> bool {
+        let is_refused = self.is_misnamed && self.member.is_none() && self.content() == Some(Content::Text);
+        self.is_misnamed &= !is_refused;
+        is_refused && self.waiting.is_none() && self.says_something(rest, limits)
+    }
+
+    /// Whether there is a line or message in `rest` that is not empty. No message is half there.
+    fn says_something(&self, mut rest: &[u8], limits: &Limits) -> bool {
+        let (mut lengths, mut decoder) = (Lengths::default(), Decoder::default());
+        loop {
+            let (said, bytes) = match &self.stage {
+                Stage::WebSocket { .. } => match decoder.next(rest, limits.request_bytes_max()) {
+                    Ok(Some((bytes, received))) => (matches!(received, Some(Received::Text(_))), bytes),
+                    Ok(None) | Err(_) => return false,
+                },
+                Stage::Stream { framer: Framer::Lengths(_), .. } => match lengths.next(rest, usize::MAX) {
+                    Found::Line(frame, bytes) => (!frame.is_empty(), bytes),
+                    _ => return false,
+                },
+                _ => return !rest.trim_ascii().is_empty(),
+            };
+            if said {
+                return true;
+            }
+            rest = &rest[bytes..];
+        }
     }
 
     /// What telnet is to be answered, whose user sees nothing of it.
     pub(super) fn telnet_answers(&mut self) -> Option<Vec<u8>> {
         match &mut self.stage {
-            Stage::Stream { framer: Framer::Lines(lines), .. } => lines.answers(),
+            // A program would take an answer for a document.
+            Stage::Stream { framer: Framer::Lines(lines), content } => {
+                lines.answers().filter(|_| *content == Content::Text)
+            }
             _ => None,
         }
     }
@@ -321,8 +348,8 @@ impl Session {
         match &mut self.stage {
             Stage::Stream { framer: Framer::Lengths(lengths), .. } => {
                 let mut count = waiting;
-                while let Found::Line(_, bytes) | Found::TooLong(bytes) = lengths.next(rest, usize::MAX) {
-                    count += 1;
+                while let Found::Line(frame, bytes) = lengths.next(rest, usize::MAX) {
+                    count += usize::from(!frame.is_empty());
                     rest = &rest[bytes..];
                 }
                 count
@@ -425,7 +452,7 @@ impl Session {
                 let (text, why) = match framer {
                     Framer::Lines(_) => ("a line that does not end is not chat", "a line without an end"),
                     Framer::Lengths(_) => {
-                        ("a frame of more than 64 KiB is not chat", "a frame without an end")
+                        ("a frame of more than 64 KiB is not chat", "a frame of more than 64 KiB")
                     }
                 };
                 let refusal = Refusal::new(ErrorCode::TooLong, text);
@@ -446,7 +473,7 @@ impl Session {
         }
         match std::str::from_utf8(line) {
             Err(_) => Action::Refuse(Refusal::new(ErrorCode::BadUtf8, "the line is not UTF-8"), None),
-            Ok(line) if is_json => take_json(line),
+            Ok(line) if is_json => self.take_json(line),
             Ok(line) => self.take_text(line),
         }
     }
@@ -455,12 +482,30 @@ impl Session {
         let asked = match self.member {
             Some(_) => text::parse(line),
             None if line.trim().is_empty() => return Action::Send(self.greeting()),
+            None if line.trim().eq_ignore_ascii_case("/quit") => Ok(Some(Ask::Quit)),
+            None if line.trim_start().starts_with('/') => {
+                let text = "say a name first: commands work after it; /quit leaves";
+                Err(Refusal::new(ErrorCode::NameBad, text))
+            }
             None => Name::parse(line).map(|name| Some(Ask::Hello { name, room: None })),
         };
         match asked {
             Ok(Some(ask)) => Action::Do(ask.into()),
             Ok(None) => Action::Nothing,
             Err(refusal) => Action::Refuse(refusal, None),
+        }
+    }
+
+    fn take_json(&mut self, document: &str) -> Action {
+        if document.trim().is_empty() {
+            return Action::Nothing;
+        }
+        match json::parse(document) {
+            Ok(request) => Action::Do(request),
+            Err((refusal, reference)) => {
+                self.is_misnamed |= self.member.is_none() && json::request_type(document) == Some("hello");
+                Action::Refuse(refusal, reference)
+            }
         }
     }
 
@@ -480,8 +525,10 @@ impl Session {
     fn take_message(&mut self, text: &str) -> Action {
         let Stage::WebSocket { subprotocol, .. } = &mut self.stage else { return Action::Nothing };
         match subprotocol {
-            Subprotocol::Json => take_json(text),
-            Subprotocol::Guest | Subprotocol::None { has_spoken: false } if json::is_request(text) => {
+            Subprotocol::Json => self.take_json(text),
+            Subprotocol::Guest | Subprotocol::None { has_spoken: false }
+                if json::request_type(text).is_some() =>
+            {
                 *subprotocol = Subprotocol::Json;
                 Action::Introduce(json::parse(text))
             }
@@ -576,16 +623,6 @@ impl Session {
 /// byte by byte.
 fn begins_binary(framer: &Framer, input: &[u8]) -> bool {
     foreign::is_binary(&framer.unfinished(&input[..input.len().min(64)]))
-}
-
-fn take_json(document: &str) -> Action {
-    if document.trim().is_empty() {
-        return Action::Nothing;
-    }
-    match json::parse(document) {
-        Ok(request) => Action::Do(request),
-        Err((refusal, reference)) => Action::Refuse(refusal, reference),
-    }
 }
 
 fn after(at: Millis, wait: Option<Duration>) -> Millis {

@@ -308,7 +308,10 @@ impl Server {
                         return waits_for;
                     }
                 }
-                Err(refusal) => self.refuse(net, id, refusal, &None),
+                Err(refusal) => {
+                    self.refuse(net, id, refusal, &None);
+                    self.session(id)?.is_misnamed = true;
+                }
             }
         }
         match subprotocol {

@@ -277,17 +277,17 @@ struct Fields {
     after: Option<u64>,
 }
 
-/// Whether a text is a request, whatever its other fields are worth: a person may begin with a brace, and other programs
-/// than ours speak JSON, too.
+/// Which request a text is, whatever its other fields are worth; none if it is no request: a person may begin with a
+/// brace, and other programs than ours speak JSON, too.
 #[must_use]
-pub fn is_request(text: &str) -> bool {
+pub fn request_type(text: &str) -> Option<&'static str> {
     #[derive(Deserialize)]
     struct Typed<'a> {
         #[serde(rename = "type", borrow)]
         kind: Cow<'a, str>,
     }
-    let is_known = |typed: Typed<'_>| TYPES.contains(&&*typed.kind);
-    text.trim_start().starts_with('{') && serde_json::from_str(text).is_ok_and(is_known)
+    let typed: Typed<'_> = text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())??;
+    TYPES.into_iter().find(|kind| *kind == typed.kind)
 }
 
 /// What one JSON document asks for.
@@ -560,7 +560,7 @@ mod tests {
             RequestDocument::Quit,
         ] {
             let line = request.to_line(Some("c1"));
-            assert!(is_request(&line), "{line}");
+            assert!(request_type(&line).is_some_and(|kind| line.contains(kind)), "{line}");
             let read = parse(&line).unwrap();
             assert_eq!(read.reference.as_deref(), Some("c1"));
             assert_eq!(read.ask, ask(request).unwrap(), "{line}");

@@ -274,3 +274,44 @@ fn a_message_may_have_several_lines_and_people_see_who_said_each() {
         while guest.text() != line {}
     }
 }
+
+/// What was meant to be said under one name was said under another, to everybody.
+#[test]
+fn nothing_is_said_by_a_program_whose_hello_was_refused() {
+    let daemon = Daemon::start();
+    let mut alice = daemon.enter("alice");
+    let refused = json!({"type": "error", "code": "bad-argument", "ref": "2",
+                         "text": "your name was refused; say hello with another one first"});
+    for (hello, code) in [
+        (r#"{"type":"hello","name":"alice"}"#, "name-taken"),
+        (r#"{"type":"hello","name":"a b"}"#, "name-bad"),
+        (r#"{"type":"hello","name":"bot","room":"a b"}"#, "bad-argument"),
+        (r#"{"type":"hello"}"#, "bad-argument"),
+    ] {
+        let mut bot = daemon.connect();
+        let secret = r#"{"type":"public","body":"for other ears","ref":"2"}"#;
+        bot.send(format!("{hello}\n{secret}\n{{\"type\":\"ping\",\"ref\":\"2\"}}\n").as_bytes());
+        assert_eq!(bot.json()["code"], code, "{hello}");
+        bot.is_told(refused.clone());
+        bot.is_told(refused.clone());
+        bot.say(r#"{"type":"hello","name":"bot"}"#);
+        assert_eq!(bot.json()["type"], "hello");
+        alice.hears(&["* bot joined"]);
+        bot.say(r#"{"type":"quit"}"#);
+        alice.hears(&["* bot left"]);
+    }
+    let mut bot = daemon.guest("?json&name=alice");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&bot.text()).expect("JSON")["code"], "name-taken");
+    bot.say(r#"{"type":"public","body":"for other ears","ref":"2"}"#);
+    bot.is_told(refused);
+    alice.hears_nothing();
+}
+
+/// An answer to telnet would not be a document.
+#[test]
+fn telnet_is_not_spoken_to_programs() {
+    let daemon = Daemon::start();
+    let mut bot = daemon.enter_json("bot");
+    bot.send(b"\xff\xf6\xff\xfd\x06{\"type\":\"ping\"}\n");
+    assert_eq!(bot.json()["type"], "pong");
+}

@@ -83,7 +83,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
             "an origin ends behind its host: https://chat.example",
         ),
         (&["--allow-origin", "http://*.example"], "it takes no patterns"),
-        (&["--socket-mode", "rw-"], "it takes three octal digits, as 0660"),
+        (&["--socket-mode", "rw-"], "it takes octal digits, as 0660"),
         (&["--max-connections", "100000000"], "raise it with ulimit -n, or ask for at most"),
         (&["--no-such-flag"], "unexpected argument"),
     ] {

@@ -128,9 +128,7 @@ fn names_have_rules_and_may_be_tried_again() {
     let _alice = daemon.enter("Alice");
     let mut bob = daemon.connect();
     let rule = "! name-bad: a name has 1 to 32 characters: letters, digits, _ - .";
-    for bad in
-        ["b o b", &"x".repeat(33), "\u{ff21}lice", "@bob", "bob:", "b\u{202e}ob", "\u{3164}", "*", "/nick"]
-    {
+    for bad in ["b o b", &"x".repeat(33), "\u{ff21}lice", "@bob", "bob:", "b\u{202e}ob", "\u{3164}", "*"] {
         bob.hears_after(bad, &[rule]);
     }
     for reserved in ["GET", "server", "Roomd", "me"] {
@@ -242,7 +240,7 @@ fn every_command_does_what_the_help_says() {
 
 #[test]
 fn whoever_is_ignored_is_not_heard_under_any_name() {
-    let daemon = Daemon::start();
+    let daemon = Daemon::with(&["--history-on-join", "none"]);
     let (mut alice, mut eve, mut carol) = (daemon.enter("alice"), daemon.enter("eve"), daemon.enter("carol"));
     alice.hears(&["* eve joined", "* carol joined"]);
     eve.hears(&["* carol joined"]);
@@ -254,13 +252,24 @@ fn whoever_is_ignored_is_not_heard_under_any_name() {
     carol.say("hello");
     alice.hears(&["carol: hello"]);
     eve.hears(&["* eve is now mallory", "carol: hello"]);
-    alice.hears_after("/ignore", &["* you ignore EVE, mallory"]);
-    alice.hears_after("/unignore Mallory", &["* you ignore EVE"]);
+    // Nobody else is ignored for that, and her list is her own.
+    let mut other = daemon.enter("Zoe");
+    for heard in [&mut alice, &mut carol, &mut eve] {
+        heard.hears(&["* Zoe joined"]);
+    }
+    eve.hears_after("/nick ivy", &["* mallory is now ivy"]);
+    other.hears_after("/nick mallory", &["* mallory is now ivy", "* Zoe is now mallory"]);
+    other.say("innocent");
+    alice.hears(&["* mallory is now ivy", "* Zoe is now mallory", "mallory: innocent"]);
+    alice.hears_after("/ignore", &["* you ignore EVE"]);
+    alice.hears_after("/unignore eve", &["* you ignore nobody"]);
     eve.say("four");
-    alice.hears(&["mallory: four"]);
+    alice.hears(&["ivy: four"]);
+    other.hears_after("/quit", &["ivy: four", "* bye"]);
+    alice.hears(&["* mallory left"]);
     // A room and a name are left by those who say so.
     alice.hears_after("/join den", &["* welcome alice - #den, 1 here: alice"]);
-    alice.hears_after("/part", &["* welcome alice - #lobby, 3 here: alice, carol, mallory"]);
+    alice.hears_after("/part", &["* welcome alice - #lobby, 3 here: alice, carol, ivy"]);
 }
 
 #[test]
@@ -486,4 +495,27 @@ fn an_http_request_of_any_method_never_becomes_a_name() {
     brewer.send(b"BREW / HTTP/1.1\r\nHost: x\r\n\r\nmallory\r\nhello\r\n");
     assert!(brewer.rest().contains("an HTTP request is not chat"));
     alice.hears_nothing();
+}
+
+#[test]
+fn before_a_name_there_is_one_command() {
+    let daemon = Daemon::start();
+    let mut bob = daemon.connect();
+    bob.hears_after("/help", &["! name-bad: say a name first: commands work after it; /quit leaves"]);
+    bob.hears_after("/Quit", &["* bye"]);
+    bob.hears_the_end();
+}
+
+/// Whether it has an end does not matter, nor how it is split on its way.
+#[test]
+fn a_line_of_more_than_64_kib_closes_the_connection() {
+    let daemon = Daemon::start();
+    for length in [65_537, 70_000, 200_000] {
+        let mut bob = daemon.enter("bob");
+        bob.send(format!("{}\nnot heard\n", "x".repeat(length)).as_bytes());
+        assert!(bob.rest().ends_with("! too-long: a line that does not end is not chat\n"), "{length}");
+    }
+    let mut bob = daemon.enter("bob");
+    bob.send(format!("{}\n/ping\n", "x".repeat(65_536)).as_bytes());
+    bob.hears(&["! too-long: a message has at most 4096 bytes; yours was dropped", "* pong"]);
 }

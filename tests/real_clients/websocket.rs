@@ -273,3 +273,32 @@ fn a_first_object_glued_to_the_upgrade_speaks_json_in_the_room_of_the_url() {
     assert!(String::from_utf8_lossy(&heard).contains(r#""room":"dev","from":"dora","body":"here""#));
     assert_eq!(daemon.metric("roomd_connections{dialect=\"ws-text\"}"), 0);
 }
+
+/// A guest is not welcomed, but what others tell it arrives.
+#[test]
+fn a_silent_guest_hears_what_it_is_told_privately() {
+    let daemon = Daemon::start();
+    let mut alice = daemon.enter("alice");
+    let mut guest = daemon.guest("");
+    alice.hears(&["* guest-1 joined"]);
+    alice.say("/msg guest-1 psst");
+    guest.hears(&["@alice: psst"]);
+}
+
+/// A ping says nothing that could be lost with a name; a message does, and then the WebSocket ends in good order.
+#[test]
+fn what_comes_along_with_a_refused_name_over_websocket() {
+    let daemon = Daemon::start();
+    let _alice = daemon.enter("alice");
+    let mut bob = daemon.with_subprotocol("roomd.text", "");
+    bob.hears(&[GREETING]);
+    bob.send_raw(&[frame(0x81, b"alice"), frame(0x89, b"")].concat());
+    bob.hears(&["! name-taken: alice is in use"]);
+    assert_eq!(bob.message(), Message::Pong(Bytes::new()));
+    bob.send_raw(&[frame(0x81, b"alice"), frame(0x81, b"hello")].concat());
+    bob.hears(&[
+        "! name-taken: alice is in use",
+        "! dropped: 1 line was not said: what came with a name that was refused",
+    ]);
+    assert_eq!(bob.close_code(), 1000);
+}
