@@ -1393,3 +1393,27 @@ fn whoever_quits_while_reading_at_the_minimum_reads_it_all_and_whoever_idles_is_
     house.after(Duration::from_millis(200));
     assert!(house.machine.world().pipes[eve].is_closed);
 }
+
+/// Without: whoever comes and goes takes the turns of others of its address with it, and they are never used.
+#[test]
+fn the_turns_of_those_who_have_gone_are_given_back() {
+    let limits =
+        Rc::new(Limits { exempt: Vec::new(), max_per_ip: None, connect_rate: None, ..Limits::default() });
+    let config = Config { limits: Rc::clone(&limits), ..Config::default() };
+    let mut house = House::new(Server::new(config, Now::default()), limits.as_ref().clone());
+    let ghosts: Vec<usize> = (0..100)
+        .map(|i| {
+            let ghost = house.connect();
+            house.machine.send(ghost, format!("ghost{i}\n").as_bytes());
+            ghost
+        })
+        .collect();
+    house.settle();
+    ghosts.into_iter().for_each(|ghost| house.machine.reset(ghost));
+    house.after(Duration::from_secs(1));
+    let bob = house.connect();
+    house.says(bob, "bob\n");
+    // Their turns would have come after 18 s.
+    house.after(Duration::from_secs(1));
+    assert!(house.heard(bob).contains("* welcome bob"));
+}

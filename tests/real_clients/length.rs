@@ -47,7 +47,11 @@ fn text_in_frames_is_what_a_netcat_sees_and_may_have_several_lines() {
     bob.hears(&[GREETING]);
     bob.say("Alice");
     bob.hears(&["! name-taken: Alice looks like alice, who is here"]);
-    bob.say("bob");
+    for byte in framed("bob") {
+        // Split anywhere it is not binary.
+        bob.0.send(&[byte]);
+        daemon.get("/healthz");
+    }
     bob.hears(&["* welcome bob - #lobby, 2 here: alice, bob"]);
     bob.say("fn main() {\n\tprintln!();\n}");
     bob.say("");

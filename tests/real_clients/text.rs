@@ -112,6 +112,17 @@ fn a_line_that_is_too_long_is_refused_and_the_next_one_is_heard() {
     alice.hears(&[&format!("bob: {longest}"), "bob: short"]);
 }
 
+/// The least that a feed may keep is twice that.
+#[test]
+fn the_longest_line_fits_into_the_smallest_feed() {
+    let daemon = Daemon::with(&["--feed-bytes", "8KiB"]);
+    let (mut alice, mut bob) = (daemon.enter("alice"), daemon.enter(&"b".repeat(32)));
+    alice.hears(&[&format!("* {} joined", "b".repeat(32))]);
+    let longest = "x".repeat(4096);
+    bob.say(&longest);
+    alice.hears(&[&format!("{}: {longest}", "b".repeat(32))]);
+}
+
 #[test]
 fn a_line_without_an_end_closes_the_connection_after_64_kib() {
     let daemon = Daemon::start();
