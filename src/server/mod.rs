@@ -412,9 +412,12 @@ impl Server {
             what => write!(f, "#{number} {what}"),
         });
         if self.journal.tells(kind, peer, &shown, net.now().monotonic) {
-            let (space, colon) =
-                (if what.is_empty() { "" } else { " " }, if why.is_empty() { "" } else { ": " });
-            log::info!("{kind} #{number}{space}{what} from {peer}{colon}{why}");
+            let member = self.session(id).and_then(|session| session.member);
+            let name =
+                member.filter(|_| what.is_empty()).map_or("", |member| self.chat.name(member).as_str());
+            let space = if name.len() + what.len() > 0 { " " } else { "" };
+            let colon = if why.is_empty() { "" } else { ": " };
+            log::info!("{kind} #{number}{space}{name}{what} from {peer}{colon}{why}");
         }
     }
 
@@ -634,6 +637,9 @@ impl Handler for Server {
             Due::Ping => net.send(id, &websocket::ping()),
             Due::HttpTimeout => return self.time_out_http(net, id),
             Due::Bye(bye) => {
+                if bye == Bye::Nameless {
+                    self.log(net, id, Kind::Close, "", "no name in time");
+                }
                 let why = (bye == Bye::Timeout).then_some(Why::Timeout);
                 return self.dismiss(net, id, bye, why);
             }

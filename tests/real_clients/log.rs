@@ -218,6 +218,13 @@ fn the_log_can_trace_anybody() {
     script.rest();
     let addr = format!("127.0.0.1:{}", script.port());
     daemon.logs(&format!("close #2 from {addr}: 1 line was not said"));
+    // A web page makes its visitor's browser speak.
+    let mut daemon = Daemon::with(&["--name-wait", "300ms"]);
+    let mut visitor = daemon.enter("visitor");
+    visitor.say("GET /x HTTP/1.1");
+    daemon.logs("close #1 visitor from 127.0.0.1:");
+    let _silent = daemon.connect();
+    daemon.logs(": no name in time");
 }
 
 #[test]
