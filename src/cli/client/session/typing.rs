@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::phrases::listed;
 use super::{LEAVE_WAIT, Mode, Output, Phase, Prompt, Session};
+use crate::chat::RoomName;
 use crate::cli::client::command::{self, COMMANDS, Command};
 use crate::cli::client::protocol::Request;
 use crate::cli::client::sanitize::clean;
@@ -32,6 +33,7 @@ impl Session {
             Ok(None) => {}
             Ok(Some(Command::Help)) => self.help(),
             Ok(Some(Command::Quit)) => self.end(now),
+            Ok(Some(Command::Leave(room))) => self.leave_room(room.as_deref()),
             Ok(Some(Command::Ignore(None))) => self.answer(listed("ignored", &self.ignored)),
             Ok(Some(Command::Ignore(Some(name)))) => {
                 self.answer(format!("{name} is ignored until you leave or say /unignore {name}"));
@@ -45,11 +47,26 @@ impl Session {
                 self.connect_as(name);
             }
             Ok(Some(Command::Ask(request))) => self.outbox.push(request),
-            Err(sentence) => {
-                self.failed = true;
-                self.trouble(sentence);
-            }
+            Err(sentence) => self.not_done(sentence),
         }
+    }
+
+    /// Goes back to the lobby. To enter it while one is there would show its older messages again.
+    fn leave_room(&mut self, named: Option<&str>) {
+        let here = self.outbox.destination().or(self.room.as_deref());
+        let here = here.and_then(|room| RoomName::parse(room).ok()).unwrap_or_else(RoomName::lobby);
+        match named.map(RoomName::parse) {
+            Some(Err(refusal)) => self.not_done(refusal.text.into_owned()),
+            Some(Ok(room)) if room != here => self.not_done(format!("you are not in {room}")),
+            _ if here == RoomName::lobby() => self.not_done("you are in the lobby; /quit leaves".into()),
+            _ => self.outbox.push(Request::Join { room: "lobby".into() }),
+        }
+    }
+
+    /// Something was asked for that is not done, and never reached the server.
+    fn not_done(&mut self, sentence: String) {
+        self.failed = true;
+        self.trouble(sentence);
     }
 
     pub(super) fn help(&mut self) {
