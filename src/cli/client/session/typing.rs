@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::phrases::listed;
-use super::{LEAVE_WAIT, Mode, Output, Phase, Prompt, Session};
+use super::{LEAVE_WAIT, LOOK_AHEAD, Mode, Output, Phase, Prompt, Session};
 use crate::chat::RoomName;
 use crate::cli::client::command::{self, COMMANDS, Command};
 use crate::cli::client::protocol::Request;
@@ -22,6 +22,8 @@ impl Session {
         // Nothing is sent after a /quit, also if it was read ahead.
         if !self.ending {
             self.carry_out(now, text);
+        } else if !text.trim().is_empty() {
+            self.unheeded += 1;
         }
         if self.mode == Mode::Person && !self.ending {
             self.output(Output::Prompt(Prompt::Chat));
@@ -32,7 +34,7 @@ impl Session {
         match command::parse(text) {
             Ok(None) => {}
             Ok(Some(Command::Help)) => self.help(),
-            Ok(Some(Command::Quit)) => self.end(now),
+            Ok(Some(Command::Quit)) => self.quit(now),
             Ok(Some(Command::Leave(room))) => self.leave_room(room.as_deref()),
             Ok(Some(Command::Ignore(None))) => self.answer(listed("ignored", &self.ignored)),
             Ok(Some(Command::Ignore(Some(name)))) => {
@@ -69,6 +71,16 @@ impl Session {
         self.trouble(sentence);
     }
 
+    /// There is a line that nobody can read, or there are no more.
+    pub(super) fn unreadable(&mut self, sentence: String) {
+        self.typed_lines += 1;
+        if self.ending {
+            self.unheeded += 1;
+        } else {
+            self.not_done(sentence);
+        }
+    }
+
     pub(super) fn help(&mut self) {
         for (name, takes, does) in COMMANDS {
             let usage = format!("{name} {takes}");
@@ -90,7 +102,22 @@ impl Session {
         self.connect();
     }
 
-    pub(super) fn end(&mut self, now: Instant) {
+    /// Leaves because somebody said so. A filter looks first whether there is more: it would be lost silently.
+    fn quit(&mut self, now: Instant) {
+        self.end(now);
+        if self.mode == Mode::Sender {
+            self.look_ahead_until = Some(now + LOOK_AHEAD);
+        }
+    }
+
+    /// The input is at its end.
+    pub(super) fn ended(&mut self, now: Instant) {
+        self.look_ahead_until = None;
+        self.input_ended = true;
+        self.end(now);
+    }
+
+    fn end(&mut self, now: Instant) {
         self.ending = true;
         match self.phase {
             _ if self.mode != Mode::Person => {}
