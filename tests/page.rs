@@ -314,6 +314,48 @@ fn commands_work_and_a_mistyped_one_is_never_sent() {
     page.assert_clean();
 }
 
+/// They are known to the server and to `roomd chat`, so a reader of the manual types them here as well.
+#[test]
+#[ignore = "needs chromium"]
+fn the_commands_of_the_other_clients_are_known_here() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let browser = Browser::start("en");
+    let mut page = browser.open(&daemon.url());
+    log_in(&mut page, "alice");
+    let bob = Netcat::enter(daemon.port, "bob");
+    let in_room = |page: &mut Page, room: &str| {
+        page.until(&format!("document.getElementById('title').textContent === '{room}' && {IS_IN}"));
+    };
+
+    page.say("/leave");
+    page.sees("You are in #lobby already; /quit leaves the chat.");
+    page.eval("setEntry('')");
+    page.say("/Names");
+    page.sees("2 here: alice, bob");
+    page.say("/LIST");
+    page.sees("Rooms: #lobby (2)");
+    page.say("/W bob psst\nand more");
+    bob.hears("@alice: and more");
+    page.until("document.getElementById('title').textContent === 'bob'");
+    page.say("one line\n/w bob secret");
+    page.sees("A command must be the only line");
+    page.eval("setEntry('')");
+
+    for leave in ["/leave", "/Part", "/leave #dev", "/part DEV"] {
+        page.say("/join dev");
+        in_room(&mut page, "#dev");
+        page.say("/part lobby");
+        page.sees("You are not in #lobby");
+        page.eval("setEntry('')");
+        page.say(leave);
+        in_room(&mut page, "#lobby");
+    }
+    page.say("/help");
+    page.until("document.getElementById('help-list').innerText.includes('/leave')");
+    page.assert_clean();
+}
+
 #[test]
 #[ignore = "needs chromium"]
 fn everything_can_be_done_from_the_keyboard() {

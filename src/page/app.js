@@ -41,8 +41,8 @@ function fitEntry() {
   put($("surplus"), surplus > 0 ? T.surplus(surplus) : "");
   log.scrollTop = current.pinned ? log.scrollHeight : place;
   const [, typed, space] = /^\/(\w*)(\s?)$/.exec(entry.value) ?? [];
-  const fits = name => space ? name === typed : name.startsWith(typed.toLowerCase());
-  const matches = typed === undefined ? [] : Object.keys(T.commands).filter(fits);
+  const isMeant = name => space ? name === commandOf(typed) : name.startsWith(typed.toLowerCase());
+  const matches = typed === undefined ? [] : Object.keys(T.commands).filter(isMeant);
   $("hints").hidden = matches.length === 0;
   $("hints").replaceChildren(...matches.map(name =>
     make("li", {}, make("code", {}, written(name)), make("span", {}, T.commands[name][1]))));
@@ -100,10 +100,10 @@ const keepEntry = () => { if (!document.querySelector("dialog[open]")) entry.sel
 
 /** Would a command be said for everybody to read? Only the first line is obeyed; within a block of code nothing is meant. */
 function hidesCommand(text) {
-  const [first, ...others] = text.split("\n"), word = line => /^\s*\/(\S*)/.exec(line)?.[1].toLowerCase();
+  const [first, ...others] = text.split("\n"), word = line => commandOf(/^\s*\/(\S*)/.exec(line)?.[1] ?? "");
   if (others.length && isCommand(first) && !["me", "msg"].includes(word(first))) return true;
   return partsOf(text.replace(/^\s*\/+/, "")).some(({ kind, text }) =>
-    kind === "text" && text.split("\n").some(line => Object.hasOwn(commands, word(line) ?? "")));
+    kind === "text" && text.split("\n").some(line => Object.hasOwn(commands, word(line))));
 }
 
 entry.addEventListener("input", () => { fitEntry(); keepSoon(); });

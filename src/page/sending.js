@@ -118,9 +118,17 @@ function forget(item) {
 
 const isCommand = line => /^\/(?!\/)/.test(line); // `//x` says `/x`
 
+const ALIASES = { w: "msg", names: "who", list: "rooms", part: "leave" };
+
+/** The command that a word means, in any case and by the names that it has elsewhere; the word itself if it is none. */
+function commandOf(word) {
+  const name = word.toLowerCase();
+  return Object.hasOwn(ALIASES, name) ? ALIASES[name] : name;
+}
+
 /** Carries out a command. False: it was refused. A mistyped /msg must not be read by everybody, so it is not sent at all. */
 function perform(line) {
-  const [, word, rest] = /^\/(\S*)[^\S\n]*([^]*)$/.exec(line), name = word.toLowerCase();
+  const [, word, rest] = /^\/(\S*)[^\S\n]*([^]*)$/.exec(line), name = commandOf(word);
   if (!Object.hasOwn(commands, name)) return complain(fill(T.unknownCommand, { command: "/" + word }));
   return commands[name](rest);
 }
@@ -169,6 +177,12 @@ const commands = {
   },
   nick(name) { return name ? ask({ type: "nick", name }, () => null) : usage("nick"); },
   join(name) { return name ? join(name.replace(/^#/, "")) : usage("join"); },
+  leave(room) {
+    const name = room.trim().replace(/^#/, "");
+    if (name && roomKey(name) !== roomKey(me.room)) return complain(fill(T.notIn, { room: "#" + name }));
+    if (roomKey(me.room) === roomKey("lobby")) return complain([T.inLobby]);
+    return join("lobby");
+  },
   who() {
     return ask({ type: "users" }, ({ users, total }) => {
       people.set(users, total);

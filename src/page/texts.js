@@ -60,11 +60,12 @@ const TEXTS = {
     whoIs: "{total} here: {names}", roomList: "Rooms: {names}", pong: ms => `The server answered in ${ms} ms.`,
     unknownCommand: "There is no command {command}; nothing was sent. /help lists them, //x says /x.",
     usage: "This is written {usage}", roomsOnly: "This works in a room only.",
+    notIn: "You are not in {room}.", inLobby: "You are in #lobby already; /quit leaves the chat.",
     oneLine: "A command must be the only line; nothing was sent. Code goes between ``` and ```.", noConnection: "Not connected; nothing was sent.", unsent: "There are unsent messages here.",
     errors: {}, // the server speaks English
     commands: {
       msg: ["NAME TEXT", "say something in private"], me: ["TEXT", "say what you do"], nick: ["NAME", "change your name"],
-      join: ["ROOM", "go to a room; a new one is created"], who: ["", "who is here"], rooms: ["", "which rooms there are"],
+      join: ["ROOM", "go to a room; a new one is created"], leave: ["", "go back to #lobby"], who: ["", "who is here"], rooms: ["", "which rooms there are"],
       ignore: ["NAME", "hide what somebody says; in this browser only"], unignore: ["NAME", "show it again"],
       history: ["[N]", "show N older messages"], ping: ["", "measure the way to the server"], help: ["", "show this help"],
       quit: ["", "leave"],
@@ -130,6 +131,7 @@ const TEXTS = {
     whoIs: "{total} 人在线：{names}", roomList: "房间：{names}", pong: ms => `服务器在 ${ms} 毫秒内应答。`,
     unknownCommand: "没有 {command} 这个命令，未发送任何内容。/help 列出所有命令，//x 发送 /x。",
     usage: "写法是 {usage}", roomsOnly: "只能在房间中使用。",
+    notIn: "你不在 {room} 中。", inLobby: "你已经在 #lobby 中；/quit 离开聊天。",
     oneLine: "命令必须单独一行，未发送任何内容。", noConnection: "未连接，未发送任何内容。", unsent: "这里还有未发送的消息。",
     errors: {
       "bad-utf8": "文字编码无效", "unknown-command": "服务器不认识这个命令", busy: "对方还没有读完之前的消息",
@@ -139,7 +141,7 @@ const TEXTS = {
     },
     commands: {
       msg: ["名字 内容", "发私信"], me: ["内容", "描述动作"], nick: ["名字", "更改名字"],
-      join: ["房间", "去另一个房间，没有则新建"], who: ["", "谁在线"], rooms: ["", "有哪些房间"],
+      join: ["房间", "去另一个房间，没有则新建"], leave: ["", "回到 #lobby"], who: ["", "谁在线"], rooms: ["", "有哪些房间"],
       ignore: ["名字", "屏蔽某人的发言，仅在此浏览器中"], unignore: ["名字", "取消屏蔽"],
       history: ["[N]", "显示更早的 N 条消息"], ping: ["", "测量与服务器的往返时间"], help: ["", "显示帮助"],
       quit: ["", "离开"],
