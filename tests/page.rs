@@ -700,6 +700,46 @@ fn a_message_that_is_too_long_is_not_sent_but_asked_about() {
     page.assert_clean();
 }
 
+/// It was sent, refused, and stayed as a red bubble: a message has lines as well as bytes.
+#[test]
+#[ignore = "needs chromium"]
+fn a_message_of_too_many_lines_is_not_sent_but_asked_about() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let browser = Browser::start("en");
+    let mut page = browser.open(&daemon.url());
+    log_in(&mut page, "alice");
+
+    page.say(&["x"; 128].join("\n"));
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 1");
+    let lines: Vec<_> = (1..=140).map(|n| n.to_string()).collect();
+    page.say(&lines.join("\n"));
+    page.until("document.getElementById('long-dialog').open");
+    let text = page.eval("document.getElementById('long-text').textContent");
+    assert_eq!(text, "It has 140 lines. A message may have 128 here, so it is 12 too long.");
+    page.press("Escape");
+    page.until("!document.getElementById('long-dialog').open && document.activeElement === entry");
+    assert_eq!(page.eval("entry.value"), json!(lines.join("\n")), "nothing is lost");
+    assert_eq!(page.eval("document.getElementById('surplus').textContent"), "12 lines too long");
+    page.press("Enter");
+    page.click("#long-split", "Send as 2 messages");
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 3");
+    assert_eq!(history(daemon.port)[1..].join("\n"), lines.join("\n"));
+
+    // A block of code that is cut takes two lines more in each part, and blank lines are no message.
+    page.say(&format!("```rust\n{}\n```", lines.join("\n")));
+    page.click("#long-split", "Send as 2 messages");
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 5");
+    page.until("document.querySelectorAll('#items pre').length === 2");
+    let code = "[...document.querySelectorAll('#items pre')].map(e => e.textContent).join('\\n')";
+    assert_eq!(page.eval(code), json!(lines.join("\n")));
+    page.say(&format!("above{}below", "\n".repeat(400)));
+    page.click("#long-split", "Send as 2 messages");
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 7");
+    assert_eq!(page.eval("document.querySelectorAll('.own[data-state=failed]').length"), 0);
+    page.assert_clean();
+}
+
 #[test]
 #[ignore = "needs chromium"]
 fn what_the_server_refuses_is_never_sent_again() {

@@ -36,9 +36,10 @@ function fitEntry() {
   entry.style.height = "auto"; // to be measured; the log grows for that moment, and must not be scrolled by it
   entry.style.height = entry.scrollHeight + "px";
   entry.style.overflowY = entry.scrollHeight > entry.clientHeight ? "auto" : "hidden";
-  const surplus = entry.value.length > link.limit / 4 ? bytesOf(cleaned(entry.value)) - link.limit : 0;
-  $("surplus").hidden = surplus <= 0;
-  put($("surplus"), surplus > 0 ? T.surplus(surplus) : "");
+  const isLong = entry.value.length > link.limit / 4 || linesOf(entry.value) > BODY_LINES;
+  const surplus = isLong ? excess(cleaned(entry.value), T.surplus) : "";
+  $("surplus").hidden = !surplus;
+  put($("surplus"), surplus);
   log.scrollTop = current.pinned ? log.scrollHeight : place;
   const [, typed, space] = /^\/(\w*)(\s?)$/.exec(entry.value) ?? [];
   const isMeant = name => space ? name === commandOf(typed) : name.startsWith(typed.toLowerCase());

@@ -12,14 +12,20 @@ const cleaned = text => text.replace(/\r\n?/g, "\n").replace(FORBIDDEN, "").repl
 
 const encoder = new TextEncoder();
 const bytesOf = text => encoder.encode(text).length;
+const linesOf = text => text.split("\n").length;
+const fits = text => bytesOf(text) <= link.limit && linesOf(text) <= BODY_LINES;
+
+/** What a text has too much of, said by `phrase` (how many there are, how many there may be, of what). */
+const excess = (text, phrase) => [[bytesOf(text), link.limit, "bytes"], [linesOf(text), BODY_LINES, "lines"]]
+  .filter(([n, most]) => n > most).map(([n, most, what]) => phrase(n, most, T[what])).join(" ");
 
 /** Has `send` say a text. One that is longer than the server takes stays where it was written, and the writer decides: false. */
 function sayWith(send, text) {
-  const body = cleaned(text), bytes = bytesOf(body);
+  const body = cleaned(text);
   if (!body.trim()) return;
-  if (bytes <= link.limit) return void send(body);
+  if (fits(body)) return void send(body);
   const parts = split(body, link.limit), canSplit = parts.length <= PARTS_MAX;
-  $("long-text").textContent = T.tooLong(bytes, link.limit) + (canSplit ? "" : " " + T.noSplit(PARTS_MAX));
+  $("long-text").textContent = excess(body, T.tooLong) + (canSplit ? "" : " " + T.noSplit(PARTS_MAX));
   $("long-split").hidden = !canSplit;
   $("long-split").textContent = T.splitInto(parts.length);
   $("long-split").onclick = () => {
@@ -35,15 +41,17 @@ function sayWith(send, text) {
 const PARTS_MAX = 20; // who has more to say wants to send a file
 
 /**
- * Cuts a text into parts of at most `limit` bytes: between lines if possible, else between words, never within a
- * character. A block of code that is cut is closed at the end of the part and opened again in the next one.
+ * Cuts a text into parts of at most `limit` bytes and BODY_LINES lines: between lines if possible, else between words,
+ * never within a character. A block of code that is cut is closed at the end of the part and opened again in the next one.
  */
 function split(text, limit) {
-  const parts = [];
+  const parts = [], add = part => { if (part.trim()) parts.push(part.replace(/^\n+|\n+$/g, "")); };
   let rest = text, fence = ""; // what opened the block that we are in
-  while (bytesOf(fence + rest) > limit) {
+  while (bytesOf(fence + rest) > limit || linesOf(fence + rest) > BODY_LINES) {
     const room = limit - bytesOf(fence) - "\n```".length;
-    const { read } = encoder.encodeInto(rest, new Uint8Array(Math.max(room, 4)));
+    const bytes = encoder.encodeInto(rest, new Uint8Array(Math.max(room, 4))).read;
+    const lines = BODY_LINES - (fence ? 1 : 0) - (text.includes("```") ? 1 : 0);
+    const read = Math.min(bytes, rest.split("\n", lines).join("\n").length);
     const between = mark => { const at = rest.lastIndexOf(mark, read); return at > read / 2 ? at : 0; };
     let cut = between("\n") || between(" ") || read, start = cut + (cut < read || /\s/.test(rest[cut]) ? 1 : 0);
     if (start === cut) {
@@ -54,11 +62,11 @@ function split(text, limit) {
     }
     const part = rest.slice(0, cut), fences = [...part.matchAll(/```([\w+#.-]*\n)?/g)];
     const open = fences.length % 2 ? (fence ? "" : fences.at(-1)[0].trim() + "\n") : fence;
-    parts.push(fence + part + (open ? "\n```" : ""));
+    add(fence + part + (open ? "\n```" : ""));
     fence = open;
     rest = rest.slice(start);
   }
-  if (rest.trim()) parts.push(fence + rest);
+  if (rest.trim()) add(fence + rest);
   return parts;
 }
 
