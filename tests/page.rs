@@ -1152,6 +1152,29 @@ fn a_second_tab_does_not_fight_for_the_name() {
     second.assert_clean();
 }
 
+/// It promised letters of any script, and the server then refused those of two.
+#[test]
+#[ignore = "needs chromium"]
+fn what_a_name_may_be_is_said_as_the_server_sees_it() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    for (language, promise) in [("en", "of one script"), ("zh-CN", "同一种文字")] {
+        let browser = Browser::start(language);
+        let mut page = browser.open(&daemon.url());
+        page.until("document.getElementById('name-dialog').open");
+        let intro = page.eval("document.getElementById('name-intro').textContent");
+        assert!(intro.as_str().is_some_and(|intro| intro.contains(promise)), "{intro}");
+        page.write("aliceя");
+        page.press("Enter");
+        page.until("document.getElementById('name-dialog').open && document.getElementById('name-trouble').textContent !== ''");
+        page.write("ユキ小明");
+        page.press("Enter");
+        page.until(IS_IN);
+        page.say("/quit");
+        page.until("link.state === 'left'");
+    }
+}
+
 /// The codes are those of the source; a new one needs a translation.
 #[test]
 #[ignore = "needs chromium"]

@@ -19,7 +19,7 @@ const TEXTS = {
     writeRoom: "Write to {room}", writeTalk: "Write to {name} in private",
 
     nameTitle: "What shall we call you?", nameLabel: "Name", changeName: "Change your name",
-    nameIntro: "Up to 32 letters and digits of any script, and _ - . Everybody here will see it.",
+    nameIntro: "Up to 32 letters and digits of one script, or of several that are written together, and _ - . Everybody here will see it.",
 
     connected: "Connected", notConnected: "Not connected", connecting: "Connecting …", tryNow: "Try now",
     waiting: "Connection lost. Trying again in", shutdown: "The server was shut down. Trying again in",
@@ -91,7 +91,7 @@ const TEXTS = {
     writeRoom: "在 {room} 中发言", writeTalk: "给 {name} 发私信",
 
     nameTitle: "怎么称呼你？", nameLabel: "名字", changeName: "更改名字",
-    nameIntro: "最多 32 个字符：任何文字的字母和数字，以及 _ - .。所有人都能看到。",
+    nameIntro: "最多 32 个字符：同一种文字（或通常混写的几种文字）的字母和数字，以及 _ - .。所有人都能看到。",
 
     connected: "已连接", notConnected: "未连接", connecting: "正在连接……", tryNow: "立即重试",
     waiting: "连接已断开，即将重试：", shutdown: "服务器已关闭，即将重试：",
@@ -138,7 +138,7 @@ const TEXTS = {
     errors: {
       "bad-utf8": "文字编码无效", "unknown-command": "服务器不认识这个命令", busy: "对方还没有读完之前的消息",
       dropped: "发送得太快，未被接收",
-      "name-taken": "这个名字或相似的名字已被使用", "name-bad": "名字不可用：最多 32 个字母、数字或 _ - .",
+      "name-taken": "这个名字或相似的名字已被使用", "name-bad": "名字不可用：最多 32 个字母、数字或 _ - .，文字须为同一种或通常混写的几种",
       "no-such-user": "没有叫这个名字的人", "too-long": "太长了", "bad-argument": "参数有误", full: "已满",
     },
     commands: {
