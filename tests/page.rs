@@ -1175,6 +1175,54 @@ fn what_a_name_may_be_is_said_as_the_server_sees_it() {
     }
 }
 
+/// Where things are, as the eye sees it.
+#[test]
+#[ignore = "needs chromium"]
+fn things_stand_where_they_belong() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let browser = Browser::start("en");
+    let mut page = browser.open(&daemon.url());
+    log_in(&mut page, "alice");
+    let mut bob = Netcat::enter(daemon.port, "bob");
+
+    // A tab in a block of code is as wide as four spaces, and not as those of the text around it.
+    page.say("```\n\tx\n    x\n```");
+    page.until("document.querySelector('#items pre')");
+    let places = "(() => { const text = document.querySelector('#items pre code').firstChild, at = i => { const range = new Range(); range.setStart(text, i); range.setEnd(text, i + 1); return range.getBoundingClientRect().left; }; return Math.abs(at(1) - at(7)); })()";
+    let apart = page.eval(places).as_f64();
+    assert!(apart.is_some_and(|apart| apart < 0.1), "{apart:?} px");
+
+    // Frames around messages in a row have something between them.
+    for text in ["alice: one", "alice: two"] {
+        bob.say(text);
+        page.sees(text);
+    }
+    let between = page.eval("(([a, b]) => b.getBoundingClientRect().top - a.getBoundingClientRect().bottom)(document.querySelectorAll('.mentions .bubble'))").as_f64();
+    assert!(between.is_some_and(|between| between > 4.5), "{between:?} px for two frames of 1.5 px");
+
+    // The button that closes the help is seen whole, however much there is to read above it.
+    for (width, height) in [(1280, 900), (1280, 760), (375, 600), (700, 320)] {
+        page.size(width, height);
+        page.click("#help", "");
+        page.until("document.getElementById('help-dialog').open");
+        let inside = "(() => { const dialog = document.getElementById('help-dialog'), { bottom } = dialog.getBoundingClientRect(), button = dialog.querySelector('.primary').getBoundingClientRect(); return [dialog.scrollTop + dialog.querySelector('.scroll').scrollTop, bottom <= innerHeight, button.bottom <= bottom - 8, button.height > 20]; })()";
+        assert_eq!(page.eval(inside), json!([0, true, true, true]), "at {width}×{height}");
+        let last = "(() => { const [box, end] = [document.querySelector('#help-dialog .scroll'), document.getElementById('forget-kept')].map(e => { e.scrollIntoView({ block: 'end' }); return e.getBoundingClientRect(); }); return end.bottom <= box.bottom + 1 && end.top >= box.top; })()";
+        assert_eq!(page.eval(last), true, "what is last is reached by scrolling");
+        page.press("Escape");
+    }
+
+    // On a phone, the number of unread messages keeps its distance from the title.
+    page.size(375, 720);
+    page.eval("show(talkWith('bob'))");
+    bob.say("elsewhere");
+    page.until("document.getElementById('menu-badge').textContent === '1'");
+    let room = page.eval("document.getElementById('title').getBoundingClientRect().left - document.getElementById('menu-badge').getBoundingClientRect().right").as_f64();
+    assert!(room.is_some_and(|room| room >= 8.0), "{room:?} px");
+    page.assert_clean();
+}
+
 /// The codes are those of the source; a new one needs a translation.
 #[test]
 #[ignore = "needs chromium"]

@@ -196,6 +196,7 @@ matchMedia("(max-width: 46rem)").addEventListener("change", closeSide);
 function openDialog(id) {
   closeSide();
   if (!$(id).open) $(id).showModal();
+  $(id).querySelector(".scroll")?.scrollTo(0, 0);
 }
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("click", event => { if (event.target.matches("dialog, [data-close]")) dialog.close(); });
