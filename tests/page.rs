@@ -314,6 +314,48 @@ fn commands_work_and_a_mistyped_one_is_never_sent() {
     page.assert_clean();
 }
 
+/// They are known to the server and to `roomd chat`, so a reader of the manual types them here as well.
+#[test]
+#[ignore = "needs chromium"]
+fn the_commands_of_the_other_clients_are_known_here() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let browser = Browser::start("en");
+    let mut page = browser.open(&daemon.url());
+    log_in(&mut page, "alice");
+    let bob = Netcat::enter(daemon.port, "bob");
+    let in_room = |page: &mut Page, room: &str| {
+        page.until(&format!("document.getElementById('title').textContent === '{room}' && {IS_IN}"));
+    };
+
+    page.say("/leave");
+    page.sees("You are in #lobby already; /quit leaves the chat.");
+    page.eval("setEntry('')");
+    page.say("/Names");
+    page.sees("2 here: alice, bob");
+    page.say("/LIST");
+    page.sees("Rooms: #lobby (2)");
+    page.say("/W bob psst\nand more");
+    bob.hears("@alice: and more");
+    page.until("document.getElementById('title').textContent === 'bob'");
+    page.say("one line\n/w bob secret");
+    page.sees("A command must be the only line");
+    page.eval("setEntry('')");
+
+    for leave in ["/leave", "/Part", "/leave #dev", "/part DEV"] {
+        page.say("/join dev");
+        in_room(&mut page, "#dev");
+        page.say("/part lobby");
+        page.sees("You are not in #lobby");
+        page.eval("setEntry('')");
+        page.say(leave);
+        in_room(&mut page, "#lobby");
+    }
+    page.say("/help");
+    page.until("document.getElementById('help-list').innerText.includes('/leave')");
+    page.assert_clean();
+}
+
 #[test]
 #[ignore = "needs chromium"]
 fn everything_can_be_done_from_the_keyboard() {
@@ -655,6 +697,46 @@ fn a_message_that_is_too_long_is_not_sent_but_asked_about() {
     page.say(&"z".repeat(10_000));
     page.until("document.getElementById('long-dialog').open && document.getElementById('long-split').hidden");
     assert_eq!(server.heard("hello").len(), 1, "the connection stayed");
+    page.assert_clean();
+}
+
+/// It was sent, refused, and stayed as a red bubble: a message has lines as well as bytes.
+#[test]
+#[ignore = "needs chromium"]
+fn a_message_of_too_many_lines_is_not_sent_but_asked_about() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let browser = Browser::start("en");
+    let mut page = browser.open(&daemon.url());
+    log_in(&mut page, "alice");
+
+    page.say(&["x"; 128].join("\n"));
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 1");
+    let lines: Vec<_> = (1..=140).map(|n| n.to_string()).collect();
+    page.say(&lines.join("\n"));
+    page.until("document.getElementById('long-dialog').open");
+    let text = page.eval("document.getElementById('long-text').textContent");
+    assert_eq!(text, "It has 140 lines. A message may have 128 here, so it is 12 too long.");
+    page.press("Escape");
+    page.until("!document.getElementById('long-dialog').open && document.activeElement === entry");
+    assert_eq!(page.eval("entry.value"), json!(lines.join("\n")), "nothing is lost");
+    assert_eq!(page.eval("document.getElementById('surplus').textContent"), "12 lines too long");
+    page.press("Enter");
+    page.click("#long-split", "Send as 2 messages");
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 3");
+    assert_eq!(history(daemon.port)[1..].join("\n"), lines.join("\n"));
+
+    // A block of code that is cut takes two lines more in each part, and blank lines are no message.
+    page.say(&format!("```rust\n{}\n```", lines.join("\n")));
+    page.click("#long-split", "Send as 2 messages");
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 5");
+    page.until("document.querySelectorAll('#items pre').length === 2");
+    let code = "[...document.querySelectorAll('#items pre')].map(e => e.textContent).join('\\n')";
+    assert_eq!(page.eval(code), json!(lines.join("\n")));
+    page.say(&format!("above{}below", "\n".repeat(400)));
+    page.click("#long-split", "Send as 2 messages");
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 7");
+    assert_eq!(page.eval("document.querySelectorAll('.own[data-state=failed]').length"), 0);
     page.assert_clean();
 }
 
@@ -1068,6 +1150,77 @@ fn a_second_tab_does_not_fight_for_the_name() {
     assert_eq!(second.eval(IS_IN), true);
     first.assert_clean();
     second.assert_clean();
+}
+
+/// It promised letters of any script, and the server then refused those of two.
+#[test]
+#[ignore = "needs chromium"]
+fn what_a_name_may_be_is_said_as_the_server_sees_it() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    for (language, promise) in [("en", "of one script"), ("zh-CN", "同一种文字")] {
+        let browser = Browser::start(language);
+        let mut page = browser.open(&daemon.url());
+        page.until("document.getElementById('name-dialog').open");
+        let intro = page.eval("document.getElementById('name-intro').textContent");
+        assert!(intro.as_str().is_some_and(|intro| intro.contains(promise)), "{intro}");
+        page.write("aliceя");
+        page.press("Enter");
+        page.until("document.getElementById('name-dialog').open && document.getElementById('name-trouble').textContent !== ''");
+        page.write("ユキ小明");
+        page.press("Enter");
+        page.until(IS_IN);
+        page.say("/quit");
+        page.until("link.state === 'left'");
+    }
+}
+
+/// Where things are, as the eye sees it.
+#[test]
+#[ignore = "needs chromium"]
+fn things_stand_where_they_belong() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let browser = Browser::start("en");
+    let mut page = browser.open(&daemon.url());
+    log_in(&mut page, "alice");
+    let mut bob = Netcat::enter(daemon.port, "bob");
+
+    // A tab in a block of code is as wide as four spaces, and not as those of the text around it.
+    page.say("```\n\tx\n    x\n```");
+    page.until("document.querySelector('#items pre')");
+    let places = "(() => { const text = document.querySelector('#items pre code').firstChild, at = i => { const range = new Range(); range.setStart(text, i); range.setEnd(text, i + 1); return range.getBoundingClientRect().left; }; return Math.abs(at(1) - at(7)); })()";
+    let apart = page.eval(places).as_f64();
+    assert!(apart.is_some_and(|apart| apart < 0.1), "{apart:?} px");
+
+    // Frames around messages in a row have something between them.
+    for text in ["alice: one", "alice: two"] {
+        bob.say(text);
+        page.sees(text);
+    }
+    let between = page.eval("(([a, b]) => b.getBoundingClientRect().top - a.getBoundingClientRect().bottom)(document.querySelectorAll('.mentions .bubble'))").as_f64();
+    assert!(between.is_some_and(|between| between > 4.5), "{between:?} px for two frames of 1.5 px");
+
+    // The button that closes the help is seen whole, however much there is to read above it.
+    for (width, height) in [(1280, 900), (1280, 760), (375, 600), (700, 320)] {
+        page.size(width, height);
+        page.click("#help", "");
+        page.until("document.getElementById('help-dialog').open");
+        let inside = "(() => { const dialog = document.getElementById('help-dialog'), { bottom } = dialog.getBoundingClientRect(), button = dialog.querySelector('.primary').getBoundingClientRect(); return [dialog.scrollTop + dialog.querySelector('.scroll').scrollTop, bottom <= innerHeight, button.bottom <= bottom - 8, button.height > 20]; })()";
+        assert_eq!(page.eval(inside), json!([0, true, true, true]), "at {width}×{height}");
+        let last = "(() => { const [box, end] = [document.querySelector('#help-dialog .scroll'), document.getElementById('forget-kept')].map(e => { e.scrollIntoView({ block: 'end' }); return e.getBoundingClientRect(); }); return end.bottom <= box.bottom + 1 && end.top >= box.top; })()";
+        assert_eq!(page.eval(last), true, "what is last is reached by scrolling");
+        page.press("Escape");
+    }
+
+    // On a phone, the number of unread messages keeps its distance from the title.
+    page.size(375, 720);
+    page.eval("show(talkWith('bob'))");
+    bob.say("elsewhere");
+    page.until("document.getElementById('menu-badge').textContent === '1'");
+    let room = page.eval("document.getElementById('title').getBoundingClientRect().left - document.getElementById('menu-badge').getBoundingClientRect().right").as_f64();
+    assert!(room.is_some_and(|room| room >= 8.0), "{room:?} px");
+    page.assert_clean();
 }
 
 /// The codes are those of the source; a new one needs a translation.

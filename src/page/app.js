@@ -36,13 +36,14 @@ function fitEntry() {
   entry.style.height = "auto"; // to be measured; the log grows for that moment, and must not be scrolled by it
   entry.style.height = entry.scrollHeight + "px";
   entry.style.overflowY = entry.scrollHeight > entry.clientHeight ? "auto" : "hidden";
-  const surplus = entry.value.length > link.limit / 4 ? bytesOf(cleaned(entry.value)) - link.limit : 0;
-  $("surplus").hidden = surplus <= 0;
-  put($("surplus"), surplus > 0 ? T.surplus(surplus) : "");
+  const isLong = entry.value.length > link.limit / 4 || linesOf(entry.value) > BODY_LINES;
+  const surplus = isLong ? excess(cleaned(entry.value), T.surplus) : "";
+  $("surplus").hidden = !surplus;
+  put($("surplus"), surplus);
   log.scrollTop = current.pinned ? log.scrollHeight : place;
   const [, typed, space] = /^\/(\w*)(\s?)$/.exec(entry.value) ?? [];
-  const fits = name => space ? name === typed : name.startsWith(typed.toLowerCase());
-  const matches = typed === undefined ? [] : Object.keys(T.commands).filter(fits);
+  const isMeant = name => space ? name === commandOf(typed) : name.startsWith(typed.toLowerCase());
+  const matches = typed === undefined ? [] : Object.keys(T.commands).filter(isMeant);
   $("hints").hidden = matches.length === 0;
   $("hints").replaceChildren(...matches.map(name =>
     make("li", {}, make("code", {}, written(name)), make("span", {}, T.commands[name][1]))));
@@ -100,10 +101,10 @@ const keepEntry = () => { if (!document.querySelector("dialog[open]")) entry.sel
 
 /** Would a command be said for everybody to read? Only the first line is obeyed; within a block of code nothing is meant. */
 function hidesCommand(text) {
-  const [first, ...others] = text.split("\n"), word = line => /^\s*\/(\S*)/.exec(line)?.[1].toLowerCase();
+  const [first, ...others] = text.split("\n"), word = line => commandOf(/^\s*\/(\S*)/.exec(line)?.[1] ?? "");
   if (others.length && isCommand(first) && !["me", "msg"].includes(word(first))) return true;
   return partsOf(text.replace(/^\s*\/+/, "")).some(({ kind, text }) =>
-    kind === "text" && text.split("\n").some(line => Object.hasOwn(commands, word(line) ?? "")));
+    kind === "text" && text.split("\n").some(line => Object.hasOwn(commands, word(line))));
 }
 
 entry.addEventListener("input", () => { fitEntry(); keepSoon(); });
@@ -195,6 +196,7 @@ matchMedia("(max-width: 46rem)").addEventListener("change", closeSide);
 function openDialog(id) {
   closeSide();
   if (!$(id).open) $(id).showModal();
+  $(id).querySelector(".scroll")?.scrollTo(0, 0);
 }
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("click", event => { if (event.target.matches("dialog, [data-close]")) dialog.close(); });

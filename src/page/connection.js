@@ -7,6 +7,7 @@ const STEADY_MS = 15_000; // a connection that lived shorter was no success: the
 const HURRY_MS = 5000;    // a reader who looks at the page makes it try again at most so often
 const ATTEMPTS_MAX = 3;   // a message that is on its way when a connection breaks may be the reason
 const BODY_BYTES = 4096;  // a message may have so many, unless the server says otherwise
+const BODY_LINES = 128;   // and so many lines, whatever the server says
 const UPGRADE_REQUIRED = 426; // the status of a server that is there, and of our kind
 const TOO_BIG = 1009;     // the close code of a server that could not take what we sent
 const SILENCE_MS = 30_000, ANSWER_MS = 10_000; // ask after so much silence; dead if no answer comes in time

@@ -12,14 +12,20 @@ const cleaned = text => text.replace(/\r\n?/g, "\n").replace(FORBIDDEN, "").repl
 
 const encoder = new TextEncoder();
 const bytesOf = text => encoder.encode(text).length;
+const linesOf = text => text.split("\n").length;
+const fits = text => bytesOf(text) <= link.limit && linesOf(text) <= BODY_LINES;
+
+/** What a text has too much of, said by `phrase` (how many there are, how many there may be, of what). */
+const excess = (text, phrase) => [[bytesOf(text), link.limit, "bytes"], [linesOf(text), BODY_LINES, "lines"]]
+  .filter(([n, most]) => n > most).map(([n, most, what]) => phrase(n, most, T[what])).join(" ");
 
 /** Has `send` say a text. One that is longer than the server takes stays where it was written, and the writer decides: false. */
 function sayWith(send, text) {
-  const body = cleaned(text), bytes = bytesOf(body);
+  const body = cleaned(text);
   if (!body.trim()) return;
-  if (bytes <= link.limit) return void send(body);
+  if (fits(body)) return void send(body);
   const parts = split(body, link.limit), canSplit = parts.length <= PARTS_MAX;
-  $("long-text").textContent = T.tooLong(bytes, link.limit) + (canSplit ? "" : " " + T.noSplit(PARTS_MAX));
+  $("long-text").textContent = excess(body, T.tooLong) + (canSplit ? "" : " " + T.noSplit(PARTS_MAX));
   $("long-split").hidden = !canSplit;
   $("long-split").textContent = T.splitInto(parts.length);
   $("long-split").onclick = () => {
@@ -35,15 +41,17 @@ function sayWith(send, text) {
 const PARTS_MAX = 20; // who has more to say wants to send a file
 
 /**
- * Cuts a text into parts of at most `limit` bytes: between lines if possible, else between words, never within a
- * character. A block of code that is cut is closed at the end of the part and opened again in the next one.
+ * Cuts a text into parts of at most `limit` bytes and BODY_LINES lines: between lines if possible, else between words,
+ * never within a character. A block of code that is cut is closed at the end of the part and opened again in the next one.
  */
 function split(text, limit) {
-  const parts = [];
+  const parts = [], add = part => { if (part.trim()) parts.push(part.replace(/^\n+|\n+$/g, "")); };
   let rest = text, fence = ""; // what opened the block that we are in
-  while (bytesOf(fence + rest) > limit) {
+  while (bytesOf(fence + rest) > limit || linesOf(fence + rest) > BODY_LINES) {
     const room = limit - bytesOf(fence) - "\n```".length;
-    const { read } = encoder.encodeInto(rest, new Uint8Array(Math.max(room, 4)));
+    const bytes = encoder.encodeInto(rest, new Uint8Array(Math.max(room, 4))).read;
+    const lines = BODY_LINES - (fence ? 1 : 0) - (text.includes("```") ? 1 : 0);
+    const read = Math.min(bytes, rest.split("\n", lines).join("\n").length);
     const between = mark => { const at = rest.lastIndexOf(mark, read); return at > read / 2 ? at : 0; };
     let cut = between("\n") || between(" ") || read, start = cut + (cut < read || /\s/.test(rest[cut]) ? 1 : 0);
     if (start === cut) {
@@ -54,11 +62,11 @@ function split(text, limit) {
     }
     const part = rest.slice(0, cut), fences = [...part.matchAll(/```([\w+#.-]*\n)?/g)];
     const open = fences.length % 2 ? (fence ? "" : fences.at(-1)[0].trim() + "\n") : fence;
-    parts.push(fence + part + (open ? "\n```" : ""));
+    add(fence + part + (open ? "\n```" : ""));
     fence = open;
     rest = rest.slice(start);
   }
-  if (rest.trim()) parts.push(fence + rest);
+  if (rest.trim()) add(fence + rest);
   return parts;
 }
 
@@ -118,9 +126,17 @@ function forget(item) {
 
 const isCommand = line => /^\/(?!\/)/.test(line); // `//x` says `/x`
 
+const ALIASES = { w: "msg", names: "who", list: "rooms", part: "leave" };
+
+/** The command that a word means, in any case and by the names that it has elsewhere; the word itself if it is none. */
+function commandOf(word) {
+  const name = word.toLowerCase();
+  return Object.hasOwn(ALIASES, name) ? ALIASES[name] : name;
+}
+
 /** Carries out a command. False: it was refused. A mistyped /msg must not be read by everybody, so it is not sent at all. */
 function perform(line) {
-  const [, word, rest] = /^\/(\S*)[^\S\n]*([^]*)$/.exec(line), name = word.toLowerCase();
+  const [, word, rest] = /^\/(\S*)[^\S\n]*([^]*)$/.exec(line), name = commandOf(word);
   if (!Object.hasOwn(commands, name)) return complain(fill(T.unknownCommand, { command: "/" + word }));
   return commands[name](rest);
 }
@@ -169,6 +185,12 @@ const commands = {
   },
   nick(name) { return name ? ask({ type: "nick", name }, () => null) : usage("nick"); },
   join(name) { return name ? join(name.replace(/^#/, "")) : usage("join"); },
+  leave(room) {
+    const name = room.trim().replace(/^#/, "");
+    if (name && roomKey(name) !== roomKey(me.room)) return complain(fill(T.notIn, { room: "#" + name }));
+    if (roomKey(me.room) === roomKey("lobby")) return complain([T.inLobby]);
+    return join("lobby");
+  },
   who() {
     return ask({ type: "users" }, ({ users, total }) => {
       people.set(users, total);

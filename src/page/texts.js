@@ -19,7 +19,7 @@ const TEXTS = {
     writeRoom: "Write to {room}", writeTalk: "Write to {name} in private",
 
     nameTitle: "What shall we call you?", nameLabel: "Name", changeName: "Change your name",
-    nameIntro: "Up to 32 letters and digits of any script, and _ - . Everybody here will see it.",
+    nameIntro: "Up to 32 letters and digits of one script, or of several that are written together, and _ - . Everybody here will see it.",
 
     connected: "Connected", notConnected: "Not connected", connecting: "Connecting …", tryNow: "Try now",
     waiting: "Connection lost. Trying again in", shutdown: "The server was shut down. Trying again in",
@@ -52,19 +52,21 @@ const TEXTS = {
     unknown: "The connection broke: this may not have arrived.", wrongRoom: "you are in another room now",
     edit: "Edit", again: "Send again", discard: "Discard",
     longTitle: "This message is too long",
-    tooLong: (n, limit) => `It has ${n} bytes. A message may have ${limit} here, so it is ${n - limit} too long.`,
+    bytes: "bytes", lines: "lines",
+    tooLong: (n, limit, what) => `It has ${n} ${what}. A message may have ${limit} here, so it is ${n - limit} too long.`,
     splitInto: n => `Send as ${n} messages`, noSplit: n => `That would be more than ${n} messages.`,
-    surplus: n => `${n} bytes too long`,
+    surplus: (n, limit, what) => `${n - limit} ${what} too long`,
     longerThan: limit => `it is longer than ${limit} bytes`, tooLongForServer: "it is too long for the server",
 
     whoIs: "{total} here: {names}", roomList: "Rooms: {names}", pong: ms => `The server answered in ${ms} ms.`,
     unknownCommand: "There is no command {command}; nothing was sent. /help lists them, //x says /x.",
     usage: "This is written {usage}", roomsOnly: "This works in a room only.",
+    notIn: "You are not in {room}.", inLobby: "You are in #lobby already; /quit leaves the chat.",
     oneLine: "A command must be the only line; nothing was sent. Code goes between ``` and ```.", noConnection: "Not connected; nothing was sent.", unsent: "There are unsent messages here.",
     errors: {}, // the server speaks English
     commands: {
       msg: ["NAME TEXT", "say something in private"], me: ["TEXT", "say what you do"], nick: ["NAME", "change your name"],
-      join: ["ROOM", "go to a room; a new one is created"], who: ["", "who is here"], rooms: ["", "which rooms there are"],
+      join: ["ROOM", "go to a room; a new one is created"], leave: ["", "go back to #lobby"], who: ["", "who is here"], rooms: ["", "which rooms there are"],
       ignore: ["NAME", "hide what somebody says; in this browser only"], unignore: ["NAME", "show it again"],
       history: ["[N]", "show N older messages"], ping: ["", "measure the way to the server"], help: ["", "show this help"],
       quit: ["", "leave"],
@@ -89,7 +91,7 @@ const TEXTS = {
     writeRoom: "在 {room} 中发言", writeTalk: "给 {name} 发私信",
 
     nameTitle: "怎么称呼你？", nameLabel: "名字", changeName: "更改名字",
-    nameIntro: "最多 32 个字符：任何文字的字母和数字，以及 _ - .。所有人都能看到。",
+    nameIntro: "最多 32 个字符：同一种文字（或通常混写的几种文字）的字母和数字，以及 _ - .。所有人都能看到。",
 
     connected: "已连接", notConnected: "未连接", connecting: "正在连接……", tryNow: "立即重试",
     waiting: "连接已断开，即将重试：", shutdown: "服务器已关闭，即将重试：",
@@ -122,24 +124,26 @@ const TEXTS = {
     unknown: "连接中断，这条消息可能没有送达。", wrongRoom: "你已在另一个房间",
     edit: "编辑", again: "重新发送", discard: "删除",
     longTitle: "这条消息太长了",
-    tooLong: (n, limit) => `这条消息有 ${n} 字节，这里每条最多 ${limit} 字节，超出了 ${n - limit} 字节。`,
+    bytes: "字节", lines: "行",
+    tooLong: (n, limit, what) => `这条消息有 ${n} ${what}，这里每条最多 ${limit} ${what}，超出了 ${n - limit} ${what}。`,
     splitInto: n => `分成 ${n} 条发送`, noSplit: n => `拆分后会超过 ${n} 条。`,
-    surplus: n => `超出 ${n} 字节`,
+    surplus: (n, limit, what) => `超出 ${n - limit} ${what}`,
     longerThan: limit => `超过了 ${limit} 字节`, tooLongForServer: "对服务器来说太长了",
 
     whoIs: "{total} 人在线：{names}", roomList: "房间：{names}", pong: ms => `服务器在 ${ms} 毫秒内应答。`,
     unknownCommand: "没有 {command} 这个命令，未发送任何内容。/help 列出所有命令，//x 发送 /x。",
     usage: "写法是 {usage}", roomsOnly: "只能在房间中使用。",
+    notIn: "你不在 {room} 中。", inLobby: "你已经在 #lobby 中；/quit 离开聊天。",
     oneLine: "命令必须单独一行，未发送任何内容。", noConnection: "未连接，未发送任何内容。", unsent: "这里还有未发送的消息。",
     errors: {
       "bad-utf8": "文字编码无效", "unknown-command": "服务器不认识这个命令", busy: "对方还没有读完之前的消息",
       dropped: "发送得太快，未被接收",
-      "name-taken": "这个名字或相似的名字已被使用", "name-bad": "名字不可用：最多 32 个字母、数字或 _ - .",
+      "name-taken": "这个名字或相似的名字已被使用", "name-bad": "名字不可用：最多 32 个字母、数字或 _ - .，文字须为同一种或通常混写的几种",
       "no-such-user": "没有叫这个名字的人", "too-long": "太长了", "bad-argument": "参数有误", full: "已满",
     },
     commands: {
       msg: ["名字 内容", "发私信"], me: ["内容", "描述动作"], nick: ["名字", "更改名字"],
-      join: ["房间", "去另一个房间，没有则新建"], who: ["", "谁在线"], rooms: ["", "有哪些房间"],
+      join: ["房间", "去另一个房间，没有则新建"], leave: ["", "回到 #lobby"], who: ["", "谁在线"], rooms: ["", "有哪些房间"],
       ignore: ["名字", "屏蔽某人的发言，仅在此浏览器中"], unignore: ["名字", "取消屏蔽"],
       history: ["[N]", "显示更早的 N 条消息"], ping: ["", "测量与服务器的往返时间"], help: ["", "显示帮助"],
       quit: ["", "离开"],

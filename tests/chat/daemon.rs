@@ -164,6 +164,42 @@ fn two_terminals_and_a_netcat_talk() {
     assert_eq!(yuki.end(), 0);
 }
 
+/// It used to enter the lobby again, with its older messages.
+#[test]
+fn leaving_the_lobby_says_that_one_is_there() {
+    let daemon = Daemon::start();
+    let mut bob = Netcat::start(&daemon.address, "bob");
+    bob.say("said before");
+    bob.say("/ping");
+    let mut alice = Terminal::start(&daemon.address, &["--name", "alice"]);
+    alice.wait_row("bob  said before");
+    for leave in ["/leave", "/part lobby"] {
+        alice.enter(leave);
+        alice.wait_row("!  you are in the lobby; /quit leaves");
+    }
+    alice.enter("/leave dev");
+    alice.wait_row("!  you are not in #dev");
+    alice.enter("/join dev");
+    alice.wait_row("·  you are alice in #dev, 1 here: alice");
+    alice.enter("/part lobby");
+    alice.wait_row("!  you are not in #lobby");
+    let rows = alice.wait_prompt("> ");
+    assert_eq!(count(&rows, "said before"), 1, "{rows:#?}");
+    alice.enter("/part #DEV");
+    alice.wait("the lobby again", |rows| count(rows, "you are alice in #lobby") == 2);
+
+    // What is typed ahead of an answer is about the room that the answer will lead to.
+    let input = "/join dev\n/leave dev\nback\n/leave\n";
+    let mut command = chat(&daemon.address, &["--name", "bot"]);
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut bot = command.spawn().unwrap();
+    bot.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = bot.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "roomd: you are in the lobby; /quit leaves\n");
+    assert_eq!(output.status.code(), Some(1));
+    alice.wait_row("bot  back");
+}
+
 #[test]
 fn several_lines_are_one_message_to_a_terminal_and_as_many_lines_to_a_netcat() {
     let daemon = Daemon::start();

@@ -1,6 +1,6 @@
 //! The filter in pipelines, and what it says when it cannot work.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -11,12 +11,12 @@ use crate::fake::{Fake, message};
 use crate::{ROOMD, chat};
 
 /// Runs `roomd chat` with this input to its end, while `server` serves it.
-fn filter(input: &str, arguments: &[&str], server: impl FnOnce(Fake) + Send + 'static) -> Output {
+fn filter(input: impl AsRef<[u8]>, arguments: &[&str], server: impl FnOnce(Fake) + Send + 'static) -> Output {
     let fake = Fake::new();
     let mut command = chat(&fake.address, arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(input.as_ref()).unwrap();
     let server = thread::spawn(move || server(fake));
     let output = child.wait_with_output().unwrap();
     server.join().unwrap();
@@ -60,6 +60,72 @@ fn a_refused_line_is_exit_status_1() {
     let stderr = text(&output.stderr);
     assert!(stderr.contains("roomd: nobody is not here – not done: /msg nobody hi\n"), "{stderr}");
     assert!(stderr.contains("roomd: unknown command /xyz: nothing was sent"), "{stderr}");
+}
+
+/// It was sent with replacement characters, and the exit status was 0.
+#[test]
+fn a_line_that_is_not_utf_8_is_not_sent() {
+    let output = filter(b"one\n\ncaf\xe9\nfour\n\xff", &["--name", "bot"], |fake| {
+        let mut peer = fake.welcome(0, 1);
+        for (id, body) in [(1, "one"), (2, "four")] {
+            let request = peer.expect("public");
+            assert_eq!(request["body"], body);
+            peer.confirm(&request, id, "bot");
+        }
+        peer.farewell();
+    });
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "roomd: line 3 is not UTF-8: not sent\nroomd: line 5 is not UTF-8: not sent\n";
+    assert_eq!(text(&output.stderr), expected);
+}
+
+/// They were never said, and the exit status was 0.
+#[test]
+fn lines_after_a_quit_are_counted_and_exit_status_1() {
+    let after: String = (1..=1000).map(|n| format!("after {n}\n")).collect();
+    for (after, sentence) in [
+        ("", ""),
+        ("\n \n", ""),
+        ("after\n", "roomd: 1 line after /quit was not carried out\n"),
+        (&after, "roomd: 1000 lines after /quit were not carried out\n"),
+    ] {
+        let output = filter(format!("before\n/quit\n{after}"), &["--name", "bot"], |fake| {
+            let mut peer = fake.welcome(0, 1);
+            let request = peer.expect("public");
+            assert_eq!(request["body"], "before");
+            peer.confirm(&request, 1, "bot");
+            peer.farewell();
+        });
+        assert_eq!(text(&output.stderr), sentence);
+        assert_eq!(output.status.code(), Some(i32::from(!sentence.is_empty())));
+    }
+}
+
+/// Whoever writes into the pipe may have nothing more to say, and keep it open all the same.
+#[test]
+fn a_quit_does_not_wait_for_the_end_of_the_input() {
+    let fake = Fake::new();
+    let mut command = chat(&fake.address, &["--name", "bot"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"/quit\n").unwrap();
+    fake.welcome(0, 1).farewell();
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""));
+    drop(input);
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_exit_status_1() {
+    let fake = Fake::new();
+    let mut command = chat(&fake.address, &["--name", "bot"]);
+    let directory = std::fs::File::open("/").unwrap();
+    let child = command.stdin(directory).stderr(Stdio::piped()).spawn().unwrap();
+    fake.welcome(0, 1).farewell();
+    let output = child.wait_with_output().unwrap();
+    assert!(text(&output.stderr).starts_with("roomd: cannot read the input: "), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]

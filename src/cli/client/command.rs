@@ -15,7 +15,7 @@ pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
     ("/nick", "NAME", "take another name"),
     ("/me", "TEXT", "say what you do"),
     ("/join", "ROOM", "go to another room"),
-    ("/leave", "", "go back to #lobby (also /part)"),
+    ("/leave", "[ROOM]", "go back to #lobby (also /part)"),
     ("/rooms", "", "which rooms there are (also /list)"),
     ("/history", "[N]", "show the last N lines (20)"),
     ("/ignore", "[NAME]", "hide what NAME says, until you leave; alone: whom you ignore"),
@@ -39,6 +39,8 @@ pub(super) enum Command {
     Ignore(Option<String>),
     /// To show it again.
     Unignore(String),
+    /// To go back to the lobby, from this room if one is named.
+    Leave(Option<String>),
     /// The list of commands.
     Help,
     /// To leave.
@@ -78,7 +80,8 @@ pub(super) fn parse(typed: &str) -> Result<Option<Command>, String> {
         "/who" => Request::Users,
         "/nick" => Request::Nick { name: one_word(name, rest)? },
         "/join" => Request::Join { room: one_word(name, rest)?.trim_start_matches('#').to_owned() },
-        "/leave" if rest.is_empty() => Request::Join { room: "lobby".into() },
+        "/leave" if rest.is_empty() => return Ok(Some(Command::Leave(None))),
+        "/leave" => return Ok(Some(Command::Leave(Some(one_word(name, rest)?)))),
         "/rooms" => Request::Rooms,
         "/history" => {
             Request::History { limit: Some(number_of_lines(name, rest)?), before: None, after: None }
@@ -176,7 +179,8 @@ mod tests {
         let (to, body) = ("bob".to_owned(), "psst".to_owned());
         assert_eq!(request("/W bob psst"), Request::Private { to, body });
         assert_eq!((request("/names"), request("/list")), (Request::Users, Request::Rooms));
-        assert_eq!(request("/part"), Request::Join { room: "lobby".into() });
+        assert_eq!(parse("/part"), Ok(Some(Command::Leave(None))));
+        assert_eq!(parse("/Part #dev"), Ok(Some(Command::Leave(Some("#dev".into())))));
         assert_eq!(parse("/Ignore @bob"), Ok(Some(Command::Ignore(Some("bob".into())))));
     }
 

@@ -37,18 +37,25 @@ pub(super) fn run(
 fn read_lines(credit: &Receiver<()>, typed: &Sender<Wakeup>) {
     let mut stdin = io::stdin().lock();
     let mut line = Vec::new();
+    let mut number = 0;
+    let send = |input| typed.send(Wakeup::Typed(input)).is_ok();
     while credit.recv().is_ok() {
         line.clear();
+        number += 1;
         let input = match stdin.read_until(b'\n', &mut line) {
             Ok(0) => Input::Ended,
-            Ok(_) => Input::Typed(String::from_utf8_lossy(&line).into_owned()),
+            // With replacement characters it would not be what was meant.
+            Ok(_) => match str::from_utf8(&line) {
+                Ok(line) => Input::Typed(line.to_owned()),
+                Err(_) => Input::Unreadable(format!("line {number} is not UTF-8: not sent")),
+            },
             Err(error) => {
-                eprintln!("roomd: cannot read the input: {error}");
+                send(Input::Unreadable(format!("cannot read the input: {error}")));
                 Input::Ended
             }
         };
         let ended = input == Input::Ended;
-        if typed.send(Wakeup::Typed(input)).is_err() || ended {
+        if !send(input) || ended {
             return;
         }
     }

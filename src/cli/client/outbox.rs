@@ -84,6 +84,14 @@ impl Outbox {
         self.insert(self.entries.len(), request, Vec::new());
     }
 
+    /// The room that we will be in once all is answered, if it is another than now.
+    pub(super) fn destination(&self) -> Option<&str> {
+        self.entries.iter().rev().find_map(|entry| match &entry.request {
+            Request::Join { room } => Some(room.as_str()),
+            _ => None,
+        })
+    }
+
     /// Adds a request for what is older than `newer`, to be sent next.
     pub(super) fn ask_on(&mut self, request: Request, newer: Vec<(Message, bool)>) {
         self.insert(self.sent, request, newer);

@@ -37,6 +37,8 @@ pub(super) const IDLE_BEFORE_PING: Duration = Duration::from_secs(30);
 pub(super) const PING_WAIT: Duration = Duration::from_secs(15);
 /// How long leaving may take: answers still expected, the server's `bye`.
 pub(super) const LEAVE_WAIT: Duration = Duration::from_secs(2);
+/// How long a filter that is told to leave looks for lines behind that, if the input does not end.
+pub(super) const LOOK_AHEAD: Duration = Duration::from_millis(500);
 /// How long a filter that has something to send waits for progress before it gives up.
 pub(super) const FILTER_PATIENCE: Duration = Duration::from_secs(30);
 /// How often the own name is asked for again while the broken connection may still hold it.
@@ -74,6 +76,8 @@ pub(super) enum Input {
     Lost(String),
     /// A line was typed, or a name if that was asked for.
     Typed(String),
+    /// There was something that is no line; a sentence says why.
+    Unreadable(String),
     /// Nothing more will be typed.
     Ended,
     /// Time has passed.
@@ -197,6 +201,12 @@ pub(super) struct Session {
     ending: bool,
     /// By when, for a person.
     ending_by: Option<Instant>,
+    /// Until when a filter that was told to leave waits for the end of its input.
+    look_ahead_until: Option<Instant>,
+    /// The input is at its end.
+    input_ended: bool,
+    /// How many lines came after a `/quit`.
+    unheeded: usize,
     /// Something was refused or may be lost.
     failed: bool,
     /// How many lines were typed so far.
@@ -237,6 +247,9 @@ impl Session {
             pinged: false,
             ending: false,
             ending_by: None,
+            look_ahead_until: None,
+            input_ended: false,
+            unheeded: 0,
             failed: false,
             typed_lines: 0,
             outputs: VecDeque::new(),
@@ -265,7 +278,7 @@ impl Session {
             Phase::Nameless | Phase::Connecting | Phase::Left => None,
         };
         let patience = self.patience_ends();
-        [phase, patience, self.ending_by].into_iter().flatten().min()
+        [phase, patience, self.ending_by, self.look_ahead_until].into_iter().flatten().min()
     }
 
     /// What was typed and is not confirmed, oldest first, as it was typed.
@@ -293,7 +306,8 @@ impl Session {
             Input::Received(line) => self.received(now, &line),
             Input::Lost(why) => self.lost(now, &why),
             Input::Typed(line) => self.typed(now, &line),
-            Input::Ended => self.end(now),
+            Input::Unreadable(sentence) => self.unreadable(sentence),
+            Input::Ended => self.ended(now),
             Input::Tick => {}
         }
         self.tick(now);
@@ -374,6 +388,9 @@ impl Session {
             let waited_for = if count == 0 { "anything".into() } else { counted(count, "line") };
             self.leave(Err(format!("{address} has not confirmed {waited_for} within {seconds} s")));
         }
+        if self.look_ahead_until.is_some_and(|at| at <= now) {
+            self.look_ahead_until = None;
+        }
         if self.ending_by.is_some_and(|at| at <= now) {
             self.leave_with_status();
         }
@@ -424,7 +441,8 @@ impl Session {
     }
 
     fn leave_if_done(&mut self, now: Instant) {
-        if self.ending && self.outbox.is_empty() && matches!(self.phase, Phase::Here) {
+        let is_ending = self.ending && self.look_ahead_until.is_none();
+        if is_ending && self.outbox.is_empty() && matches!(self.phase, Phase::Here) {
             self.phase = Phase::Leaving(now + LEAVE_WAIT);
             self.ending_by = None;
             self.send(&Request::Quit, OWN_REF);
@@ -436,6 +454,13 @@ impl Session {
             self.failed = true;
             let count = counted(self.outbox.len(), "line");
             self.trouble(format!("{count} not confirmed"));
+        }
+        if self.unheeded > 0 && self.mode == Mode::Sender {
+            self.failed = true;
+            let least = if self.input_ended { "" } else { "at least " };
+            let count = counted(self.unheeded, "line");
+            let were = if self.unheeded == 1 { "was" } else { "were" };
+            self.trouble(format!("{least}{count} after /quit {were} not carried out"));
         }
         // What a person mistyped was said and is no failure of the program.
         let failed = if self.mode == Mode::Person { !self.outbox.is_empty() } else { self.failed };

@@ -459,6 +459,35 @@ fn nothing_is_sent_after_a_quit() {
     assert_eq!(script.unconfirmed(), ["one"]);
 }
 
+/// Whoever writes may keep the pipe open: there may be more lines than have come.
+#[test]
+fn a_filter_that_is_told_to_leave_looks_ahead_but_not_forever() {
+    let mut script = Script::alice(Mode::Sender, 0);
+    script.typed("/quit");
+    assert!(script.sent.is_empty());
+    for line in ["two", " ", "/who"] {
+        script.typed(line);
+    }
+    script.input(Input::Unreadable("line 5 is not UTF-8".into()));
+    script.passes(LOOK_AHEAD);
+    assert_eq!(script.sent()["type"], "quit");
+    script.server(json!({"type": "bye", "why": "quit"}));
+    assert_eq!(script.notes(), "at least 3 lines after /quit were not carried out");
+    assert_eq!(script.left, Some(Ok(false)));
+}
+
+#[test]
+fn who_leaves_a_room_goes_from_where_they_will_be() {
+    let mut script = Script::alice(Mode::Person, 0);
+    for line in ["/leave", "/part dev", "/join Dev", "/leave lobby", "/leave #dev", "/leave"] {
+        script.typed(line);
+    }
+    assert_eq!(script.sent()["room"], "Dev");
+    assert_eq!(script.unconfirmed(), ["/join Dev", "/join lobby"]);
+    let here = "you are in the lobby; /quit leaves";
+    assert_eq!(script.notes(), [here, "you are not in #dev", "you are not in #lobby", here].join("\n"));
+}
+
 /// It used to come back four times a second, for ever: being let in counted as success.
 #[test]
 fn who_is_thrown_out_at_once_comes_back_ever_later() {

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::phrases::listed;
-use super::{LEAVE_WAIT, Mode, Output, Phase, Prompt, Session};
+use super::{LEAVE_WAIT, LOOK_AHEAD, Mode, Output, Phase, Prompt, Session};
+use crate::chat::RoomName;
 use crate::cli::client::command::{self, COMMANDS, Command};
 use crate::cli::client::protocol::Request;
 use crate::cli::client::sanitize::clean;
@@ -21,6 +22,8 @@ impl Session {
         // Nothing is sent after a /quit, also if it was read ahead.
         if !self.ending {
             self.carry_out(now, text);
+        } else if !text.trim().is_empty() {
+            self.unheeded += 1;
         }
         if self.mode == Mode::Person && !self.ending {
             self.output(Output::Prompt(Prompt::Chat));
@@ -31,7 +34,8 @@ impl Session {
         match command::parse(text) {
             Ok(None) => {}
             Ok(Some(Command::Help)) => self.help(),
-            Ok(Some(Command::Quit)) => self.end(now),
+            Ok(Some(Command::Quit)) => self.quit(now),
+            Ok(Some(Command::Leave(room))) => self.leave_room(room.as_deref()),
             Ok(Some(Command::Ignore(None))) => self.answer(listed("ignored", &self.ignored)),
             Ok(Some(Command::Ignore(Some(name)))) => {
                 self.answer(format!("{name} is ignored until you leave or say /unignore {name}"));
@@ -45,10 +49,35 @@ impl Session {
                 self.connect_as(name);
             }
             Ok(Some(Command::Ask(request))) => self.outbox.push(request),
-            Err(sentence) => {
-                self.failed = true;
-                self.trouble(sentence);
-            }
+            Err(sentence) => self.not_done(sentence),
+        }
+    }
+
+    /// Goes back to the lobby. To enter it while one is there would show its older messages again.
+    fn leave_room(&mut self, named: Option<&str>) {
+        let here = self.outbox.destination().or(self.room.as_deref());
+        let here = here.and_then(|room| RoomName::parse(room).ok()).unwrap_or_else(RoomName::lobby);
+        match named.map(RoomName::parse) {
+            Some(Err(refusal)) => self.not_done(refusal.text.into_owned()),
+            Some(Ok(room)) if room != here => self.not_done(format!("you are not in {room}")),
+            _ if here == RoomName::lobby() => self.not_done("you are in the lobby; /quit leaves".into()),
+            _ => self.outbox.push(Request::Join { room: "lobby".into() }),
+        }
+    }
+
+    /// Something was asked for that is not done, and never reached the server.
+    fn not_done(&mut self, sentence: String) {
+        self.failed = true;
+        self.trouble(sentence);
+    }
+
+    /// There is a line that nobody can read, or there are no more.
+    pub(super) fn unreadable(&mut self, sentence: String) {
+        self.typed_lines += 1;
+        if self.ending {
+            self.unheeded += 1;
+        } else {
+            self.not_done(sentence);
         }
     }
 
@@ -73,7 +102,22 @@ impl Session {
         self.connect();
     }
 
-    pub(super) fn end(&mut self, now: Instant) {
+    /// Leaves because somebody said so. A filter looks first whether there is more: it would be lost silently.
+    fn quit(&mut self, now: Instant) {
+        self.end(now);
+        if self.mode == Mode::Sender {
+            self.look_ahead_until = Some(now + LOOK_AHEAD);
+        }
+    }
+
+    /// The input is at its end.
+    pub(super) fn ended(&mut self, now: Instant) {
+        self.look_ahead_until = None;
+        self.input_ended = true;
+        self.end(now);
+    }
+
+    fn end(&mut self, now: Instant) {
         self.ending = true;
         match self.phase {
             _ if self.mode != Mode::Person => {}
