@@ -206,6 +206,9 @@ mod tests {
         assert_eq!(frames(&pieces, 4096), ["<too long>", "<flood>"]);
         assert_eq!(frames(&pieces, 65536), ["<flood>"]);
         assert_eq!(frames(&pieces[..65], 65536), [format!("<last> {}", "x".repeat(65000))]);
+        // The CR may have arrived, and the newline not.
+        let longest = "x".repeat(65536);
+        assert_eq!(frames(&[longest.as_bytes(), b"\r", b"\n"], 65536), [longest]);
     }
 
     #[test]

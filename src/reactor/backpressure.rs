@@ -122,23 +122,6 @@ impl Net {
         }
     }
 
-    /// Whether a connection has fallen off a feed that it follows: more of it waits than is kept.
-    pub(super) fn is_behind_in_followed(&self, id: ConnectionId) -> bool {
-        let follows = self.peek(id).map_or(&[][..], |c| c.outbound.follows());
-        self.limits.feed_bytes.is_some_and(|max| follows.iter().any(|follow| follow.waiting as usize > max))
-    }
-
-    /// Changes whether the channel of a feed that a connection follows waits for it.
-    pub(super) fn set_followed_waits(&mut self, id: ConnectionId, feed: u32, is_waited_for: bool) {
-        let follow = find(&mut self.connections, id).and_then(|c| c.outbound.follow_of(feed));
-        let Some(follow) = follow else { return };
-        if std::mem::replace(&mut follow.is_waited_for, is_waited_for) != is_waited_for
-            && let Some(channel) = self.feeds.feed(feed).channel
-        {
-            self.count_waited_for(channel, is_waited_for);
-        }
-    }
-
     /// Changes whether the channel of a reader waits for it. When it waits for nobody any more, the producers go on.
     pub(super) fn set_waited_for(&mut self, id: ConnectionId, is_waited_for: bool) {
         let Some(connection) = find(&mut self.connections, id) else { return };
@@ -150,7 +133,7 @@ impl Net {
     }
 
     /// A channel waits for one reader more, or one less.
-    fn count_waited_for(&mut self, channel: ChannelId, is_waited_for: bool) {
+    pub(super) fn count_waited_for(&mut self, channel: ChannelId, is_waited_for: bool) {
         let Some(channel) = self.feeds.channel(channel) else { return };
         let throttle = &mut channel.throttle;
         if is_waited_for {

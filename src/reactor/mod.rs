@@ -9,6 +9,7 @@
 //! | one turn of the loop | [`turn`] |
 //! | what a handler may ask for | [`Net`] |
 //! | one log, many cursors | [`feed`], [`outbound`] |
+//! | several channels for one connection | [`following`] |
 //! | who is waited for, and for how long | [`backpressure`] |
 //! | the life of a connection | [`connection`] |
 //! | who is let in | [`acceptor`] |
@@ -25,6 +26,8 @@ pub(crate) mod deadlines;
 pub(crate) mod dial;
 pub mod epoll;
 pub mod feed;
+pub(crate) mod following;
+mod invariants;
 pub(crate) mod net;
 pub(crate) mod outbound;
 pub mod platform;

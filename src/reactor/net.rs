@@ -18,7 +18,7 @@ use super::connection::{
 use super::counters::Counters;
 use super::deadlines::Deadlines;
 use super::feed::{ChannelId, Feeds, Log};
-use super::outbound::{Cause, Follow, Outbound};
+use super::outbound::{Cause, Outbound};
 use super::{ConnectionId, Loss, Peer};
 use crate::buffer::Buffer;
 use crate::clock::{Millis, Now};
@@ -58,7 +58,7 @@ pub struct Net {
     /// How many connections wait to be heard: for their rate, or for a channel.
     pub(super) waiting: usize,
     /// Memory held for single connections, in bytes; the feeds count their own.
-    memory: usize,
+    pub(super) memory: usize,
     /// So many bytes this turn has published and answered already.
     pub(super) spent: usize,
     next_generation: u32,
@@ -193,29 +193,6 @@ impl Net {
         }
     }
 
-    /// Gives a frame to those who follow a feed besides their own.
-    fn append_to_followers(
-        &mut self,
-        key: u32,
-        frame: &[u8],
-        except: impl Iterator<Item = ConnectionId> + Clone,
-    ) {
-        if self.feeds.feed(key).followers.is_empty() {
-            return;
-        }
-        let frame = self.feeds.frame(frame);
-        for index in 0..self.feeds.feed(key).followers.len() {
-            let slot = self.feeds.feed(key).followers[index];
-            let connection = &self.connections[slot as usize];
-            let id = connection.id;
-            if connection.is_open() && !except.clone().any(|except| except == id) {
-                self.counters.deliveries += 1;
-                self.change_outbound(id, |outbound, log| outbound.add_frame(log, key, Rc::clone(&frame)));
-                self.note_unsent(id);
-            }
-        }
-    }
-
     /// Sends `bytes`, one or more whole frames, to one connection, as the answer to what it said. Does nothing if
     /// it is no longer open. It is not read while it leaves more than 64 KiB of its answers unread. A long answer is
     /// sent in pieces, the next one when the last is [`drained`](Net::when_drained): what is queued at once counts
@@ -255,7 +232,7 @@ impl Net {
     }
 
     /// Changes what a connection is still to be sent, given the log of its feed.
-    fn change_outbound(&mut self, id: ConnectionId, change: impl FnOnce(&mut Outbound, &Log)) {
+    pub(super) fn change_outbound(&mut self, id: ConnectionId, change: impl FnOnce(&mut Outbound, &Log)) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         self.memory -= connection.outbound.memory();
         match connection.subscription {
@@ -328,55 +305,6 @@ impl Net {
         if let Some(connection) = find(&mut self.connections, id) {
             connection.subscription =
                 Some(Subscription { feed: key, position, is_leaving: false, is_behind: false });
-        }
-    }
-
-    /// Lets a connection follow a channel besides the one that it is subscribed to, in one encoding of its events: it
-    /// gets what is published from now on, in the order in which it is published in both. Whoever follows pays for it:
-    /// each frame costs a place in its queue, where a subscriber moves a cursor.
-    pub fn follow(&mut self, id: ConnectionId, channel: ChannelId, variant: u8) {
-        if !self.is_open(id) {
-            return;
-        }
-        self.unfollow(id, channel);
-        let key = self.feeds.open_feed(channel, variant);
-        let followers = &mut self.feeds.feed_mut(key).followers;
-        let position = followers.len() as u32;
-        followers.push(id.index);
-        self.change_outbound(id, |outbound, _| outbound.follow(key, position));
-    }
-
-    /// Lets a connection follow a channel no more. What was published before is still sent.
-    pub fn unfollow(&mut self, id: ConnectionId, channel: ChannelId) {
-        let follows = self.peek(id).map_or(&[][..], |c| c.outbound.follows());
-        let followed = follows.iter().find(|follow| self.feeds.feed(follow.feed).channel == Some(channel));
-        if let Some(&Follow { feed, .. }) = followed {
-            self.unfollow_feed(id.index, feed);
-            self.feeds.close_if_unread(feed);
-        }
-    }
-
-    /// Lets a connection follow nothing any more.
-    fn unfollow_all(&mut self, id: ConnectionId) {
-        while let Some(&Follow { feed, .. }) = self.peek(id).and_then(|c| c.outbound.follows().last()) {
-            self.unfollow_feed(id.index, feed);
-            self.feeds.close_if_unread(feed);
-        }
-    }
-
-    /// Takes a connection off the list of those who follow a feed.
-    fn unfollow_feed(&mut self, slot: u32, key: u32) {
-        let id = self.connections[slot as usize].id;
-        self.set_followed_waits(id, key, false);
-        let mut unfollowed = None;
-        self.change_outbound(id, |outbound, _| unfollowed = outbound.unfollow(key));
-        let Some(Follow { position, .. }) = unfollowed else { return };
-        let followers = &mut self.feeds.feed_mut(key).followers;
-        followers.swap_remove(position as usize);
-        if let Some(&moved) = followers.get(position as usize)
-            && let Some(moved) = self.connections[moved as usize].outbound.follow_of(key)
-        {
-            moved.position = position;
         }
     }
 
@@ -768,80 +696,6 @@ impl Net {
         let followed =
             connection.outbound.follows().iter().map(|follow| follow.waiting as usize).sum::<usize>();
         lag as usize + followed + connection.memory()
-    }
-
-    /// Panics if the book-keeping contradicts itself between two turns; for tests.
-    ///
-    /// # Panics
-    /// See above.
-    pub fn check_invariants(&self) {
-        let (mut memory, mut waiting) = (0, 0);
-        let mut frames = std::collections::BTreeMap::new();
-        for (slot, connection) in &self.connections {
-            let id = connection.id;
-            memory += connection.memory();
-            waiting += usize::from(!matches!(connection.deferred(), Deferred::No | Deferred::Yielded));
-            let listed = (connection.is_listed_ready, connection.is_listed_unsent);
-            let found = (
-                self.ready.iter().filter(|&&i| i == id).count(),
-                self.unsent.iter().filter(|&&i| i == id).count(),
-            );
-            assert_eq!(found, (usize::from(listed.0), usize::from(listed.1)), "list flags of {connection:?}");
-            let must_be_told = connection.is_alive() && connection.drained == Drained::Due;
-            assert!(!must_be_told || connection.is_listed_ready, "{connection:?}");
-            let is_connecting = matches!(connection.life, Life::Connecting { .. });
-            assert!(!is_connecting || (self.queued_bytes(id), connection.input_bytes()) == (0, 0));
-            let is_ending = matches!(connection.life, Life::Doomed(_) | Life::Gone);
-            let endings = self.ending.iter().filter(|&&i| i == id).count();
-            assert_eq!(endings, usize::from(is_ending), "{connection:?}");
-            assert_eq!(self.deadlines.get(slot as u32), connection.deadline(&self.limits), "{connection:?}");
-            if let Some(s) = connection.subscription {
-                let feed = self.feeds.feed(s.feed);
-                let list = if s.is_leaving { &feed.leaving } else { &feed.subscribers };
-                assert_eq!(list[s.position as usize], slot as u32, "{connection:?}");
-                assert!(!s.is_leaving || !connection.is_waited_for);
-            }
-            let follows = connection.outbound.follows();
-            for follow in follows {
-                assert_eq!(self.feeds.feed(follow.feed).followers[follow.position as usize], slot as u32);
-                assert_eq!(follows.iter().filter(|f| f.feed == follow.feed).count(), 1);
-            }
-            connection.outbound.check_invariants(&mut frames);
-        }
-        assert_eq!(self.memory, memory, "memory of connections");
-        assert_eq!(self.waiting, waiting, "connections that wait to be heard");
-        let mut waited_for = std::collections::BTreeMap::new();
-        for (key, feed) in self.feeds.iter() {
-            let readers: Vec<_> = feed.readers().map(|slot| &self.connections[slot as usize]).collect();
-            assert!(!readers.is_empty() || !feed.followers.is_empty(), "a feed that nobody reads");
-            let lagging = |c: &&&Connection| c.outbound.lag(&feed.log) > 0;
-            if !feed.is_dirty {
-                assert_eq!(feed.behind as usize, readers.iter().filter(lagging).count(), "{feed:?}");
-            }
-            let oldest = readers.iter().filter(lagging).map(|c| c.outbound.cursor()).min();
-            assert!(
-                feed.wants_trim || oldest.is_some() || feed.is_dirty || feed.log.memory() == 0,
-                "{feed:?}"
-            );
-            if let Some(channel) = feed.channel {
-                let of_key = |slot: &u32| {
-                    let follows = self.connections[*slot as usize].outbound.follows();
-                    follows.iter().any(|follow| follow.feed == key && follow.is_waited_for)
-                };
-                let count = readers.iter().filter(|c| c.is_waited_for).count()
-                    + feed.followers.iter().filter(|slot| of_key(slot)).count();
-                *waited_for.entry(channel).or_insert(0) += count;
-            }
-        }
-        for (channel, count) in waited_for {
-            assert_eq!(
-                self.feeds.throttle(channel).waited_for as usize,
-                count,
-                "readers that are waited for"
-            );
-        }
-        let logs = self.feeds.iter().map(|(_, feed)| feed.log.memory()).sum::<usize>();
-        assert_eq!(self.feeds.memory(), logs + frames.values().sum::<usize>());
     }
 }
 
