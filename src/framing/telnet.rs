@@ -22,20 +22,25 @@ const TIMING_MARK: u8 = 6;
 /// What is asked in one line is answered with no more than about so many bytes.
 const ANSWERS_BYTES_MAX: usize = 4096;
 
-/// What is to be sent for what was asked, in order.
+/// What is to be sent for what was asked, in order. Behind a pointer, because every connection has a place for it, and
+/// hardly any asks.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Answers(Vec<u8>);
+pub(super) struct Answers(Option<Box<Bytes>>);
+
+#[derive(Debug, Clone, Default)]
+struct Bytes(Vec<u8>);
 
 impl Answers {
     fn add(&mut self, bytes: &[u8]) {
         // Nobody asks for so much at once who means it.
-        if self.0.len() < ANSWERS_BYTES_MAX {
-            self.0.extend_from_slice(bytes);
+        let Bytes(answers) = &mut **self.0.get_or_insert_default();
+        if answers.len() < ANSWERS_BYTES_MAX {
+            answers.extend_from_slice(bytes);
         }
     }
 
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
-        (!self.0.is_empty()).then(|| std::mem::take(&mut self.0))
+        self.0.take().map(|bytes| bytes.0)
     }
 }
 
