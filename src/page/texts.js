@@ -6,14 +6,19 @@
 const TEXTS = {
   en: {
     skip: "Skip to the message field", sidebar: "Rooms and people", log: "Messages",
-    rooms: "Rooms", talks: "Private", people: "Here", newRoom: "Open or create a room", help: "Help",
-    close: "Close", closeTalk: "Close this conversation and forget it", send: "Send", cancel: "Cancel", enter: "Come in",
+    rooms: "Rooms", talks: "Private", people: "Here", newRoom: "Other rooms", help: "Help",
+    close: "Close", closeTalk: "Close the conversation with {name} and forget it", leaveRoom: "Leave {name}", send: "Send", cancel: "Cancel", enter: "Come in",
     filter: "Find a name", nobodyFits: "Nobody listed has such a name.", menuOf: "More (→ on the keyboard)",
     talk: "Talk in private", mention: "Mention", ignore: "Ignore", unignore: "Stop ignoring", ignoredSign: "ignored",
     ignoring: "You ignore {name}: what they say is not shown. /unignore ends it. This browser remembers it, nobody is told.",
     notIgnoring: "You ignore {name} no longer.", notIgnored: "You do not ignore {name}.", ignoredAre: "You ignore {names}.", ignoredNone: "You ignore nobody.",
     notices: "Notify me when I am mentioned", noNotices: "This browser has no notifications for this page; they need HTTPS or localhost.",
     noticesDenied: "The browser forbids notifications of this page; its settings can allow them.",
+    findRoom: "Find a room, or name a new one", roomsTitle: "Enter another room", enterRoom: "Enter", noOthers: "There are no other rooms. A new one needs only a name.",
+    makeRoom: "Make {room}", goTo: "Go to {room}, where you are already", moreRooms: n => `and ${n} more; type to find them`,
+    unread: (n, m) => `${n} unread` + (m ? m === 1 ? ", one names you" : `, ${m} name you` : ""), moved: (i, n) => `Now number ${i} of ${n}`,
+    newsElsewhere: (n, m) => `${n} new elsewhere` + (m ? m === 1 ? ", one names you" : `, ${m} name you` : ""),
+    leftRoom: "You have left {name}", closedTalk: "The conversation with {name} is closed",
     noTalks: "Click a name to talk in private.", you: "you", more: n => `and ${n} more`, here: n => `${n} here`,
     talkTo: "Talk to {name} in private", privately: "Only the two of you see this",
     writeRoom: "Write to {room}", writeTalk: "Write to {name} in private",
@@ -30,7 +35,7 @@ const TEXTS = {
     retaking: "Your old connection still holds your name. Taking it back …",
     catchingUp: "Fetching what you missed …", left: "You have left the chat.", comeBack: "Come back",
     elsewhere: "You are here as {name} in another tab of this browser.", useThisTab: "Use this tab",
-    keptWhere: (n, kib) => "Private conversations and drafts are kept only in this browser, on this device (local storage), for each name: "
+    keptWhere: (n, kib) => "Private conversations, drafts and which rooms you are in are kept only in this browser, on this device (local storage), for each name: "
       + `the last ${n} messages, at most ${kib} KiB. Whoever uses this browser can read them.`,
     forgetKept: "Forget private conversations and drafts", keptForgotten: "Forgotten.",
     nameless: "You are not in the room yet.", chooseName: "Choose a name", youAreIn: "You are {name} in {room}",
@@ -45,11 +50,11 @@ const TEXTS = {
 
     joined: "{name} joined", gone: "{name} left", goneWhy: "{name} left ({why})", comma: ", ",
     renamed: "{from} is now {name}", renamedYou: "You are now {name}", crowd: (i, o) => [i && `${i} joined`, o && `${o} left`].filter(Boolean).join(", "),
-    whys: { timeout: "timeout", slow: "too slow", reset: "connection lost", room: "to #{room}" },
+    whys: { timeout: "timeout", slow: "too slow", reset: "connection lost" },
     says: "{name}: {body}", saysPrivately: "{name} in private: {body}",
 
     queued: "Waiting", sent: "Sending", delivered: "Delivered", refused: "Not sent: {text}.",
-    unknown: "The connection broke: this may not have arrived.", wrongRoom: "you are in another room now",
+    unknown: "The connection broke: this may not have arrived.",
     edit: "Edit", again: "Send again", discard: "Discard",
     longTitle: "This message is too long",
     bytes: "bytes", lines: "lines",
@@ -66,7 +71,8 @@ const TEXTS = {
     errors: {}, // the server speaks English
     commands: {
       msg: ["NAME TEXT", "say something in private"], me: ["TEXT", "say what you do"], nick: ["NAME", "change your name"],
-      join: ["ROOM", "go to a room; a new one is created"], leave: ["", "go back to #lobby"], who: ["", "who is here"], rooms: ["", "which rooms there are"],
+      join: ["ROOM", "enter one more room; a new one is created"], leave: ["[ROOM]", "leave this room, or another one"],
+      who: ["[ROOM]", "who is here, or in another room of yours"], rooms: ["", "which rooms there are"],
       ignore: ["NAME", "hide what somebody says; in this browser only"], unignore: ["NAME", "show it again"],
       history: ["[N]", "show N older messages"], ping: ["", "measure the way to the server"], help: ["", "show this help"],
       quit: ["", "leave"],
@@ -74,18 +80,23 @@ const TEXTS = {
     slashed: "//text", slashes: "says /text, which is no command then",
     code: "code, as it is written",
     keys: { "Shift+Enter": "new line", "Tab": "complete a command or a name; again: the next one", "Page Up/Down": "scroll the messages",
-      "Alt+↑/↓": "other conversation", "Esc": "back to the message field" },
+      "Alt+↑/↓": "the room or conversation above or below", "Alt+Shift+↑/↓": "move this one up or down; or drag it", "Esc": "back to the message field" },
   },
   zh: {
     skip: "跳到输入框", sidebar: "房间与成员", log: "消息",
-    rooms: "房间", talks: "私聊", people: "在线", newRoom: "打开或新建房间", help: "帮助",
-    close: "关闭", closeTalk: "关闭并清除此对话", send: "发送", cancel: "取消", enter: "进入聊天",
+    rooms: "房间", talks: "私聊", people: "在线", newRoom: "其他房间", help: "帮助",
+    close: "关闭", closeTalk: "关闭并清除与 {name} 的对话", leaveRoom: "离开 {name}", send: "发送", cancel: "取消", enter: "进入聊天",
     filter: "查找名字", nobodyFits: "列表中没有这样的名字。", menuOf: "更多（键盘按 →）",
     talk: "私聊", mention: "提及", ignore: "屏蔽", unignore: "取消屏蔽", ignoredSign: "已屏蔽",
     ignoring: "你屏蔽了 {name}：不再显示对方的发言。/unignore 可取消。只保存在此浏览器中，对方不会知道。",
     notIgnoring: "你已取消屏蔽 {name}。", notIgnored: "你没有屏蔽 {name}。", ignoredAre: "你屏蔽了 {names}。", ignoredNone: "你没有屏蔽任何人。",
     notices: "被提及时通知我", noNotices: "浏览器不允许此页面发送通知；通知需要 HTTPS 或 localhost。",
     noticesDenied: "浏览器禁止此页面发送通知，可在浏览器设置中允许。",
+    findRoom: "查找房间，或为新房间取名", roomsTitle: "进入其他房间", enterRoom: "进入", noOthers: "没有其他房间。取个名字就能新建。",
+    makeRoom: "新建 {room}", goTo: "转到已加入的 {room}", moreRooms: n => `还有 ${n} 个，请输入名字查找`,
+    unread: (n, m) => `${n} 条未读` + (m ? `，${m} 条提到你` : ""), moved: (i, n) => `已移到第 ${i} 位，共 ${n} 位`,
+    newsElsewhere: (n, m) => `别处有 ${n} 条新消息` + (m ? `，${m} 条提到你` : ""),
+    leftRoom: "你已离开 {name}", closedTalk: "与 {name} 的对话已关闭",
     noTalks: "点击名字即可私聊。", you: "你", more: n => `还有 ${n} 人`, here: n => `${n} 人在线`,
     talkTo: "与 {name} 私聊", privately: "仅你们两人可见",
     writeRoom: "在 {room} 中发言", writeTalk: "给 {name} 发私信",
@@ -102,7 +113,7 @@ const TEXTS = {
     retaking: "旧连接仍占用你的名字，正在取回……",
     catchingUp: "正在获取错过的消息……", left: "你已离开聊天。", comeBack: "重新进入",
     elsewhere: "你已在此浏览器的另一个标签页中以 {name} 的名字在线。", useThisTab: "改用此标签页",
-    keptWhere: (n, kib) => `私聊和草稿只保存在这台设备的这个浏览器里（本地存储），按名字分开：最近 ${n} 条消息，最多 ${kib} KiB。`
+    keptWhere: (n, kib) => `私聊、草稿和所在的房间只保存在这台设备的这个浏览器里（本地存储），按名字分开：最近 ${n} 条消息，最多 ${kib} KiB。`
       + "使用这个浏览器的人都能看到。",
     forgetKept: "清除私聊和草稿", keptForgotten: "已清除。",
     nameless: "你还没有进入房间。", chooseName: "选择名字", youAreIn: "你以 {name} 的名字进入了 {room}",
@@ -117,11 +128,11 @@ const TEXTS = {
 
     joined: "{name} 加入了", gone: "{name} 离开了", goneWhy: "{name} 离开了（{why}）", comma: "，",
     renamed: "{from} 改名为 {name}", renamedYou: "你现在叫 {name}", crowd: (i, o) => [i && `${i} 人加入`, o && `${o} 人离开`].filter(Boolean).join("，"),
-    whys: { timeout: "超时", slow: "接收过慢", reset: "连接中断", room: "去了 #{room}" },
+    whys: { timeout: "超时", slow: "接收过慢", reset: "连接中断" },
     says: "{name}：{body}", saysPrivately: "{name} 私信：{body}",
 
     queued: "等待中", sent: "发送中", delivered: "已送达", refused: "未发送：{text}。",
-    unknown: "连接中断，这条消息可能没有送达。", wrongRoom: "你已在另一个房间",
+    unknown: "连接中断，这条消息可能没有送达。",
     edit: "编辑", again: "重新发送", discard: "删除",
     longTitle: "这条消息太长了",
     bytes: "字节", lines: "行",
@@ -139,11 +150,12 @@ const TEXTS = {
       "bad-utf8": "文字编码无效", "unknown-command": "服务器不认识这个命令", busy: "对方还没有读完之前的消息",
       dropped: "发送得太快，未被接收",
       "name-taken": "这个名字或相似的名字已被使用", "name-bad": "名字不可用：最多 32 个字母、数字或 _ - .，文字须为同一种或通常混写的几种",
-      "no-such-user": "没有叫这个名字的人", "too-long": "太长了", "bad-argument": "参数有误", full: "已满",
+      "no-such-user": "没有叫这个名字的人", "not-here": "你不在这个房间里", "too-long": "太长了", "bad-argument": "参数有误", full: "已满",
     },
     commands: {
       msg: ["名字 内容", "发私信"], me: ["内容", "描述动作"], nick: ["名字", "更改名字"],
-      join: ["房间", "去另一个房间，没有则新建"], leave: ["", "回到 #lobby"], who: ["", "谁在线"], rooms: ["", "有哪些房间"],
+      join: ["房间", "再进入一个房间，没有则新建"], leave: ["[房间]", "离开这个或另一个房间"],
+      who: ["[房间]", "谁在这里，或在你的另一个房间里"], rooms: ["", "有哪些房间"],
       ignore: ["名字", "屏蔽某人的发言，仅在此浏览器中"], unignore: ["名字", "取消屏蔽"],
       history: ["[N]", "显示更早的 N 条消息"], ping: ["", "测量与服务器的往返时间"], help: ["", "显示帮助"],
       quit: ["", "离开"],
@@ -151,7 +163,7 @@ const TEXTS = {
     slashed: "//内容", slashes: "发送 /内容，而不作为命令",
     code: "代码，原样显示",
     keys: { "Shift+Enter": "换行", "Tab": "补全命令或名字，再按换下一个", "Page Up/Down": "滚动消息",
-      "Alt+↑/↓": "切换对话", "Esc": "回到输入框" },
+      "Alt+↑/↓": "上一个或下一个房间、对话", "Alt+Shift+↑/↓": "把当前这个上移或下移；也可拖动", "Esc": "回到输入框" },
   },
 };
 
