@@ -7,7 +7,7 @@ const spoken = talk => [talk.title, talk.news ? T.unread(talk.news, talk.mention
 
 function newRow(talk) {
   const symbol = talk.isRoom ? make("span", { className: "hash", ariaHidden: "true" }, "#") : face(talk.name);
-  const call = make("span", { className: "badge call", ariaHidden: "true" }, "@"), count = make("span", { ariaHidden: "true" });
+  const call = make("span", { className: "call", ariaHidden: "true" }, "@"), count = make("span", { ariaHidden: "true" });
   const state = make("span", { className: "unseen" });
   const button = make("button", { type: "button", className: "entry", act: event => { visit(talk); afterChoice(event); } },
     symbol, make("bdi", { className: "cut" }, talk.name), call, count, state);
