@@ -8,10 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
 
+use super::encoding::Writer;
 use super::{Ask, Notice, Request, names, place_in_answer, rooms};
 use crate::chat::{
-    Body, Bye, Chat, Command, ErrorCode, Event, Hello, HistoryQuery, Message, Name, Reference, Refusal, Reply,
-    RoomName, RoomView,
+    Body, Bye, Chat, Command, ErrorCode, Event, Hello, HistoryQuery, Message, Name, Reference, Refusal,
+    Reply, RoomName, RoomView,
+};
+
+/// Objects for programs.
+pub(super) const WRITER: Writer = Writer {
+    event: |room, at_ms, event, put| put(&self::event(room, at_ms, event)),
+    reply: |at_ms, reply, reference, chat, put| put(&self::reply(at_ms, reply, reference, chat)),
+    notice: |at_ms, notice, reference, put| {
+        self::notice(at_ms, notice, reference).iter().for_each(|document| put(document));
+    },
 };
 
 /// A reference has at most this many bytes.
@@ -19,7 +29,7 @@ const REFERENCE_BYTES_MAX: usize = 64;
 /// `hello` and `users` list at most so many names.
 const NAMES_MAX: usize = 1000;
 /// What the document of a room has besides the name: at most so many bytes.
-const ROOM_BYTES: usize = 32;
+const ROOM_BYTES: usize = 48;
 /// An error says at most this much of what the parser says about a document.
 const EXCERPT_BYTES_MAX: usize = 200;
 /// `history` without a `limit` gives so many messages.
@@ -302,7 +312,8 @@ pub struct RoomDocument<T> {
 
 /// The `type`s of requests.
 const TYPES: [&str; 12] = [
-    "hello", "public", "action", "private", "users", "rooms", "history", "nick", "join", "leave", "ping", "quit",
+    "hello", "public", "action", "private", "users", "rooms", "history", "nick", "join", "leave", "ping",
+    "quit",
 ];
 
 #[derive(Deserialize)]
@@ -402,8 +413,12 @@ fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
             }
             Command::Hello(Hello { name, rooms, lists_rooms })
         }
-        RequestDocument::Public { body: text, room: to } => Command::Say { room: room(to)?, body: body(&text)? },
-        RequestDocument::Action { body: text, room: to } => Command::Act { room: room(to)?, body: body(&text)? },
+        RequestDocument::Public { body: text, room: to } => {
+            Command::Say { room: room(to)?, body: body(&text)? }
+        }
+        RequestDocument::Action { body: text, room: to } => {
+            Command::Act { room: room(to)?, body: body(&text)? }
+        }
         RequestDocument::Private { to, body: text } => Command::Tell { to: to.into(), body: body(&text)? },
         RequestDocument::Users { room: of } => Command::Who { room: room(of)? },
         RequestDocument::Rooms => Command::Rooms,
@@ -502,7 +517,7 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
                 name: name.as_str(),
                 room: room.name().as_str(),
                 id: room.newest_id(),
-                users: users(chat, room, Some(name)),
+                users: users(chat, room, Some(name), 1),
                 total: room.total(),
                 epoch: room.epoch_ms(),
                 server: concat!("roomd/", env!("CARGO_PKG_VERSION")),
@@ -511,24 +526,46 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
                 reference,
             }
         }
+        Reply::Room { name, room, rooms } => {
+            let room = chat.room(*room);
+            EventDocument::Room {
+                room: room.name().as_str(),
+                name: room.name().as_str(),
+                id: room.newest_id(),
+                epoch: room.epoch_ms(),
+                users: users(chat, room, Some(name), *rooms),
+                total: room.total(),
+            }
+        }
+        Reply::NoRoom { room, refusal: Refusal { code, text } } => {
+            EventDocument::Error { code: code.as_str(), text, room: Some(room.as_str()), reference }
+        }
+        Reply::Left { name, room } => {
+            let (room, total) = (chat.room(*room).name().as_str(), chat.room(*room).total());
+            EventDocument::Leave { ts, room, name: name.as_str(), total, why: None, reference }
+        }
         Reply::Private { from, to, body } | Reply::PrivateSent { from, to, body } => {
             EventDocument::Private { ts, from: from.as_str(), to: to.as_str(), body: body.as_str() }
         }
         Reply::Users { room } => {
             let room = chat.room(*room);
-            let (name, total, users) = (room.name().as_str(), room.total(), users(chat, room, None));
+            let (name, total, users) = (room.name().as_str(), room.total(), users(chat, room, None, 1));
             let more = users.len() < total;
             EventDocument::Users { room: name, users, total, more, reference }
         }
-        Reply::Rooms => {
+        Reply::Rooms { joined } => {
             let rooms = rooms(chat, ROOM_BYTES);
             let more = rooms.len() < chat.rooms().len();
-            let document = |r: RoomView<'a>| RoomDocument { name: r.name().as_str(), members: r.total() };
+            let document = |r: RoomView<'a>| RoomDocument {
+                name: r.name().as_str(),
+                members: r.total(),
+                joined: joined.contains(&r.number()),
+            };
             EventDocument::Rooms { rooms: rooms.into_iter().map(document).collect(), more, reference }
         }
         Reply::History { room, query } => {
             let room = chat.room(*room);
-            let mut fits = place_in_answer(chat);
+            let mut fits = place_in_answer(chat, 1);
             let bytes = |m| write(&message(room.name(), m)).len() + 1;
             let (messages, more) = room.history(*query, |m| fits(bytes(m)));
             let events = messages.into_iter().map(|m| message(room.name(), m)).collect();
@@ -540,8 +577,9 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
     })
 }
 
-fn users<'a>(chat: &Chat, room: RoomView<'a>, always: Option<&'a Name>) -> Vec<&'a str> {
-    names(chat, room, always, NAMES_MAX).into_iter().map(Name::as_str).collect()
+/// Those in a room, as far as they fit into one of so many `parts` of an answer.
+fn users<'a>(chat: &Chat, room: RoomView<'a>, always: Option<&'a Name>, parts: usize) -> Vec<&'a str> {
+    names(chat, room, always, NAMES_MAX, parts).into_iter().map(Name::as_str).collect()
 }
 
 /// The document of a notice; none for what this dialect does not know.
@@ -551,7 +589,7 @@ pub fn notice(ts: u64, notice: &Notice, reference: &Reference) -> Option<String>
     Some(write(&match notice {
         Notice::Pong => EventDocument::Pong { ts, reference },
         Notice::Refused(Refusal { code, text }) => {
-            EventDocument::Error { code: code.as_str(), text, reference }
+            EventDocument::Error { code: code.as_str(), text, room: None, reference }
         }
         Notice::Bye(bye) => EventDocument::Bye { why: why(*bye) },
         Notice::Help => return None,
@@ -614,7 +652,11 @@ mod tests {
     fn what_a_client_writes_is_what_the_server_reads() {
         let text = || "x".to_owned();
         for request in [
-            RequestDocument::Hello { name: text(), room: Some(text()), rooms: Some(vec![text(), "y".into()]) },
+            RequestDocument::Hello {
+                name: text(),
+                room: Some(text()),
+                rooms: Some(vec![text(), "y".into()]),
+            },
             RequestDocument::Public { body: text(), room: Some(text()) },
             RequestDocument::Action { body: text(), room: None },
             RequestDocument::Private { to: text(), body: text() },
