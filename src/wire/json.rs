@@ -8,10 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
 
+use super::encoding::Writer;
 use super::{Ask, Notice, Request, names, place_in_answer, rooms};
 use crate::chat::{
-    Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Reference, Refusal, Reply,
-    RoomName, RoomView,
+    Body, Bye, Chat, Command, ErrorCode, Event, Hello, HistoryQuery, Message, Name, Reference, Refusal,
+    Reply, RoomName, RoomView,
+};
+
+/// Objects for programs.
+pub(super) const WRITER: Writer = Writer {
+    event: |room, at_ms, event, put| put(&self::event(room, at_ms, event)),
+    reply: |at_ms, reply, reference, chat, put| put(&self::reply(at_ms, reply, reference, chat)),
+    notice: |at_ms, notice, reference, put| {
+        self::notice(at_ms, notice, reference).iter().for_each(|document| put(document));
+    },
 };
 
 /// A reference has at most this many bytes.
@@ -19,11 +29,13 @@ const REFERENCE_BYTES_MAX: usize = 64;
 /// `hello` and `users` list at most so many names.
 const NAMES_MAX: usize = 1000;
 /// What the document of a room has besides the name: at most so many bytes.
-const ROOM_BYTES: usize = 32;
+const ROOM_BYTES: usize = 48;
 /// An error says at most this much of what the parser says about a document.
 const EXCERPT_BYTES_MAX: usize = 200;
 /// `history` without a `limit` gives so many messages.
 const HISTORY_DEFAULT: usize = 100;
+/// A `hello` names at most so many rooms, whatever `max_joined` is.
+const ROOMS_MAX: usize = 1000;
 /// A `history` gives at most so many messages.
 const HISTORY_MAX: usize = 1000;
 
@@ -37,19 +49,34 @@ pub enum RequestDocument {
         name: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         room: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rooms: Option<Vec<String>>,
     },
-    /// Says `body` to the room.
-    Public { body: String },
-    /// Does `body` in the room.
-    Action { body: String },
+    /// Says `body` to a room.
+    Public {
+        body: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
+    },
+    /// Does `body` in a room.
+    Action {
+        body: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
+    },
     /// Tells one member.
     Private { to: String, body: String },
     /// Who is here?
-    Users,
+    Users {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
+    },
     /// Which rooms are there?
     Rooms,
     /// What was said before?
     History {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<usize>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,8 +86,13 @@ pub enum RequestDocument {
     },
     /// Asks for another name.
     Nick { name: String },
-    /// Goes to another room.
+    /// Enters one more room.
     Join { room: String },
+    /// Leaves a room.
+    Leave {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
+    },
     /// Is anybody there?
     Ping,
     /// Good-bye.
@@ -111,6 +143,20 @@ pub enum EventDocument<T> {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<T>,
     },
+    /// You are in this room, too.
+    Room {
+        room: T,
+        #[serde(default)]
+        name: T,
+        #[serde(default)]
+        id: u64,
+        #[serde(default)]
+        epoch: u64,
+        #[serde(default)]
+        users: Vec<T>,
+        #[serde(default)]
+        total: usize,
+    },
     /// Somebody said something.
     Public(MessageDocument<T>),
     /// Somebody did something.
@@ -133,7 +179,7 @@ pub enum EventDocument<T> {
         #[serde(default)]
         total: usize,
     },
-    /// Somebody is gone.
+    /// Somebody has left this room.
     Leave {
         #[serde(default)]
         ts: u64,
@@ -144,6 +190,8 @@ pub enum EventDocument<T> {
         total: usize,
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<T>,
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<T>,
     },
     /// Somebody has another name.
     Nick {
@@ -222,6 +270,8 @@ pub enum EventDocument<T> {
         code: T,
         #[serde(default)]
         text: T,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<T>,
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<T>,
     },
@@ -255,11 +305,16 @@ pub struct RoomDocument<T> {
     pub name: T,
     #[serde(default)]
     pub members: usize,
+    /// You are in it.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub joined: bool,
 }
 
 /// The `type`s of requests.
-const TYPES: [&str; 11] =
-    ["hello", "public", "action", "private", "users", "rooms", "history", "nick", "join", "ping", "quit"];
+const TYPES: [&str; 12] = [
+    "hello", "public", "action", "private", "users", "rooms", "history", "nick", "join", "leave", "ping",
+    "quit",
+];
 
 #[derive(Deserialize)]
 struct Fields {
@@ -269,6 +324,7 @@ struct Fields {
     reference: Option<String>,
     name: Option<String>,
     room: Option<String>,
+    rooms: Option<Vec<String>>,
     from: Option<String>,
     to: Option<String>,
     body: Option<String>,
@@ -315,19 +371,20 @@ pub fn parse(document: &str) -> Result<Request, (Refusal, Reference)> {
 
 /// The request that `fields` are, whatever its arguments are worth.
 fn request(fields: Fields) -> Result<RequestDocument, Refusal> {
-    let Fields { kind, name, room, to, body, limit, before, after, .. } = fields;
+    let Fields { kind, name, room, rooms, to, body, limit, before, after, .. } = fields;
     let kind = kind.ok_or_else(|| bad("a request has a type"))?;
     let need = |field: &str, value: Option<String>| value.ok_or_else(|| bad(format!("{kind} needs {field}")));
     Ok(match kind.as_str() {
-        "hello" => RequestDocument::Hello { name: need("name", name)?, room },
-        "public" => RequestDocument::Public { body: need("body", body)? },
-        "action" => RequestDocument::Action { body: need("body", body)? },
+        "hello" => RequestDocument::Hello { name: need("name", name)?, room, rooms },
+        "public" => RequestDocument::Public { body: need("body", body)?, room },
+        "action" => RequestDocument::Action { body: need("body", body)?, room },
         "private" => RequestDocument::Private { to: need("to", to)?, body: need("body", body)? },
-        "users" => RequestDocument::Users,
+        "users" => RequestDocument::Users { room },
         "rooms" => RequestDocument::Rooms,
-        "history" => RequestDocument::History { limit, before, after },
+        "history" => RequestDocument::History { room, limit, before, after },
         "nick" => RequestDocument::Nick { name: need("name", name)? },
         "join" => RequestDocument::Join { room: need("room", room)? },
+        "leave" => RequestDocument::Leave { room },
         "ping" => RequestDocument::Ping,
         "quit" => RequestDocument::Quit,
         _ => {
@@ -339,25 +396,43 @@ fn request(fields: Fields) -> Result<RequestDocument, Refusal> {
 
 fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
     let body = |text: &str| Body::new(text).ok_or_else(|| bad("the body is empty"));
+    let room = |room: Option<String>| room.as_deref().map(RoomName::parse).transpose();
     Ok(Ask::Command(match document {
-        RequestDocument::Hello { name, room } => {
-            let name = Name::parse(&name)?;
-            return Ok(Ask::Hello { name, room: room.as_deref().map(RoomName::parse).transpose()? });
+        RequestDocument::Hello { name, room: current, rooms } => {
+            let (name, lists_rooms) = (Name::parse(&name)?, rooms.is_some());
+            let named: Vec<String> = current.into_iter().chain(rooms.into_iter().flatten()).collect();
+            if named.len() > ROOMS_MAX {
+                return Err(Refusal::new(ErrorCode::Full, format!("rooms are at most {ROOMS_MAX}")));
+            }
+            let mut rooms: Vec<RoomName> = Vec::new();
+            for room in &named {
+                let room = RoomName::parse(room)?;
+                if !rooms.contains(&room) {
+                    rooms.push(room);
+                }
+            }
+            Command::Hello(Hello { name, rooms, lists_rooms })
         }
-        RequestDocument::Public { body: text } => Command::Say(body(&text)?),
-        RequestDocument::Action { body: text } => Command::Act(body(&text)?),
+        RequestDocument::Public { body: text, room: to } => {
+            Command::Say { room: room(to)?, body: body(&text)? }
+        }
+        RequestDocument::Action { body: text, room: to } => {
+            Command::Act { room: room(to)?, body: body(&text)? }
+        }
         RequestDocument::Private { to, body: text } => Command::Tell { to: to.into(), body: body(&text)? },
-        RequestDocument::Users => Command::Who,
+        RequestDocument::Users { room: of } => Command::Who { room: room(of)? },
         RequestDocument::Rooms => Command::Rooms,
-        RequestDocument::History { limit, before, after } => {
+        RequestDocument::History { room: of, limit, before, after } => {
             let limit = limit.unwrap_or(HISTORY_DEFAULT);
             if !(1..=HISTORY_MAX).contains(&limit) {
                 return Err(bad(format!("limit is 1 to {HISTORY_MAX}")));
             }
-            Command::History(HistoryQuery { limit, before, after, skip: 0 })
+            let query = HistoryQuery { limit, before, after, skip: 0 };
+            Command::History { room: room(of)?, query }
         }
         RequestDocument::Nick { name } => Command::Nick(Name::parse(&name)?),
         RequestDocument::Join { room } => Command::Join(RoomName::parse(&room)?),
+        RequestDocument::Leave { room: from } => Command::Leave { room: room(from)? },
         RequestDocument::Ping => return Ok(Ask::Ping),
         RequestDocument::Quit => return Ok(Ask::Quit),
     }))
@@ -414,7 +489,14 @@ pub fn event(room_name: &RoomName, ts: u64, event: &Event) -> String {
         Event::Joined { name, total } => EventDocument::Join { ts, room, name: name.as_str(), total: *total },
         Event::Left { name, total, why } => {
             why_text = why.as_ref().map(ToString::to_string);
-            EventDocument::Leave { ts, room, name: name.as_str(), total: *total, why: why_text.as_deref() }
+            EventDocument::Leave {
+                ts,
+                room,
+                name: name.as_str(),
+                total: *total,
+                why: why_text.as_deref(),
+                reference: None,
+            }
         }
         Event::Renamed { from, to } => {
             EventDocument::Nick { ts, room, from: from.as_str(), name: to.as_str() }
@@ -435,7 +517,7 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
                 name: name.as_str(),
                 room: room.name().as_str(),
                 id: room.newest_id(),
-                users: users(chat, room, Some(name)),
+                users: users(chat, room, Some(name), 1),
                 total: room.total(),
                 epoch: room.epoch_ms(),
                 server: concat!("roomd/", env!("CARGO_PKG_VERSION")),
@@ -444,24 +526,46 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
                 reference,
             }
         }
+        Reply::Room { name, room, rooms } => {
+            let room = chat.room(*room);
+            EventDocument::Room {
+                room: room.name().as_str(),
+                name: room.name().as_str(),
+                id: room.newest_id(),
+                epoch: room.epoch_ms(),
+                users: users(chat, room, Some(name), *rooms),
+                total: room.total(),
+            }
+        }
+        Reply::NoRoom { room, refusal: Refusal { code, text } } => {
+            EventDocument::Error { code: code.as_str(), text, room: Some(room.as_str()), reference }
+        }
+        Reply::Left { name, room } => {
+            let (room, total) = (chat.room(*room).name().as_str(), chat.room(*room).total());
+            EventDocument::Leave { ts, room, name: name.as_str(), total, why: None, reference }
+        }
         Reply::Private { from, to, body } | Reply::PrivateSent { from, to, body } => {
             EventDocument::Private { ts, from: from.as_str(), to: to.as_str(), body: body.as_str() }
         }
         Reply::Users { room } => {
             let room = chat.room(*room);
-            let (name, total, users) = (room.name().as_str(), room.total(), users(chat, room, None));
+            let (name, total, users) = (room.name().as_str(), room.total(), users(chat, room, None, 1));
             let more = users.len() < total;
             EventDocument::Users { room: name, users, total, more, reference }
         }
-        Reply::Rooms => {
+        Reply::Rooms { joined } => {
             let rooms = rooms(chat, ROOM_BYTES);
             let more = rooms.len() < chat.rooms().len();
-            let document = |r: RoomView<'a>| RoomDocument { name: r.name().as_str(), members: r.total() };
+            let document = |r: RoomView<'a>| RoomDocument {
+                name: r.name().as_str(),
+                members: r.total(),
+                joined: joined.contains(&r.number()),
+            };
             EventDocument::Rooms { rooms: rooms.into_iter().map(document).collect(), more, reference }
         }
         Reply::History { room, query } => {
             let room = chat.room(*room);
-            let mut fits = place_in_answer(chat);
+            let mut fits = place_in_answer(chat, 1);
             let bytes = |m| write(&message(room.name(), m)).len() + 1;
             let (messages, more) = room.history(*query, |m| fits(bytes(m)));
             let events = messages.into_iter().map(|m| message(room.name(), m)).collect();
@@ -473,8 +577,9 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
     })
 }
 
-fn users<'a>(chat: &Chat, room: RoomView<'a>, always: Option<&'a Name>) -> Vec<&'a str> {
-    names(chat, room, always, NAMES_MAX).into_iter().map(Name::as_str).collect()
+/// Those in a room, as far as they fit into one of so many `parts` of an answer.
+fn users<'a>(chat: &Chat, room: RoomView<'a>, always: Option<&'a Name>, parts: usize) -> Vec<&'a str> {
+    names(chat, room, always, NAMES_MAX, parts).into_iter().map(Name::as_str).collect()
 }
 
 /// The document of a notice; none for what this dialect does not know.
@@ -484,7 +589,7 @@ pub fn notice(ts: u64, notice: &Notice, reference: &Reference) -> Option<String>
     Some(write(&match notice {
         Notice::Pong => EventDocument::Pong { ts, reference },
         Notice::Refused(Refusal { code, text }) => {
-            EventDocument::Error { code: code.as_str(), text, reference }
+            EventDocument::Error { code: code.as_str(), text, room: None, reference }
         }
         Notice::Bye(bye) => EventDocument::Bye { why: why(*bye) },
         Notice::Help => return None,
@@ -517,7 +622,7 @@ mod tests {
         let request = parse(r#"{"type":"public","body":"hi","ref":"c1","from":"mallory","x":[1]}"#).unwrap();
         assert_eq!(request.reference.as_deref(), Some("c1"));
         assert_eq!(request.from.as_deref(), Some("mallory"));
-        assert_eq!(request.ask, Ask::Command(Command::Say(Body::new("hi").unwrap())));
+        assert_eq!(request.ask, Ask::Command(Command::Say { room: None, body: Body::new("hi").unwrap() }));
     }
 
     #[test]
@@ -547,15 +652,20 @@ mod tests {
     fn what_a_client_writes_is_what_the_server_reads() {
         let text = || "x".to_owned();
         for request in [
-            RequestDocument::Hello { name: text(), room: Some(text()) },
-            RequestDocument::Public { body: text() },
-            RequestDocument::Action { body: text() },
+            RequestDocument::Hello {
+                name: text(),
+                room: Some(text()),
+                rooms: Some(vec![text(), "y".into()]),
+            },
+            RequestDocument::Public { body: text(), room: Some(text()) },
+            RequestDocument::Action { body: text(), room: None },
             RequestDocument::Private { to: text(), body: text() },
-            RequestDocument::Users,
+            RequestDocument::Users { room: Some(text()) },
             RequestDocument::Rooms,
-            RequestDocument::History { limit: Some(1), before: Some(2), after: Some(3) },
+            RequestDocument::History { room: Some(text()), limit: Some(1), before: Some(2), after: Some(3) },
             RequestDocument::Nick { name: text() },
             RequestDocument::Join { room: text() },
+            RequestDocument::Leave { room: Some(text()) },
             RequestDocument::Ping,
             RequestDocument::Quit,
         ] {
@@ -566,7 +676,7 @@ mod tests {
             assert_eq!(read.ask, ask(request).unwrap(), "{line}");
         }
         let body = "two\nlines".to_owned();
-        let line = RequestDocument::Public { body }.to_line(None);
+        let line = RequestDocument::Public { body, room: None }.to_line(None);
         assert_eq!(line, "{\"type\":\"public\",\"body\":\"two\\nlines\"}\n");
     }
 
@@ -574,18 +684,19 @@ mod tests {
     fn what_the_server_writes_is_what_a_client_reads() {
         let events = [
             r#"{"type":"hello","name":"al","room":"dev","id":1,"users":["al"],"total":1,"epoch":2,"server":"x","limit":512,"ref":"c"}"#,
+            r#"{"type":"room","room":"dev","name":"dev","id":1,"epoch":2,"users":["al"],"total":1}"#,
             r#"{"type":"action","id":1,"ts":2,"room":"dev","from":"al","body":"x"}"#,
             r#"{"type":"private","ts":2,"from":"al","to":"bob","body":"x"}"#,
             r#"{"type":"join","ts":2,"room":"dev","name":"al","total":1}"#,
-            r#"{"type":"leave","ts":2,"room":"dev","name":"al","total":1,"why":"slow"}"#,
+            r#"{"type":"leave","ts":2,"room":"dev","name":"al","total":1,"why":"slow","ref":"c"}"#,
             r#"{"type":"nick","ts":2,"room":"dev","from":"al","name":"bob"}"#,
             r#"{"type":"presence","ts":2,"room":"dev","joined":1,"left":2,"total":3}"#,
             r#"{"type":"users","room":"dev","users":["al"],"total":1,"more":true}"#,
-            r#"{"type":"rooms","rooms":[{"name":"dev","members":1}]}"#,
+            r#"{"type":"rooms","rooms":[{"name":"dev","members":1,"joined":true}]}"#,
             r#"{"type":"history","room":"dev","events":[{"type":"public","id":1,"ts":2,"room":"dev","from":"al","body":"x"}],"more":false}"#,
             r#"{"type":"ack","ref":"c","ts":2,"id":1}"#,
             r#"{"type":"pong","ts":2}"#,
-            r#"{"type":"error","code":"full","text":"no"}"#,
+            r#"{"type":"error","code":"full","text":"no","room":"dev","ref":"c"}"#,
             r#"{"type":"bye","why":"quit"}"#,
         ];
         for document in events {
