@@ -1265,8 +1265,12 @@ fn screenshots() {
     let mut bob = Netcat::enter(daemon.port, "bob");
     let mut carol = Netcat::enter(daemon.port, "carol");
     let mut dana = Netcat::enter(daemon.port, "dana");
+    let mut crew = [("erin", "design"), ("frank", "ops"), ("grace", "release"), ("heidi", "release"), ("ivan", "tea")]
+        .map(|(name, room)| rooms::enter(&daemon, name, room));
     log_in(&mut page, "alice");
     shoot(&mut page, "empty.png");
+    rooms::join(&mut page, &["design", "ops", "release"]);
+    page.click("#rooms button", "lobby");
 
     hear(&mut page, &mut bob, "Morning! Is the new build on the test box already?");
     hear(&mut page, &mut bob, "I still see yesterday’s.");
@@ -1288,6 +1292,15 @@ fn screenshots() {
     hear(&mut page, &mut bob, "alice: what was the call again?");
     page.say("This one:\n```rust\nfn main() {\n    println!(\"hello\");\n}\n```\nIt needs `std` only.");
     page.until("document.querySelectorAll('#items pre').length === 1");
+    for (i, text) in ["The green is darker now.", "Comments, please!", "And the logo has moved."].iter().enumerate() {
+        crew[0].say(text);
+        page.until(&format!("conversations.get('#design').unread === {}", i + 1));
+    }
+    for i in 1..=11 {
+        crew[2].say(&format!("Step {i} of 12 is done."));
+    }
+    crew[3].say("alice, will you tag it?");
+    page.until("conversations.get('#release').mentions === 1");
     bob.say("/msg alice Lunch at twelve? The usual place.");
     page.until("document.querySelector('#talks .badge')");
 
@@ -1319,6 +1332,11 @@ fn screenshots() {
         page.eval("$('filter').value = ''; drawPeople(); closeSide()");
         page.click("#help", "");
         shoot(&mut page, &format!("help{name}.png"));
+        page.press("Escape");
+        page.click("#new-room", "");
+        page.write("te");
+        page.until("document.querySelectorAll('#others [role=option]').length === 2");
+        shoot(&mut page, &format!("others{name}.png"));
         page.press("Escape");
     }
     page.dark(false);

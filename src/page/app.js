@@ -10,6 +10,7 @@ function show(talk) {
   else {
     current.draft = entry.value;
     current.mark = null;
+    if (drawnTalk === current) current.place = firstVisible();
     current = talk;
     if (talk.isRoom) {
       me.room = talk;

@@ -252,8 +252,8 @@ async function catchUp(room) {
  * never arrived and is sent again. If the history cannot tell (restart, gap, private), the writer decides.
  */
 function settle(room, whole) {
-  for (const item of outbox.filter(item => item.state === "sent")) {
-    if (item.talk !== room || !whole || item.as !== me.name) { update(item, "unknown"); continue; }
+  for (const item of outbox.filter(item => item.state === "sent" && item.talk === room)) {
+    if (!whole || item.as !== me.name) { update(item, "unknown"); continue; }
     const twin = room.items.find(other => other.own && other.id > item.after && other.era === room.era && !other.claimed && same(other, item));
     if (twin) { twin.claimed = true; forget(item); } else update(item, item.attempts < ATTEMPTS_MAX ? "queued" : "unknown");
   }

@@ -68,7 +68,6 @@ function drawBanner() {
 
 function drawLog() {
   const talk = current;
-  if (drawnTalk !== talk) drawnTalk.place = drawnTalk.pinned ? null : firstVisible();
   if (talk.pinned) talk.toTail();
   const anchor = talk.pinned ? null : drawnTalk === talk ? firstVisible() : talk.place;
   drawnTalk = talk;
