@@ -40,9 +40,9 @@ pub(super) enum Framer {
 }
 
 impl Framer {
-    fn next<'a>(&mut self, input: &'a [u8], max_bytes: usize) -> Found<'a> {
+    fn next<'a>(&mut self, input: &'a [u8], max_bytes: usize, answers: &mut Vec<u8>) -> Found<'a> {
         match self {
-            Self::Lines(lines) => lines.next(input, max_bytes),
+            Self::Lines(lines) => lines.next(input, max_bytes, answers),
             Self::Lengths(lengths) => lengths.next(input, max_bytes),
         }
     }
@@ -262,15 +262,22 @@ impl Session {
         self.since = now;
     }
 
-    /// Takes the first thing from the front of `input`: how many bytes it has, and what is to be done.
-    pub(super) fn take(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
+    /// Takes the first thing from the front of `input`: how many bytes it has, and what is to be done. What telnet is
+    /// to be answered before that, whose user sees nothing of it, is added to `answers`.
+    pub(super) fn take(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        now: Now,
+        answers: &mut Vec<u8>,
+    ) -> (usize, Action) {
         if input.is_empty() {
             return (0, Action::Wait);
         }
         let (count, action) = match &mut self.stage {
             Stage::Undecided { .. } => return self.decide(input),
             Stage::Http { .. } => self.take_http(input, limits),
-            Stage::Stream { .. } => self.take_from_stream(input, limits, now),
+            Stage::Stream { .. } => self.take_from_stream(input, limits, now, answers),
             Stage::WebSocket { decoder, .. } => match decoder.next(input, limits.request_bytes_max()) {
                 Ok(None) => (0, Action::Wait),
                 // A fragment: only whole messages count against the rate.
@@ -314,17 +321,6 @@ impl Session {
                 return true;
             }
             rest = &rest[bytes..];
-        }
-    }
-
-    /// What telnet is to be answered, whose user sees nothing of it.
-    pub(super) fn telnet_answers(&mut self) -> Option<Vec<u8>> {
-        match &mut self.stage {
-            // A program would take an answer for a document.
-            Stage::Stream { framer: Framer::Lines(lines), content } => {
-                lines.answers().filter(|_| *content == Content::Text)
-            }
-            _ => None,
         }
     }
 
@@ -426,14 +422,25 @@ impl Session {
         }
     }
 
-    fn take_from_stream(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
+    fn take_from_stream(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        now: Now,
+        answers: &mut Vec<u8>,
+    ) -> (usize, Action) {
         let Stage::Stream { content, framer } = &mut self.stage else { return (0, Action::Wait) };
         let is_nameless = self.member.is_none() && *content == Content::Text;
         let max = match content {
             Content::Text => limits.max_line_bytes + COMMAND_BYTES_MAX,
             Content::Json => limits.request_bytes_max(),
         };
-        match framer.next(input, max) {
+        let found = framer.next(input, max, answers);
+        if *content == Content::Json {
+            // A program would take an answer for a document.
+            answers.clear();
+        }
+        match found {
             // A binary protocol may have no newline, and may wait for an answer.
             Found::Nothing(_) if is_nameless && begins_binary(framer, input) => {
                 (input.len(), self.refuse_foreign(foreign::BINARY, input, now))
@@ -627,4 +634,30 @@ fn begins_binary(framer: &Framer, input: &[u8]) -> bool {
 
 fn after(at: Millis, wait: Option<Duration>) -> Millis {
     wait.map_or(Millis::NEVER, |wait| at.after(wait))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn telnet_is_answered_and_a_program_is_not() {
+        for (line, expected) in [("alice", &b"\xff\xfc\x01"[..]), ("{}", b"")] {
+            let id = ConnectionId { index: 0, generation: 1 };
+            let mut session = Session::new(id, false, false, Millis(0));
+            let input = [line.as_bytes(), b"\xff\xfd\x01\n"].concat();
+            let (mut used, mut answers) = (0, Vec::new());
+            while used < input.len() {
+                used += session.take(&input[used..], &Limits::default(), Now::default(), &mut answers).0;
+            }
+            assert_eq!(answers, expected, "{line}");
+        }
+    }
+
+    /// There is one for each connection, and most say nothing for hours: ten thousand of them pay for every byte.
+    #[test]
+    fn a_session_is_small() {
+        assert!(size_of::<Lines>() <= 12, "{}", size_of::<Lines>());
+        assert!(size_of::<Session>() <= 80, "{}", size_of::<Session>());
+    }
 }

@@ -100,7 +100,7 @@ fn decode(pieces: &[&[u8]], max_bytes: usize) -> Vec<String> {
     for piece in pieces {
         kept.extend_from_slice(piece);
         loop {
-            let used = match lines.next(&kept, max_bytes) {
+            let used = match lines.next(&kept, max_bytes, &mut Vec::new()) {
                 Found::Line(line, used) => {
                     assert!(!line.contains(&b'\n') && line.len() <= max_bytes, "{line:?}");
                     out.push(format!("{:?}", String::from_utf8_lossy(&line)));
