@@ -82,9 +82,10 @@ pub(super) struct Session {
     pub(super) is_exempt: bool,
     /// Since when its time to say something runs: it was opened, has said its first byte, or has become a WebSocket.
     since: Millis,
-    heard_at: Millis,
-    /// When a ping was sent that nothing was heard after; NEVER if none was.
-    pinged_at: Millis,
+    /// Since when it is silent: something was heard, or, if that came later, it was pinged.
+    silent_since: Millis,
+    /// Nothing was heard after the last ping.
+    is_pinged: bool,
     /// When it may say the next line: its turn among all connections of its address. NEVER: it has not asked.
     pub(super) turn_at: Millis,
     /// Since when it is over its rate without a break, in seconds; 0 if it is not.
@@ -152,8 +153,8 @@ impl Session {
             channel: 0,
             is_exempt,
             since: now,
-            heard_at: now,
-            pinged_at: Millis::NEVER,
+            silent_since: now,
+            is_pinged: false,
             turn_at: Millis::NEVER,
             over_rate_since_s: 0,
             is_misnamed: false,
@@ -232,14 +233,14 @@ impl Session {
 
     /// Something was heard; returns whether its deadlines are others now.
     pub(super) fn hear(&mut self, now: Millis) -> bool {
-        self.heard_at = now;
+        self.silent_since = now;
         if let Stage::Undecided { has_begun: has_begun @ false } = &mut self.stage {
             *has_begun = true;
             self.since = now;
             return true;
         }
         // The next ping is due earlier than the end that this one was waiting for.
-        std::mem::replace(&mut self.pinged_at, Millis::NEVER) != Millis::NEVER
+        std::mem::take(&mut self.is_pinged)
     }
 
     /// Whether what is at the front of `input` counts against the rate: lines, messages, and requests to become a
@@ -602,7 +603,7 @@ impl Session {
             }
             Stage::WebSocket { .. } if self.dead_at(limits) <= now => Due::Bye(Bye::Timeout),
             Stage::WebSocket { .. } if self.pings_at(limits) <= now => {
-                self.pinged_at = now;
+                (self.silent_since, self.is_pinged) = (now, true);
                 Due::Ping
             }
             _ => Due::Nothing,
@@ -614,14 +615,15 @@ impl Session {
     }
 
     fn pings_at(&self, limits: &Limits) -> Millis {
-        if self.pinged_at != Millis::NEVER { Millis::NEVER } else { after(self.heard_at, limits.ping_after) }
+        if self.is_pinged { Millis::NEVER } else { after(self.silent_since, limits.ping_after) }
     }
 
     /// When it is given up: it always has the whole time between ping and end to answer.
     fn dead_at(&self, limits: &Limits) -> Millis {
         match (limits.ping_after, limits.dead_after) {
-            (Some(ping), Some(dead)) => self.pinged_at.after(dead.saturating_sub(ping)),
-            (_, dead) => after(self.heard_at, dead),
+            (Some(_), Some(_)) if !self.is_pinged => Millis::NEVER,
+            (Some(ping), Some(dead)) => self.silent_since.after(dead.saturating_sub(ping)),
+            (_, dead) => after(self.silent_since, dead),
         }
     }
 }
@@ -658,6 +660,6 @@ mod tests {
     #[test]
     fn a_session_is_small() {
         assert!(size_of::<Lines>() <= 12, "{}", size_of::<Lines>());
-        assert!(size_of::<Session>() <= 80, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 72, "{}", size_of::<Session>());
     }
 }
