@@ -1,8 +1,8 @@
 //! Whom members do not want to hear.
 //!
 //! A name is ignored, and nobody else is for it: whoever comes under it is not heard, and whoever was ignored under it
-//! and takes another one is not heard either, as long as it stays. So a member that was ignored has *aliases*, the names
-//! that it gave up; nothing that it does changes the lists of others.
+//! and takes another one is not heard either, as long as it stays. So a member that was ignored has *aliases*, the
+//! names that it gave up; nothing that it does changes the lists of others.
 //!
 //! Names are looked up by the hash of what they fold to, with a key that nobody knows. So nobody can look for two names
 //! that share one; and among a million names that are ignored, a name is taken for one of them by chance once in ten

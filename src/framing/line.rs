@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn any_split_of_the_input_gives_the_same_lines() {
-        let input: &[u8] = b"one\r\n\ntwo\xff\xfb\x0athree\nmuch too long for it\r\nfour\n\xff\xfa\x18\n\xff\xf0five\xff\nsix";
+        let input: &[u8] = b"one\r\n\ntwo\xff\xfb\x0athree\nmuch too long for it\r\nfour\n\
+            \xff\xfa\x18\n\xff\xf0five\xff\nsix";
         let whole = frames(&[input], 12);
         assert_eq!(
             whole,
@@ -169,7 +170,8 @@ mod tests {
     /// RFC 854: who asks for an option is refused, who stops one is not answered; RFC 860: the timing mark is given.
     #[test]
     fn telnet_requests_are_answered_once_however_they_are_split() {
-        let input = b"\xff\xfd\x06\xff\xfd\x01h\xff\xfb\x1fi\xff\xfe\x06\xff\xfc\x06\xff\xfa\x18\xff\xfd\x01\xff\xf0\xff\xf6";
+        let input = b"\xff\xfd\x06\xff\xfd\x01h\xff\xfb\x1fi\xff\xfe\x06\xff\xfc\x06\
+            \xff\xfa\x18\xff\xfd\x01\xff\xf0\xff\xf6";
         let expected = b"\xff\xfb\x06\xff\xfc\x01\xff\xfe\x1f* pong\n";
         for end in [&b""[..], b"\n", b"\nx\n"] {
             let input = [&input[..], end].concat();

@@ -145,8 +145,9 @@ impl Net {
         }
     }
 
-    /// Publishes one event to all subscribers of a channel but those in `except`, each named once. `encode` appends it, as one or more
-    /// whole frames, in the encoding that it is asked for; it is asked for each that somebody reads, once.
+    /// Publishes one event to all subscribers of a channel but those in `except`, each named once. `encode` appends it,
+    /// as one or more whole frames, in the encoding that it is asked for; it is asked for each that somebody reads,
+    /// once.
     pub fn publish(
         &mut self,
         channel: ChannelId,
