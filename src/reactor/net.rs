@@ -145,8 +145,9 @@ impl Net {
         }
     }
 
-    /// Publishes one event to all subscribers of a channel but those in `except`, each named once. `encode` appends it, as one or more
-    /// whole frames, in the encoding that it is asked for; it is asked for each that somebody reads, once.
+    /// Publishes one event to all subscribers of a channel but those in `except`, each named once. `encode` appends it,
+    /// as one or more whole frames, in the encoding that it is asked for; it is asked for each that somebody reads,
+    /// once.
     pub fn publish(
         &mut self,
         channel: ChannelId,
@@ -631,12 +632,12 @@ impl Net {
         if find(&mut self.connections, id).is_none() || self.update_lag(id.index) == 0 {
             return self.leave_feed_at_end(id);
         }
+        self.change_outbound(id, Outbound::stop_at_end);
         let Some(subscription) = self.leave_list(id) else { return };
-        let feed = self.feeds.feed_mut(subscription.feed);
-        let position = feed.leaving.len() as u32;
-        feed.leaving.push(id.index);
+        let leaving = &mut self.feeds.feed_mut(subscription.feed).leaving;
+        let position = leaving.len() as u32;
+        leaving.push(id.index);
         if let Some(connection) = find(&mut self.connections, id) {
-            connection.outbound.stop_at_end(&feed.log);
             connection.subscription = Some(Subscription { position, is_leaving: true, ..subscription });
         }
     }
