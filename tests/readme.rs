@@ -42,6 +42,13 @@ fn daemon() -> (Guard, u16) {
     (Guard(child), port)
 }
 
+/// A connection that does not wait for ever.
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
 /// The fenced blocks of the README in this language.
 fn blocks(language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
@@ -187,8 +194,7 @@ fn bot_answers(program: &[&str], script: &str, word: &str, comes_back: bool, res
     let script = script.replace("localhost 8080", &format!("127.0.0.1 {}", cable.port));
     let folder = std::env::temp_dir().join(format!("roomd-readme-{port}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let stream = connect(port);
     let say = |line: &str| (&stream).write_all(format!("{line}\n").as_bytes()).unwrap();
     let lines = RefCell::new(BufReader::new(&stream).lines().map(Result::unwrap));
     let hears = |part: &str| lines.borrow_mut().any(|line| line.contains(part));
@@ -281,8 +287,7 @@ fn the_limits_are_those_of_the_one_table() {
 #[test]
 fn every_command_is_in_the_table() {
     let (_daemon, port) = daemon();
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let stream = connect(port);
     (&stream).write_all(b"alice\n/help\n/ping\n").unwrap();
     let lines = BufReader::new(&stream).lines().map(Result::unwrap);
     let help: Vec<String> = lines.take_while(|line| line != "* pong").collect();
@@ -309,8 +314,7 @@ fn every_error_code_is_in_the_protocol() {
 #[test]
 fn every_event_and_its_fields_are_in_the_protocol() {
     let (_daemon, port) = daemon();
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let stream = connect(port);
     let (_, events) = PROTOCOL.split_once("### Events").unwrap();
     let requests = [
         r#"{"type":"hello","name":"bot"}"#,

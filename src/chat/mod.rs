@@ -496,18 +496,19 @@ impl Chat {
         now: Now,
     ) -> Result<(), Refusal> {
         let number = self.meant(key, room)?;
-        let is_current = self.members[key as usize].place.room == number;
+        let was_current = self.members[key as usize].place.room == number;
         let is_last = !self.other_places.contains_key(&key);
         if is_last && self.rooms[number as usize].name == RoomName::lobby() {
-            let text = "you are in the lobby, and nowhere else; /quit leaves it, and the server";
+            let text = "you are in the lobby; /quit leaves it, and the server";
             return Err(Refusal::new(ErrorCode::BadArgument, text));
         }
         if is_last {
             self.go(key, RoomName::lobby(), now)?;
         }
         self.quit_room(key, number, now);
-        self.reply(key, Reply::Left { name: self.name_of(key).clone(), room: number }, reference);
-        if is_current {
+        let left = Reply::Left { name: self.name_of(key).clone(), room: number, was_current };
+        self.reply(key, left, reference);
+        if was_current {
             self.welcome(key, self.limits.history_on_join.filter(|_| is_last), &None);
         }
         Ok(())
@@ -531,7 +532,7 @@ impl Chat {
         if self.names.find(name.as_str(), |key| self.name_of(key)) == Some(key) {
             return Err(Refusal::new(ErrorCode::BadArgument, "that is you"));
         }
-        if !self.ignored.add(key, name) {
+        if !self.ignored.add(key, &name) {
             let text = format!("you ignore {IGNORED_MAX} names already; /unignore one of them");
             return Err(Refusal::new(ErrorCode::Full, text));
         }
@@ -540,7 +541,7 @@ impl Chat {
     }
 
     fn tell_ignored(&mut self, key: u32, reference: &Reference) {
-        let names = self.ignored.names(key).to_vec();
+        let names = self.ignored.names(key);
         self.reply(key, Reply::Ignored { names }, reference);
     }
 
