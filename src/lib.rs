@@ -69,6 +69,8 @@
 //! | what may be a name | [`chat::Name`] |
 //! | which names are the same to a reader | `chat::alike` |
 //! | why names in all scripts cost the same | `chat::letter` |
+//! | who is in which rooms | `chat::places` |
+//! | how several rooms become one stream | `reactor::following` |
 //! | who gets a name back after a connection broke | `chat::holds` |
 //! | what is removed from messages, and why | [`chat::Body`] |
 //! | what every command does | [`chat::Chat`] |

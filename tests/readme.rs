@@ -130,6 +130,51 @@ fn the_conversation_is_a_real_one() {
 }
 
 #[test]
+#[ignore = "needs nc"]
+fn the_conversation_in_two_rooms_is_a_real_one() {
+    let (_daemon, port) = daemon();
+    let [mut alice, mut carol, mut bob] = [(); 3].map(|()| Terminal::open(port));
+    alice.types("alice");
+    alice.sees("* welcome alice - #lobby, 1 here: alice");
+    carol.types("carol");
+    carol.sees("* welcome carol - #lobby, 2 here: alice, carol");
+    carol.types("/join dev");
+    carol.sees("* welcome carol - #dev, 1 here: carol");
+    carol.types("/leave lobby");
+    carol.sees("* you left #lobby");
+    bob.types("bob");
+    bob.sees("* welcome bob - #lobby, 2 here: alice, bob");
+    bob.types("/join dev");
+    bob.sees("* welcome bob - #dev, 2 here: bob, carol");
+    carol.sees("* bob joined");
+    bob.types("morning, the build is red");
+    carol.sees("bob: morning, the build is red");
+    carol.types("on it");
+    bob.sees("carol: on it");
+    alice.types("coffee?");
+    bob.sees("#lobby alice: coffee?");
+    alice.types("/me holds up a cup");
+    bob.sees("#lobby ** alice holds up a cup");
+    let mut dave = Terminal::open(port);
+    dave.types("dave");
+    bob.sees("#lobby * dave joined");
+    bob.types("/rooms");
+    bob.sees("* 2 rooms: #dev (2, current), #lobby (3, joined)");
+    bob.types("/join lobby");
+    bob.sees("* welcome bob - #lobby, 3 here: alice, bob, dave");
+    bob.types("coming");
+    dave.sees("* welcome dave - #lobby, 3 here: alice, bob, dave");
+    for line in ["~", "~", "bob: coming"] {
+        assert!(dave.arrived.recv_timeout(PATIENCE).unwrap().starts_with(line));
+    }
+    carol.types("green again");
+    bob.sees("#dev carol: green again");
+    bob.types("/leave dev");
+    bob.sees("* you left #dev");
+    assert_eq!(blocks("text")[2], bob.screen);
+}
+
+#[test]
 #[ignore = "needs nc and python3"]
 fn the_python_client_cuts_the_stream_by_lengths() {
     let (_daemon, port) = daemon();
