@@ -17,7 +17,8 @@ function show(talk) {
       talk.people.reload();
     }
     setEntry(talk.draft, false);
-    history.replaceState(null, "", talk.isRoom && talk.key !== LOBBY ? "#" + encodeURIComponent(talk.name) : location.pathname);
+    const address = talk.isRoom && talk.key !== LOBBY ? "#" + encodeURIComponent(talk.name) : location.pathname;
+    history.replaceState(null, "", address);
   }
   refresh();
 }
@@ -227,7 +228,11 @@ addEventListener("hashchange", () => { if (roomInAddress()) join(roomInAddress()
 addEventListener("online", hurry);
 addEventListener("offline", refresh);
 addEventListener("focus", refresh);
-document.addEventListener("visibilitychange", () => { keepNow(); refresh(); if (document.visibilityState === "visible") hurry(); });
+document.addEventListener("visibilitychange", () => {
+  keepNow();
+  refresh();
+  if (document.visibilityState === "visible") hurry();
+});
 addEventListener("beforeunload", event => { if (outbox.some(item => item.state === "queued")) event.preventDefault(); });
 
 // === START ===

@@ -12,12 +12,14 @@ const UPGRADE_REQUIRED = 426; // the status of a server that is there, and of ou
 const TOO_BIG = 1009;     // the close code of a server that could not take what we sent
 const SILENCE_MS = 30_000, ANSWER_MS = 10_000; // ask after so much silence; dead if no answer comes in time
 const RETAKE_TRIES = 7;
-const HISTORY_FIRST = 100, HISTORY_MAX = 1000; // so many messages of a room are fetched at first, or more if more are new
-const HISTORY_BEFORE = 20; // and some that the reader knows, before the new ones
+const HISTORY_FIRST = 100; // so many messages of a room are fetched at first,
+const HISTORY_MAX = 1000;  // or more, if more are new,
+const HISTORY_BEFORE = 20; // and some before them
 
 const link = { socket: null, state: "nameless", turn: 0, tries: 0, triedAt: 0, retryAt: 0, timer: 0, welcomed: 0, heard: 0, probed: 0,
   shutdown: false, limit: BODY_BYTES, answer: "" };
-const me = { name: memory.get("roomd-name"), room: current, chosen: false }; // the room on show, or the last one that was
+const me = { name: memory.get("roomd-name"), chosen: false,
+  room: current }; // the one on show, or the last one that was
 const waiting = new Map(); // ref → the promise of an answer
 let refs = 0;
 
@@ -186,7 +188,7 @@ let queue = Promise.resolve(); // one room after the other, so that a slow netwo
 
 /** The server says that we are in a room: what we hold of it is brought up to date, once. */
 function admit({ room: name, users, total, id, epoch }, room = conversations.get(roomKey(name))) {
-  if (conversations.get(room?.key) !== room || !room) return void request({ type: "leave", room: name }).catch(() => {}); // we left meanwhile
+  if (!room || conversations.get(room.key) !== room) return tellLeft(name); // we did so before this arrived
   if (room.name !== name) rename(room, name);
   room.people.set(users, total);
   if (room.joined) return;
@@ -266,7 +268,8 @@ async function loadOlder(room, limit = 100) {
   try {
     const ids = [...room.items, ...room.hidden].filter(item => item.id && item.era === 0).map(item => item.id);
     const oldest = ids.length ? Math.min(...ids) : 0;
-    const { events, more } = await request({ type: "history", room: room.name, limit, ...(oldest && { before: oldest }) });
+    const before = oldest && { before: oldest };
+    const { events, more } = await request({ type: "history", room: room.name, limit, ...before });
     events.forEach(event => keep(room, event));
     room.more = more;
   } catch { /* the button stays */

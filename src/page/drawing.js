@@ -23,13 +23,14 @@ function draw() {
 function drawTop() {
   put($("title"), current.title);
   const others = [...conversations.values()].filter(talk => talk !== current), news = sum(others, "news");
-  const { people } = current, whoIsHere = current.isRoom ? people.total ? T.here(people.total) : "" : T.privately;
-  put($("subtitle"), [whoIsHere, news ? T.newsElsewhere(news, sum(others, "mentions")) : ""].filter(Boolean).join(" · "));
+  const { people } = current, mentions = sum(others, "mentions");
+  put($("here"), current.isRoom ? people.total ? T.here(people.total) : "" : T.privately);
+  put($("elsewhere"), news ? " · " + T.elsewhereIs(T.unread(news, mentions)) : "");
   const invitation = current.isRoom ? plain(T.writeRoom, { room: current.title }) : plain(T.writeTalk, { name: current.name });
   if (entry.placeholder !== invitation) entry.placeholder = entry.ariaLabel = invitation;
   put($("menu-badge"), news);
   $("menu-badge").hidden = news === 0;
-  $("menu-badge").classList.toggle("call", sum(others, "mentions") > 0);
+  $("menu-badge").classList.toggle("call", mentions > 0);
   $("notices").setAttribute("aria-pressed", notices.areOn);
   drawBanner();
 }

@@ -21,7 +21,8 @@ function choices() {
   const name = withoutHash($("room").value), wanted = fold(name), rank = room => fold(room.name).indexOf(wanted) && 1;
   const found = finder.rooms.filter(room => !conversations.has(roomKey(room.name)) && fold(room.name).includes(wanted));
   const isSame = room => fold(room.name) === wanted;
-  found.sort((a, b) => isSame(b) - isSame(a) || rank(a) - rank(b) || b.members - a.members || alphabet.compare(a.name, b.name));
+  found.sort((a, b) =>
+    isSame(b) - isSame(a) || rank(a) - rank(b) || b.members - a.members || alphabet.compare(a.name, b.name));
   return name && !found.some(isSame) ? [...found, { name, isNew: true }] : found;
 }
 

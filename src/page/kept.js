@@ -19,9 +19,9 @@ function keepNow() {
   let bytes = 0;
   const fits = (text, limit) => (bytes += bytesOf(text) + 64) <= limit; // with what is around it
   for (const talk of conversations.values()) {
-    const draft = talk === current ? entry.value : talk.draft, fitting = draft.trim() && fits(draft, KEPT_DRAFT_BYTES) ? draft : "";
-    const { isRoom, name, unread, epoch, read } = talk;
-    if (isRoom || fitting || talk.items.length) list.push([isRoom, name, fitting, isRoom ? 0 : unread, epoch, read]);
+    const { isRoom, name, unread, epoch, read, items } = talk, written = draftOf(talk);
+    const draft = written.trim() && fits(written, KEPT_DRAFT_BYTES) ? written : "";
+    if (isRoom || draft || items.length) list.push([isRoom, name, draft, isRoom ? 0 : unread, epoch, read]);
   }
   const all = talks().flatMap(talk => talk.items.filter(item => item.kind === "private").map(item => ({ talk, item })));
   all.sort((a, b) => b.item.ts - a.item.ts);
@@ -36,6 +36,8 @@ function keepNow() {
   others.sort((a, b) => keptIn(b).ts - keptIn(a).ts).slice(KEPT_NAMES - 1).forEach(memory.drop);
 }
 
+const draftOf = talk => talk === current ? entry.value : talk.draft;
+
 const keptKeys = () => memory.keys().filter(key => key.startsWith(KEPT));
 
 /** A record; whatever is not one counts as an empty one. */
@@ -47,7 +49,7 @@ function keptIn(key) {
   return { ts: 0, messages: [], talks: [] };
 }
 
-/** We are this one now: their conversations are added to those that are here, and their rooms, unless we are in some already. */
+/** We are this one now: their conversations are added to those that are here, their rooms only before we come in. */
 function restore(name) {
   if (!name || kept.name === fold(name)) return;
   const isFirst = kept.name === null, here = new Set(conversations.keys()), restored = [];
@@ -102,7 +104,7 @@ function forgetKept() {
   keptKeys().forEach(memory.drop);
 }
 
-/** Another tab has written to them, so all conversations are read again; but nothing that has still to be sent is lost. */
+/** Another tab knows them better, so all conversations are read again; but what has still to be sent is not lost. */
 function dropAll() {
   const unsent = new Set(outbox.filter(item => item.talk.isRoom).map(item => item.talk));
   dropConversations([...conversations.values()].filter(talk => !unsent.has(talk)));

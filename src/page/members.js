@@ -35,7 +35,7 @@ class Members {
     this.total = total;
     refresh();
   }
-  /** We are the first, then by the alphabet; what the alphabet holds for equal is in order, too, so that it is found again. */
+  /** We are the first, then by the alphabet; what that holds for equal is in order, too, so that it is found again. */
   order = (a, b) => (b === me.name) - (a === me.name) || alphabet.compare(a, b) || (a < b ? -1 : a > b);
   /** Always a new list, so that one sees that it has changed. */
   get sorted() { return this.inOrder ??= [...this.names].sort(this.order); }

@@ -8,7 +8,7 @@ function visit(talk) {
 }
 
 function join(name) {
-  if (link.state === "entering") return complain([T.noConnection]); // `hello` is on its way, and does not name this room
+  if (link.state === "entering") return complain([T.noConnection]); // `hello` is on its way, and names other rooms
   visit(roomOf(name));
 }
 
@@ -29,9 +29,8 @@ function enterAgain(item) {
 
 /** A room that cannot be had is forgotten, unless something was written there. */
 function refused(room, error) {
-  const draft = room === current ? entry.value : room.draft;
   for (const item of outbox) if (item.talk === room) update(item, "failed", explain(error));
-  if (room.items.length || draft.trim()) return void room.note([explain(error)], "trouble");
+  if (room.items.length || draftOf(room).trim()) return void room.note([explain(error)], "trouble");
   drop(room);
   complain([explain(error)]);
 }
@@ -42,10 +41,13 @@ const isLastLobby = talk => talk.key === LOBBY && rooms().length === 1;
 function leave(talk) {
   if (outbox.some(item => item.talk === talk)) return complain([T.unsent]);
   if (isLastLobby(talk)) return complain([T.inLobby]);
-  if (talk.isRoom && isIn()) request({ type: "leave", room: talk.name }).catch(() => {}); // else `hello` does not name it
+  if (talk.isRoom && isIn()) tellLeft(talk.name); // else `hello` does not name it
   drop(talk);
   announce(plain(talk.isRoom ? T.leftRoom : T.closedTalk, { name: talk.title }));
 }
+
+/** If it is not heard, the next `hello` says the same. */
+function tellLeft(name) { request({ type: "leave", room: name }).catch(() => {}); }
 
 /** Takes a conversation off the list. What was on show gives its place to the next room. */
 function drop(talk) {

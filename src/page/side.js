@@ -7,11 +7,12 @@ const spoken = talk => [talk.title, talk.news ? T.unread(talk.news, talk.mention
 
 function newRow(talk) {
   const symbol = talk.isRoom ? make("span", { className: "hash", ariaHidden: "true" }, "#") : face(talk.name);
-  const call = make("span", { className: "call", ariaHidden: "true" }, "@"), count = make("span", { ariaHidden: "true" });
-  const state = make("span", { className: "unseen" });
-  const button = make("button", { type: "button", className: "entry", act: event => { visit(talk); afterChoice(event); } },
+  const call = make("span", { className: "call", ariaHidden: "true" }, "@");
+  const count = make("span", { ariaHidden: "true" }), state = make("span", { className: "unseen" });
+  const does = act => event => { act(talk); afterChoice(event); };
+  const button = make("button", { type: "button", className: "entry", act: does(visit) },
     symbol, make("bdi", { className: "cut" }, talk.name), call, count, state);
-  const close = make("button", { type: "button", className: "icon close", act: event => { leave(talk); afterChoice(event); } });
+  const close = make("button", { type: "button", className: "icon close", act: does(leave) });
   close.append($("cross").content.cloneNode(true));
   const item = make("li", { draggable: true }, button, close);
   item.addEventListener("dragstart", event => {

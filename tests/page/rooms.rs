@@ -1,8 +1,11 @@
 //! Several rooms at once: what is counted, kept, sent and fetched when one is in more than the one that is on show.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use serde_json::{Value, json};
 
 use super::browser::server::{Cable, Daemon, Netcat};
+use super::browser::stand_in::{Reply, StandIn, Upgrade, nothing, welcome};
 use super::browser::{Browser, Page, wait_for_turn};
 use super::{FOCUS, IS_AWAY, IS_IN, log_in};
 
@@ -70,7 +73,7 @@ fn what_is_new_is_counted_room_by_room_and_mentions_are_marked() {
     assert_eq!(page.eval(TITLE), "(4) @1 #lobby");
     let spoken = "[...document.querySelectorAll('#rooms .entry')].map(e => e.querySelector('.unseen').textContent)";
     assert_eq!(page.eval(spoken), json!(["1 here", "3 unread, one names you", "1 unread"]));
-    page.until("document.getElementById('subtitle').textContent === '1 here · 4 new elsewhere, one names you'");
+    page.until("document.getElementById('subtitle').textContent === '1 here · elsewhere 4 unread, one names you'");
     assert_eq!(page.eval("document.getElementById('items').innerText.includes('alice: two')"), false);
 
     // Who comes and goes is no news.
@@ -350,6 +353,9 @@ fn other_rooms_are_found_by_typing_and_new_ones_made() {
     is_shown(&mut page, "#tea");
     let expected = ["lobby", "devops", "te", "tea"].map(|name| json!([name, "", false]));
     list(&mut page, &json!(expected));
+    page.eval("location.hash = '#three%20words'");
+    page.until("document.querySelectorAll('#items .trouble').length === 1"); // the last one only
+    is_shown(&mut page, "#tea");
     // Nor can one be everywhere.
     for i in 5..=32 {
         join(&mut page, &[&format!("room{i}")]);
@@ -359,6 +365,56 @@ fn other_rooms_are_found_by_typing_and_new_ones_made() {
     is_shown(&mut page, "#room32");
     page.say("nothing broke");
     page.until("document.querySelectorAll('.own[data-state=delivered]').length === 1");
+
+    // The same by the address, and by what the browser remembers: there the others are not lost by it.
+    page.eval("keepNow(); roomOf('room34'); roomOf('room35'); keepNow(); history.replaceState(null, '', '#four%20words')");
+    page.eval("abandon(); come()");
+    page.until("link.state === 'open' && rooms().every(room => room.joined)");
+    page.reload();
+    page.until("link.state === 'open' && rooms().every(room => room.joined)");
+    assert_eq!(page.eval("rooms().length"), 32);
+    page.sees("32");
+    page.assert_clean();
+}
+
+/// A server that lets us into a room, has forgotten it when we speak there, and lets us in again.
+fn forget(request: &Value) -> Reply {
+    static TIMES: AtomicU32 = AtomicU32::new(0);
+    let reference = &request["ref"];
+    let room = json!({ "type": "room", "name": "alice", "room": "dev", "id": 0, "epoch": 1, "users": ["alice"], "total": 1 });
+    Reply::Say(match request["type"].as_str() {
+        Some("hello") if request["rooms"] == json!(["dev"]) => vec![welcome(request, 2, &json!({})), room],
+        Some("hello") => vec![welcome(request, 2, &json!({}))],
+        Some("join") => vec![welcome(request, 0, &json!({ "name": "alice", "room": request["room"], "epoch": 1 }))],
+        Some("public") if TIMES.fetch_add(1, Ordering::Relaxed) == 0 => {
+            vec![json!({ "type": "error", "ref": reference, "code": "not-here", "room": "dev", "text": "where?" })]
+        }
+        Some("public") => vec![json!({ "type": "ack", "ref": reference, "ts": 1, "id": 1 })],
+        _ => vec![nothing(request)],
+    })
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn a_room_that_the_server_has_forgotten_is_entered_again() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let server = StandIn::before(daemon.port, Upgrade::Answer(forget));
+    let browser = Browser::start("en");
+    let mut page = browser.open(&server.url());
+    log_in(&mut page, "alice");
+    join(&mut page, &["dev"]);
+    page.click("#rooms button", "lobby");
+    server.cut();
+    page.until(IS_AWAY);
+    page.until(&format!("{IS_IN} && rooms().every(room => room.joined && !room.catchingUp)"));
+    page.click("#rooms button", "dev");
+    page.say("twice");
+    page.until("document.querySelectorAll('.own[data-state=delivered]').length === 1");
+    let asked = |kind: &str| server.heard(kind).into_iter().map(|(_, request)| request["room"].clone()).collect::<Vec<_>>();
+    assert_eq!(asked("hello"), ["lobby", "lobby"]);
+    assert_eq!(asked("join"), ["dev", "dev"]);
+    assert_eq!(asked("public"), ["dev", "dev"]);
     page.assert_clean();
 }
 
