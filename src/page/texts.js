@@ -100,7 +100,7 @@ const TEXTS = {
     findRoom: "查找房间，或为新房间取名", roomsTitle: "进入其他房间", enterRoom: "进入",
     noOthers: "没有其他房间。取个名字就能新建。",
     makeRoom: "新建 {room}", goTo: "转到已加入的 {room}", moreRooms: n => `还有 ${n} 个，请输入名字查找`,
-    unread: (n, m) => `${n} 条未读` + (m ? `，${m} 条提到你` : ""), elsewhereIs: text => `别处${text}`,
+    unread: (n, m) => `${n} 条未读` + (m ? `，${m} 条提到你` : ""), elsewhereIs: text => `别处 ${text}`,
     moved: (i, n) => `已移到第 ${i} 位，共 ${n} 位`,
     leftRoom: "你已离开 {name}", closedTalk: "与 {name} 的对话已关闭",
     noTalks: "点击名字即可私聊。", you: "你", more: n => `还有 ${n} 人`, here: n => `${n} 人在线`,
