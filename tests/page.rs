@@ -1265,8 +1265,9 @@ fn screenshots() {
     let mut bob = Netcat::enter(daemon.port, "bob");
     let mut carol = Netcat::enter(daemon.port, "carol");
     let mut dana = Netcat::enter(daemon.port, "dana");
-    let mut crew = [("erin", "design"), ("frank", "ops"), ("grace", "release"), ("heidi", "release"), ("ivan", "tea")]
-        .map(|(name, room)| rooms::enter(&daemon, name, room));
+    let mut crew =
+        [("erin", "design"), ("frank", "ops"), ("grace", "release"), ("heidi", "release"), ("ivan", "tea")]
+            .map(|(name, room)| rooms::enter(&daemon, name, room));
     log_in(&mut page, "alice");
     shoot(&mut page, "empty.png");
     rooms::join(&mut page, &["design", "ops", "release"]);
@@ -1292,7 +1293,9 @@ fn screenshots() {
     hear(&mut page, &mut bob, "alice: what was the call again?");
     page.say("This one:\n```rust\nfn main() {\n    println!(\"hello\");\n}\n```\nIt needs `std` only.");
     page.until("document.querySelectorAll('#items pre').length === 1");
-    for (i, text) in ["The green is darker now.", "Comments, please!", "And the logo has moved."].iter().enumerate() {
+    for (i, text) in
+        ["The green is darker now.", "Comments, please!", "And the logo has moved."].iter().enumerate()
+    {
         crew[0].say(text);
         page.until(&format!("conversations.get('#design').unread === {}", i + 1));
     }

@@ -210,7 +210,9 @@ function admit({ room: name, users, total, id, epoch }, room = conversations.get
     try {
       settle(room, await catchUp(room));
     } catch (error) {
-      if (!error.lost) room.note([explain(error)], "trouble");
+      if (error.lost) return;
+      room.note([explain(error)], "trouble");
+      settle(room, false);
     }
     flush();
   });

@@ -20,7 +20,9 @@ pub(super) fn join(page: &mut Page, rooms: &[&str]) {
 
 /// A conversation of this title is on show, and what belongs to it is drawn.
 fn is_shown(page: &mut Page, title: &str) {
-    page.until(&format!("document.getElementById('title').textContent === '{title}' && drawnTalk === current"));
+    page.until(&format!(
+        "document.getElementById('title').textContent === '{title}' && drawnTalk === current"
+    ));
 }
 
 /// Somebody with `nc` who speaks in one room only.
@@ -71,9 +73,12 @@ fn what_is_new_is_counted_room_by_room_and_mentions_are_marked() {
     carol.say("alicia is somebody else");
     list(&mut page, &json!([["lobby", "", false], ["dev", "3", true], ["ops", "1", false]]));
     assert_eq!(page.eval(TITLE), "(4) @1 #lobby");
-    let spoken = "[...document.querySelectorAll('#rooms .entry')].map(e => e.querySelector('.unseen').textContent)";
+    let spoken =
+        "[...document.querySelectorAll('#rooms .entry')].map(e => e.querySelector('.unseen').textContent)";
     assert_eq!(page.eval(spoken), json!(["1 here", "3 unread, one names you", "1 unread"]));
-    page.until("document.getElementById('subtitle').textContent === '1 here · elsewhere 4 unread, one names you'");
+    page.until(
+        "document.getElementById('subtitle').textContent === '1 here · elsewhere 4 unread, one names you'",
+    );
     assert_eq!(page.eval("document.getElementById('items').innerText.includes('alice: two')"), false);
 
     // Who comes and goes is no news.
@@ -124,9 +129,11 @@ fn to_look_at_another_room_asks_the_server_for_nothing() {
     carol.say("in ops");
     list(&mut page, &json!([["lobby", "", false], ["dev", "1", false], ["ops", "1", false]]));
     let people = "[...document.querySelectorAll('#people [role=option]')].map(e => e.dataset.name).join()";
-    for (title, who, text) in
-        [("#dev", "alice,bobby,dan", "in dev"), ("#ops", "alice,carol", "in ops"), ("bobby", "alice,carol", "psst")]
-    {
+    for (title, who, text) in [
+        ("#dev", "alice,bobby,dan", "in dev"),
+        ("#ops", "alice,carol", "in ops"),
+        ("bobby", "alice,carol", "psst"),
+    ] {
         page.press("Alt+ArrowDown");
         is_shown(&mut page, title);
         page.sees(text);
@@ -169,8 +176,8 @@ fn each_room_keeps_its_draft_and_its_place() {
     page.write("for dev");
     page.eval("log.scrollTop -= 2 * log.clientHeight");
     page.until("!current.pinned");
-    let place =
-        "(() => { const { item, top } = firstVisible(); return JSON.stringify([item.body, Math.round(top)]); })()";
+    let place = "(() => { const { item, top } = firstVisible(); \
+         return JSON.stringify([item.body, Math.round(top)]); })()";
     let before = page.eval(place);
     page.press("Alt+ArrowUp");
     is_shown(&mut page, "#lobby");
@@ -200,7 +207,10 @@ fn a_reload_keeps_rooms_order_drafts_and_what_was_read() {
     page.sees("seen");
     page.write("a draft for dev");
     page.press("Alt+Shift+ArrowDown");
-    list(&mut page, &json!([["lobby", "", false], ["ops", "", false], ["dev", "", false], ["tea", "", false]]));
+    list(
+        &mut page,
+        &json!([["lobby", "", false], ["ops", "", false], ["dev", "", false], ["tea", "", false]]),
+    );
     page.click("#rooms button", "ops");
     is_shown(&mut page, "#ops");
     page.write("a draft for ops");
@@ -222,7 +232,10 @@ fn a_reload_keeps_rooms_order_drafts_and_what_was_read() {
     is_shown(&mut page, "#ops");
     page.sees("missed here");
     assert_eq!(page.eval("entry.value"), "a draft for ops");
-    list(&mut page, &json!([["lobby", "", false], ["ops", "", false], ["dev", "2", true], ["tea", "", false]]));
+    list(
+        &mut page,
+        &json!([["lobby", "", false], ["ops", "", false], ["dev", "2", true], ["tea", "", false]]),
+    );
     page.until(&format!("{TITLE} === '(2) @1 #ops'"));
     // Fetched once, in the background: to look at it asks for nothing.
     page.until("rooms().every(room => room.fetched)");
@@ -264,7 +277,9 @@ fn the_order_is_the_readers() {
     log_in(&mut page, "alice");
     join(&mut page, &["b", "c", "d"]);
     let order = |page: &mut Page, names: &str| {
-        page.until(&format!("[...document.querySelectorAll('#rooms bdi')].map(e => e.textContent).join('') === '{names}'"));
+        page.until(&format!(
+            "[...document.querySelectorAll('#rooms bdi')].map(e => e.textContent).join('') === '{names}'"
+        ));
     };
     order(&mut page, "lobbybcd");
     page.press("Alt+Shift+ArrowUp");
@@ -279,8 +294,9 @@ fn the_order_is_the_readers() {
 
     // With the mouse.
     page.eval(
-        "(() => { const data = new DataTransfer(), row = name => [...document.querySelectorAll('#rooms li')].find(li => li.innerText.includes(name)); \
-         const fire = (name, type) => row(name).dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true })); \
+        "(() => { const options = { dataTransfer: new DataTransfer(), bubbles: true, cancelable: true }; \
+         const row = name => [...document.querySelectorAll('#rooms li')].find(li => li.innerText.includes(name)); \
+         const fire = (name, type) => row(name).dispatchEvent(new DragEvent(type, options)); \
          fire('lobby', 'dragstart'); fire('c', 'dragover'); fire('c', 'drop'); fire('lobby', 'dragend'); })()",
     );
     order(&mut page, "bclobbyd");
@@ -304,7 +320,8 @@ fn other_rooms_are_found_by_typing_and_new_ones_made() {
     let mut page = browser.open(&daemon.url());
     log_in(&mut page, "alice");
     let found = |page: &mut Page, expected: Value| {
-        let rows = "[...document.querySelectorAll('#others [role=option]')].map(e => e.innerText.split(/\\s*\\n\\s*/).filter(Boolean).join(' '))";
+        let rows = "[...document.querySelectorAll('#others [role=option]')]\
+             .map(e => e.innerText.split(/\\s*\\n\\s*/).filter(Boolean).join(' '))";
         page.until(&format!("JSON.stringify({rows}) === JSON.stringify({expected})"));
     };
 
@@ -331,7 +348,9 @@ fn other_rooms_are_found_by_typing_and_new_ones_made() {
     page.write("te");
     found(&mut page, json!(["# tea 1 here", "+ Make #te"]));
     page.press("ArrowDown");
-    page.until("document.getElementById($('room').getAttribute('aria-activedescendant')).innerText.includes('#te')");
+    page.until(
+        "document.getElementById($('room').getAttribute('aria-activedescendant')).innerText.includes('#te')",
+    );
     page.press("Enter");
     is_shown(&mut page, "#te");
     page.until("current.joined");
@@ -380,13 +399,18 @@ fn other_rooms_are_found_by_typing_and_new_ones_made() {
 fn forget(request: &Value) -> Reply {
     static TIMES: AtomicU32 = AtomicU32::new(0);
     let reference = &request["ref"];
-    let room = json!({ "type": "room", "name": "alice", "room": "dev", "id": 0, "epoch": 1, "users": ["alice"], "total": 1 });
+    let room = json!({ "type": "room", "name": "alice", "room": "dev", "id": 0, "epoch": 1, "users": ["alice"],
+        "total": 1 });
     Reply::Say(match request["type"].as_str() {
         Some("hello") if request["rooms"] == json!(["dev"]) => vec![welcome(request, 2, &json!({})), room],
         Some("hello") => vec![welcome(request, 2, &json!({}))],
-        Some("join") => vec![welcome(request, 0, &json!({ "name": "alice", "room": request["room"], "epoch": 1 }))],
+        Some("join") => {
+            vec![welcome(request, 0, &json!({ "name": "alice", "room": request["room"], "epoch": 1 }))]
+        }
         Some("public") if TIMES.fetch_add(1, Ordering::Relaxed) == 0 => {
-            vec![json!({ "type": "error", "ref": reference, "code": "not-here", "room": "dev", "text": "where?" })]
+            vec![
+                json!({ "type": "error", "ref": reference, "code": "not-here", "room": "dev", "text": "where?" }),
+            ]
         }
         Some("public") => vec![json!({ "type": "ack", "ref": reference, "ts": 1, "id": 1 })],
         _ => vec![nothing(request)],
@@ -410,7 +434,9 @@ fn a_room_that_the_server_has_forgotten_is_entered_again() {
     page.click("#rooms button", "dev");
     page.say("twice");
     page.until("document.querySelectorAll('.own[data-state=delivered]').length === 1");
-    let asked = |kind: &str| server.heard(kind).into_iter().map(|(_, request)| request["room"].clone()).collect::<Vec<_>>();
+    let asked = |kind: &str| {
+        server.heard(kind).into_iter().map(|(_, request)| request["room"].clone()).collect::<Vec<_>>()
+    };
     assert_eq!(asked("hello"), ["lobby", "lobby"]);
     assert_eq!(asked("join"), ["dev", "dev"]);
     assert_eq!(asked("public"), ["dev", "dev"]);
@@ -435,8 +461,13 @@ fn leaving_a_room_leaves_that_one_only_and_the_lobby_is_the_last() {
     is_shown(&mut page, "#dev");
 
     // One that is not on show, by its button.
-    let close = |name: &str| format!("[...document.querySelectorAll('#side .close')].find(e => e.ariaLabel.includes('{name}'))");
-    assert_eq!(page.eval(&format!("{}.ariaLabel.replace(/[\\u2068\\u2069]/g, '')", close("ops"))), "Leave #ops");
+    let close = |name: &str| {
+        format!("[...document.querySelectorAll('#side .close')].find(e => e.ariaLabel.includes('{name}'))")
+    };
+    assert_eq!(
+        page.eval(&format!("{}.ariaLabel.replace(/[\\u2068\\u2069]/g, '')", close("ops"))),
+        "Leave #ops"
+    );
     page.eval(&format!("{}.click()", close("ops")));
     carol.hears("alice left");
     names(&mut page, &["lobby", "dev", "tea"]);
@@ -460,7 +491,10 @@ fn leaving_a_room_leaves_that_one_only_and_the_lobby_is_the_last() {
     is_shown(&mut page, "#lobby");
     names(&mut page, &["lobby"]);
     page.until("current.joined && current.people.total > 0");
-    assert_eq!(page.eval("[...document.querySelectorAll('#rooms .close')].map(e => e.hidden)"), json!([true]));
+    assert_eq!(
+        page.eval("[...document.querySelectorAll('#rooms .close')].map(e => e.hidden)"),
+        json!([true])
+    );
     page.say("/leave");
     page.sees("You are in #lobby already");
     page.eval("setEntry('')");
@@ -532,7 +566,7 @@ fn coming_back_is_one_hello_and_nothing_is_lost_or_doubled_in_any_room() {
     assert_eq!(page.eval(ids), json!([dev, ops]));
     list(&mut page, &json!([["lobby", "", false], ["dev", "221", true], ["ops", "", false]]));
 
-    // A server that has forgotten everything: what it has anew is told apart, and what waits is said where it was typed.
+    // A server that has forgotten everything: what it has anew is told apart; what waits is said where it was typed.
     daemon.crash();
     page.until(IS_AWAY);
     page.say("ops again");
@@ -542,7 +576,8 @@ fn coming_back_is_one_hello_and_nothing_is_lost_or_doubled_in_any_room() {
     page.until(&format!("{IS_IN} && outbox.length === 0"));
     let (mut bob, carol) = (enter(&daemon, "bob", "dev"), enter(&daemon, "carol", "ops"));
     page.sees("The server has started anew");
-    let said = "['#dev', '#ops'].map(key => conversations.get(key).items.filter(item => item.id && item.era === 1).map(item => [item.id, item.body]))";
+    let said = "['#dev', '#ops'].map(key => conversations.get(key).items)\
+         .map(items => items.filter(item => item.id && item.era === 1).map(item => [item.id, item.body]))";
     assert_eq!(page.eval(said), json!([[[1, "dev again"]], [[1, "ops again"]]]));
     bob.say("all are here");
     page.sees("all are here");
@@ -567,7 +602,7 @@ fn a_name_is_the_same_in_all_rooms() {
     bob.say("/join dev");
     bob.hears("#dev,");
     bob.say("/nick rob");
-    page.until("['#lobby', '#dev'].every(key => conversations.get(key).people.names.has('rob') && !conversations.get(key).people.names.has('bob'))");
+    page.until("['#lobby', '#dev'].map(key => conversations.get(key).people.names).every(names => names.has('rob') && !names.has('bob'))");
     assert_eq!(page.eval("conversations.get('#ops').people.names.size"), 1);
     page.say("/nick alicia");
     bob.hears("alice is now alicia");
