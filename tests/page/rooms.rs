@@ -602,7 +602,8 @@ fn a_name_is_the_same_in_all_rooms() {
     bob.say("/join dev");
     bob.hears("#dev,");
     bob.say("/nick rob");
-    page.until("['#lobby', '#dev'].map(key => conversations.get(key).people.names).every(names => names.has('rob') && !names.has('bob'))");
+    let names = "['#lobby', '#dev'].map(key => conversations.get(key).people.names)";
+    page.until(&format!("{names}.every(names => names.has('rob') && !names.has('bob'))"));
     assert_eq!(page.eval("conversations.get('#ops').people.names.size"), 1);
     page.say("/nick alicia");
     bob.hears("alice is now alicia");
