@@ -28,7 +28,7 @@ function drawTop() {
   put($("elsewhere"), news ? " · " + T.elsewhereIs(T.unread(news, mentions)) : "");
   const invitation = current.isRoom ? plain(T.writeRoom, { room: current.title }) : plain(T.writeTalk, { name: current.name });
   if (entry.placeholder !== invitation) entry.placeholder = entry.ariaLabel = invitation;
-  put($("menu-badge"), news);
+  put($("menu-badge"), short(news));
   $("menu-badge").hidden = news === 0;
   $("menu-badge").classList.toggle("call", mentions > 0);
   $("notices").setAttribute("aria-pressed", notices.areOn);

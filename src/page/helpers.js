@@ -34,6 +34,9 @@ function hueOf(name) {
 /** Sets the text of an element, unless it is that already: a change costs a layout, and is read out where that is wanted. */
 function put(element, text) { if (element.textContent !== String(text)) element.textContent = text; }
 
+/** A number where there is little space. */
+const short = n => n > 99 ? "99+" : n;
+
 const fold = name => name.normalize("NFKC").toLowerCase();
 const face = name => make("span", { className: "face", hue: hueOf(name), ariaHidden: "true" }, [...name][0].toUpperCase());
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));

@@ -10,7 +10,7 @@ function newRow(talk) {
   const call = make("span", { className: "call", ariaHidden: "true" }, "@");
   const count = make("span", { ariaHidden: "true" }), state = make("span", { className: "unseen" });
   const does = act => event => { act(talk); afterChoice(event); };
-  const button = make("button", { type: "button", className: "entry", act: does(visit) },
+  const button = make("button", { type: "button", className: "entry", title: talk.title, act: does(visit) },
     symbol, make("bdi", { className: "cut" }, talk.name), call, count, state);
   const close = make("button", { type: "button", className: "icon close", act: does(leave) });
   close.append($("cross").content.cloneNode(true));
@@ -40,7 +40,7 @@ function row(talk) {
   item.classList.toggle("dragged", talk === dragged);
   item.classList.toggle("news", news > 0);
   call.hidden = mentions === 0;
-  put(count, news || members || "");
+  put(count, news ? short(news) : members || "");
   count.className = news ? "badge" : "aside";
   put(state, news ? T.unread(news, mentions) : members ? T.here(members) : "");
   const label = plain(isRoom ? T.leaveRoom : T.closeTalk, { name: talk.title });
