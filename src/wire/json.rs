@@ -37,19 +37,34 @@ pub enum RequestDocument {
         name: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         room: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rooms: Option<Vec<String>>,
     },
-    /// Says `body` to the room.
-    Public { body: String },
-    /// Does `body` in the room.
-    Action { body: String },
+    /// Says `body` to a room.
+    Public {
+        body: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
+    },
+    /// Does `body` in a room.
+    Action {
+        body: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
+    },
     /// Tells one member.
     Private { to: String, body: String },
     /// Who is here?
-    Users,
+    Users {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
+    },
     /// Which rooms are there?
     Rooms,
     /// What was said before?
     History {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<usize>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,8 +74,13 @@ pub enum RequestDocument {
     },
     /// Asks for another name.
     Nick { name: String },
-    /// Goes to another room.
+    /// Enters one more room.
     Join { room: String },
+    /// Leaves a room.
+    Leave {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
+    },
     /// Is anybody there?
     Ping,
     /// Good-bye.
@@ -111,6 +131,20 @@ pub enum EventDocument<T> {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<T>,
     },
+    /// You are in this room, too.
+    Room {
+        room: T,
+        #[serde(default)]
+        name: T,
+        #[serde(default)]
+        id: u64,
+        #[serde(default)]
+        epoch: u64,
+        #[serde(default)]
+        users: Vec<T>,
+        #[serde(default)]
+        total: usize,
+    },
     /// Somebody said something.
     Public(MessageDocument<T>),
     /// Somebody did something.
@@ -133,7 +167,7 @@ pub enum EventDocument<T> {
         #[serde(default)]
         total: usize,
     },
-    /// Somebody is gone.
+    /// Somebody has left this room.
     Leave {
         #[serde(default)]
         ts: u64,
@@ -144,6 +178,8 @@ pub enum EventDocument<T> {
         total: usize,
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<T>,
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<T>,
     },
     /// Somebody has another name.
     Nick {
@@ -222,6 +258,8 @@ pub enum EventDocument<T> {
         code: T,
         #[serde(default)]
         text: T,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<T>,
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<T>,
     },
@@ -255,11 +293,16 @@ pub struct RoomDocument<T> {
     pub name: T,
     #[serde(default)]
     pub members: usize,
+    /// You are in it.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub joined: bool,
 }
 
 /// The `type`s of requests.
-const TYPES: [&str; 11] =
-    ["hello", "public", "action", "private", "users", "rooms", "history", "nick", "join", "ping", "quit"];
+const TYPES: [&str; 12] = [
+    "hello", "public", "action", "private", "users", "rooms", "history", "nick", "join", "leave", "ping",
+    "quit",
+];
 
 #[derive(Deserialize)]
 struct Fields {
@@ -269,6 +312,7 @@ struct Fields {
     reference: Option<String>,
     name: Option<String>,
     room: Option<String>,
+    rooms: Option<Vec<String>>,
     from: Option<String>,
     to: Option<String>,
     body: Option<String>,
@@ -315,19 +359,20 @@ pub fn parse(document: &str) -> Result<Request, (Refusal, Reference)> {
 
 /// The request that `fields` are, whatever its arguments are worth.
 fn request(fields: Fields) -> Result<RequestDocument, Refusal> {
-    let Fields { kind, name, room, to, body, limit, before, after, .. } = fields;
+    let Fields { kind, name, room, rooms, to, body, limit, before, after, .. } = fields;
     let kind = kind.ok_or_else(|| bad("a request has a type"))?;
     let need = |field: &str, value: Option<String>| value.ok_or_else(|| bad(format!("{kind} needs {field}")));
     Ok(match kind.as_str() {
-        "hello" => RequestDocument::Hello { name: need("name", name)?, room },
-        "public" => RequestDocument::Public { body: need("body", body)? },
-        "action" => RequestDocument::Action { body: need("body", body)? },
+        "hello" => RequestDocument::Hello { name: need("name", name)?, room, rooms },
+        "public" => RequestDocument::Public { body: need("body", body)?, room },
+        "action" => RequestDocument::Action { body: need("body", body)?, room },
         "private" => RequestDocument::Private { to: need("to", to)?, body: need("body", body)? },
-        "users" => RequestDocument::Users,
+        "users" => RequestDocument::Users { room },
         "rooms" => RequestDocument::Rooms,
-        "history" => RequestDocument::History { limit, before, after },
+        "history" => RequestDocument::History { room, limit, before, after },
         "nick" => RequestDocument::Nick { name: need("name", name)? },
         "join" => RequestDocument::Join { room: need("room", room)? },
+        "leave" => RequestDocument::Leave { room },
         "ping" => RequestDocument::Ping,
         "quit" => RequestDocument::Quit,
         _ => {
@@ -339,17 +384,18 @@ fn request(fields: Fields) -> Result<RequestDocument, Refusal> {
 
 fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
     let body = |text: &str| Body::new(text).ok_or_else(|| bad("the body is empty"));
+    let room = |room: Option<String>| room.as_deref().map(RoomName::parse).transpose();
     Ok(Ask::Command(match document {
-        RequestDocument::Hello { name, room } => {
-            let name = Name::parse(&name)?;
-            return Ok(Ask::Hello { name, room: room.as_deref().map(RoomName::parse).transpose()? });
+        RequestDocument::Hello { name, room: current, rooms } => {
+            let _ = rooms;
+            return Ok(Ask::Hello { name: Name::parse(&name)?, room: room(current)? });
         }
-        RequestDocument::Public { body: text } => Command::Say(body(&text)?),
-        RequestDocument::Action { body: text } => Command::Act(body(&text)?),
+        RequestDocument::Public { body: text, .. } => Command::Say(body(&text)?),
+        RequestDocument::Action { body: text, .. } => Command::Act(body(&text)?),
         RequestDocument::Private { to, body: text } => Command::Tell { to: to.into(), body: body(&text)? },
-        RequestDocument::Users => Command::Who,
+        RequestDocument::Users { .. } => Command::Who,
         RequestDocument::Rooms => Command::Rooms,
-        RequestDocument::History { limit, before, after } => {
+        RequestDocument::History { room: _, limit, before, after } => {
             let limit = limit.unwrap_or(HISTORY_DEFAULT);
             if !(1..=HISTORY_MAX).contains(&limit) {
                 return Err(bad(format!("limit is 1 to {HISTORY_MAX}")));
@@ -358,6 +404,7 @@ fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
         }
         RequestDocument::Nick { name } => Command::Nick(Name::parse(&name)?),
         RequestDocument::Join { room } => Command::Join(RoomName::parse(&room)?),
+        RequestDocument::Leave { .. } => Command::Join(RoomName::lobby()),
         RequestDocument::Ping => return Ok(Ask::Ping),
         RequestDocument::Quit => return Ok(Ask::Quit),
     }))
@@ -414,7 +461,14 @@ pub fn event(room_name: &RoomName, ts: u64, event: &Event) -> String {
         Event::Joined { name, total } => EventDocument::Join { ts, room, name: name.as_str(), total: *total },
         Event::Left { name, total, why } => {
             why_text = why.as_ref().map(ToString::to_string);
-            EventDocument::Leave { ts, room, name: name.as_str(), total: *total, why: why_text.as_deref() }
+            EventDocument::Leave {
+                ts,
+                room,
+                name: name.as_str(),
+                total: *total,
+                why: why_text.as_deref(),
+                reference: None,
+            }
         }
         Event::Renamed { from, to } => {
             EventDocument::Nick { ts, room, from: from.as_str(), name: to.as_str() }
@@ -456,7 +510,8 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
         Reply::Rooms => {
             let rooms = rooms(chat, ROOM_BYTES);
             let more = rooms.len() < chat.rooms().len();
-            let document = |r: RoomView<'a>| RoomDocument { name: r.name().as_str(), members: r.total() };
+            let document =
+                |r: RoomView<'a>| RoomDocument { name: r.name().as_str(), members: r.total(), joined: false };
             EventDocument::Rooms { rooms: rooms.into_iter().map(document).collect(), more, reference }
         }
         Reply::History { room, query } => {
@@ -484,7 +539,7 @@ pub fn notice(ts: u64, notice: &Notice, reference: &Reference) -> Option<String>
     Some(write(&match notice {
         Notice::Pong => EventDocument::Pong { ts, reference },
         Notice::Refused(Refusal { code, text }) => {
-            EventDocument::Error { code: code.as_str(), text, reference }
+            EventDocument::Error { code: code.as_str(), text, room: None, reference }
         }
         Notice::Bye(bye) => EventDocument::Bye { why: why(*bye) },
         Notice::Help => return None,
@@ -547,15 +602,20 @@ mod tests {
     fn what_a_client_writes_is_what_the_server_reads() {
         let text = || "x".to_owned();
         for request in [
-            RequestDocument::Hello { name: text(), room: Some(text()) },
-            RequestDocument::Public { body: text() },
-            RequestDocument::Action { body: text() },
+            RequestDocument::Hello {
+                name: text(),
+                room: Some(text()),
+                rooms: Some(vec![text(), "y".into()]),
+            },
+            RequestDocument::Public { body: text(), room: Some(text()) },
+            RequestDocument::Action { body: text(), room: None },
             RequestDocument::Private { to: text(), body: text() },
-            RequestDocument::Users,
+            RequestDocument::Users { room: Some(text()) },
             RequestDocument::Rooms,
-            RequestDocument::History { limit: Some(1), before: Some(2), after: Some(3) },
+            RequestDocument::History { room: Some(text()), limit: Some(1), before: Some(2), after: Some(3) },
             RequestDocument::Nick { name: text() },
             RequestDocument::Join { room: text() },
+            RequestDocument::Leave { room: Some(text()) },
             RequestDocument::Ping,
             RequestDocument::Quit,
         ] {
@@ -566,7 +626,7 @@ mod tests {
             assert_eq!(read.ask, ask(request).unwrap(), "{line}");
         }
         let body = "two\nlines".to_owned();
-        let line = RequestDocument::Public { body }.to_line(None);
+        let line = RequestDocument::Public { body, room: None }.to_line(None);
         assert_eq!(line, "{\"type\":\"public\",\"body\":\"two\\nlines\"}\n");
     }
 
@@ -574,18 +634,19 @@ mod tests {
     fn what_the_server_writes_is_what_a_client_reads() {
         let events = [
             r#"{"type":"hello","name":"al","room":"dev","id":1,"users":["al"],"total":1,"epoch":2,"server":"x","limit":512,"ref":"c"}"#,
+            r#"{"type":"room","room":"dev","name":"dev","id":1,"epoch":2,"users":["al"],"total":1}"#,
             r#"{"type":"action","id":1,"ts":2,"room":"dev","from":"al","body":"x"}"#,
             r#"{"type":"private","ts":2,"from":"al","to":"bob","body":"x"}"#,
             r#"{"type":"join","ts":2,"room":"dev","name":"al","total":1}"#,
-            r#"{"type":"leave","ts":2,"room":"dev","name":"al","total":1,"why":"slow"}"#,
+            r#"{"type":"leave","ts":2,"room":"dev","name":"al","total":1,"why":"slow","ref":"c"}"#,
             r#"{"type":"nick","ts":2,"room":"dev","from":"al","name":"bob"}"#,
             r#"{"type":"presence","ts":2,"room":"dev","joined":1,"left":2,"total":3}"#,
             r#"{"type":"users","room":"dev","users":["al"],"total":1,"more":true}"#,
-            r#"{"type":"rooms","rooms":[{"name":"dev","members":1}]}"#,
+            r#"{"type":"rooms","rooms":[{"name":"dev","members":1,"joined":true}]}"#,
             r#"{"type":"history","room":"dev","events":[{"type":"public","id":1,"ts":2,"room":"dev","from":"al","body":"x"}],"more":false}"#,
             r#"{"type":"ack","ref":"c","ts":2,"id":1}"#,
             r#"{"type":"pong","ts":2}"#,
-            r#"{"type":"error","code":"full","text":"no"}"#,
+            r#"{"type":"error","code":"full","text":"no","room":"dev","ref":"c"}"#,
             r#"{"type":"bye","why":"quit"}"#,
         ];
         for document in events {

@@ -27,12 +27,13 @@ use person::{Person, Record, Typed, word_of};
 use super::*;
 
 /// The last one is forgotten now and then.
-const ROOMS: [&str; 2] = ["lobby", "dev"];
+const ROOMS: [&str; 3] = ["lobby", "dev", "ops"];
 /// Longer lines are refused, without a `ref`.
 const LINE_BYTES_MAX: usize = 512;
 
 /// Somebody whose connection never breaks.
 struct Observer {
+    room: &'static str,
     pipe: usize,
     raw: Vec<u8>,
     at: (String, u64),
@@ -44,13 +45,17 @@ impl Observer {
         while let Some(end) = self.raw.iter().position(|&b| b == b'\n') {
             let line: Vec<u8> = self.raw.drain(..=end).collect();
             match protocol::read(str::from_utf8(&line).expect("UTF-8")).expect("an event") {
-                Event::Hello { room, epoch, id, .. } => {
+                Event::Hello { room, epoch, id, .. } if room == self.room => {
                     self.at = (room, epoch);
                     assert_eq!(id, record.newest(&self.at), "something was said that nobody observed");
                 }
                 Event::Public(message) => record.add(&self.at, message, false),
                 Event::Action(message) => record.add(&self.at, message, true),
-                Event::Bye { .. } | Event::Join { .. } | Event::Leave { .. } | Event::Nick { .. } => {}
+                Event::Hello { .. }
+                | Event::Bye { .. }
+                | Event::Join { .. }
+                | Event::Leave { .. }
+                | Event::Nick { .. } => {}
                 event => panic!("the observer heard {event:?}"),
             }
         }
@@ -129,7 +134,7 @@ impl Run {
             let pipe = self.machine.connect(usize::MAX);
             let hello = format!("{{\"type\":\"hello\",\"name\":\"observer-{room}\",\"room\":\"{room}\"}}\n");
             self.machine.send(pipe, hello.as_bytes());
-            self.observers.push(Observer { pipe, raw: Vec::new(), at: Default::default() });
+            self.observers.push(Observer { room, pipe, raw: Vec::new(), at: Default::default() });
         }
         self.settle();
         // The observers are from here, and exempt from all limits; people are not.
@@ -168,11 +173,17 @@ impl Run {
         self.pass_time(1);
         self.settle();
         let Some(server) = &self.server else { return };
-        let is_alone = |room: RoomView<'_>| room.name().as_str() == ROOMS[1] && room.total() == 1;
+        let last = ROOMS[ROOMS.len() - 1];
+        let is_alone = |room: RoomView<'_>| room.name().as_str() == last && room.total() == 1;
         if server.handler().chat().rooms().any(is_alone) {
-            let join = |room: &str| format!("{{\"type\":\"join\",\"room\":\"{room}\"}}\n");
-            let joins = ["nook", "corner", ROOMS[1]].map(join).concat();
-            self.machine.send(self.observers[1].pipe, joins.as_bytes());
+            // There is place for one room more, so an empty one goes.
+            let go = |from: &str, to: &str| {
+                format!(
+                    "{{\"type\":\"join\",\"room\":\"{to}\"}}\n{{\"type\":\"leave\",\"room\":\"{from}\"}}\n"
+                )
+            };
+            let goes = go(last, "nook") + &go("nook", "corner") + &go("corner", last);
+            self.machine.send(self.observers[ROOMS.len() - 1].pipe, goes.as_bytes());
             self.settle();
         }
     }
@@ -262,17 +273,22 @@ impl Run {
                 format!("/msg {} {word}{filler}", receiver.session.name.as_deref().unwrap_or("nobody"))
             }
             other => {
+                let room = ROOMS[self.rng.below(ROOMS.len())];
                 let line = match other {
-                    90..93 => format!("/join {}", ROOMS[self.rng.below(2)]),
-                    93..96 => format!("/nick p{who}{}", ["", "x", "y"][self.rng.below(3)]),
-                    96..98 => format!("/history {}", 1 + self.rng.below(20)),
+                    90 | 91 => format!("/join {room}"),
+                    92 => format!("/leave {room}"),
+                    93 => "/leave".into(),
+                    94..96 => format!("/nick p{who}{}", ["", "x", "y"][self.rng.below(3)]),
+                    96 => format!("/history {}", 1 + self.rng.below(20)),
+                    97 => format!("/history {} {}", 1 + self.rng.below(20), self.rng.below(20)),
                     98 => "/who".into(),
                     _ => "/ping".into(),
                 };
                 return self.input(who, Input::Typed(line));
             }
         };
-        self.people[who].typed.push(Typed { word, private, unknown: false, refused: false });
+        let room = self.people[who].session.rooms.current().to_owned();
+        self.people[who].typed.push(Typed { word, room, private, unknown: false, refused: false });
         self.input(who, Input::Typed(line));
     }
 
@@ -293,8 +309,14 @@ impl Run {
             385..387 => self.kill_server(),
             387..389 => self.stop_server(),
             389..410 => self.forget_room(),
+            410..450 => {
+                let who = self.rng.below(self.people.len());
+                let place = self.rng.below(ROOMS.len());
+                let turn = if self.rng.chance(50) { Input::TurnOn } else { Input::TurnTo(place) };
+                self.input(who, turn);
+            }
             // Nobody types.
-            410..414 => (0..120).for_each(|_| {
+            450..454 => (0..120).for_each(|_| {
                 self.pass_time(400);
                 self.pass();
             }),
@@ -348,16 +370,39 @@ impl Run {
 
     /// Everybody is there, has heard everything to the end, and knows who else is.
     fn check_is_back(&self, who: usize) {
-        let Person { session, stay, outcome, told, privates, .. } = &self.people[who];
+        let Person { session, stays, outcome, told, privates, .. } = &self.people[who];
         assert!(told.iter().all(|word| privates.contains(word)), "{told:?} came, {privates:?} was shown");
         assert!(matches!(session.phase, Phase::Here), "{who} is {:?}, {outcome:?}", session.phase);
         assert_eq!(session.unconfirmed().collect::<Vec<_>>(), [""; 0]);
-        assert_eq!((stay.next(), stay.gone), (self.record.newest(&stay.at) + 1, 0), "{who} missed the end");
         let chat = self.server.as_ref().expect("a server").handler().chat();
-        let mut rooms = chat.rooms();
-        let room = rooms.find(|room| room.name().as_str() == stay.at.0).expect("a room");
-        assert_eq!(room.epoch_ms(), stay.at.1);
-        assert_eq!(session.names, room.users().map(|name| name.as_str().to_owned()).collect());
+        let name = session.name.as_deref().expect("a name");
+        for room in chat.rooms() {
+            let users: BTreeSet<_> = room.users().map(|name| name.as_str().to_owned()).collect();
+            let room_name = room.name().as_str();
+            let Some(known) = session.rooms.get(room_name) else {
+                assert!(!users.contains(name), "{who} does not know that it is in {room_name}");
+                continue;
+            };
+            assert_eq!(known.names, users, "in {room_name}");
+            let stay = &stays[room_name];
+            assert_eq!((room.epoch_ms(), room.epoch_ms()), (stay.epoch, known.epoch));
+            let newest = self.record.newest(&(room_name.to_owned(), stay.epoch));
+            assert_eq!((stay.next(), stay.gone), (newest + 1, 0), "{who} missed the end of {room_name}");
+        }
+        assert_eq!(
+            stays.keys().collect::<Vec<_>>(),
+            session
+                .rooms
+                .iter()
+                .map(|room| &room.name)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+        );
+        assert!(
+            session.rooms.wants(session.rooms.current())
+                && session.rooms.get(session.rooms.current()).is_some()
+        );
     }
 
     /// What somebody said is in the record once and in order; twice only in two epochs.
@@ -367,6 +412,7 @@ impl Run {
         for (at, said) in &self.record.0 {
             let mine = said.iter().filter_map(|said| {
                 let number = word_of(&said.message.body).strip_prefix(&prefix)?.parse::<usize>().ok()?;
+                assert_eq!(at.0, self.people[who].typed[number].room, "{who} said it in another room");
                 // What may not have arrived may arrive late as well.
                 (!self.people[who].typed[number].unknown).then_some((number, said.order))
             });
@@ -388,7 +434,7 @@ impl Run {
 
     /// What somebody told was heard by whom it was for, and by nobody else.
     fn check_told(&self, who: usize) {
-        for Typed { word, private, unknown, refused } in &self.people[who].typed {
+        for Typed { word, private, unknown, refused, .. } in &self.people[who].typed {
             let mut hearers = self.people.iter().filter(|p| p.number != who && p.privates.contains(word));
             let hearer = hearers.next().map(|person| person.number);
             assert!(hearers.next().is_none(), "{word} was heard by two");

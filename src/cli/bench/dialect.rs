@@ -141,7 +141,8 @@ impl Dialect {
 
     /// Says in JSON who it is.
     fn hello(self, Entry { name, room, .. }: &Entry, out: &mut Vec<u8>) {
-        let hello = RequestDocument::Hello { name: name.clone(), room: Some((**room).to_owned()) };
+        let hello =
+            RequestDocument::Hello { name: name.clone(), room: Some((**room).to_owned()), rooms: None };
         self.frame(&[hello.to_line(None).trim_end().as_bytes()], out);
     }
 
