@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use divan::{Bencher, counter::BytesCount, counter::ItemsCount};
-use roomd::chat::{Chat, Home, Name, RoomName};
+use roomd::chat::{Chat, Hello, Home, Name};
 use roomd::clock::{Millis, Now};
 use roomd::limits::Limits;
 use roomd::reactor::{
@@ -53,14 +53,13 @@ fn name_checking(bencher: Bencher<'_, '_>, text: &str) {
     let mut chat = Chat::new(Limits::default(), Now::default());
     for tag in 0..1000 {
         let name = Name::parse(&format!("member-{tag}")).expect("a good name");
-        chat.enter(tag, Home::default(), name, RoomName::lobby(), &None, Now::default())
-            .expect("a free name");
+        chat.enter(tag, Home::default(), Hello::new(name, None), &None, Now::default()).expect("a free name");
     }
     while chat.poll_output().is_some() {}
     bencher.bench_local(|| {
         let name = Name::parse(divan::black_box(text)).expect("a good name");
         let id = chat
-            .enter(5000, Home::default(), name, RoomName::lobby(), &None, Now::default())
+            .enter(5000, Home::default(), Hello::new(name, None), &None, Now::default())
             .expect("a free name");
         chat.leave(id, None, Now::default());
         while chat.poll_output().is_some() {}

@@ -231,6 +231,9 @@ limits! {
         "New rooms per minute from one IPv4 address or IPv6 /64, and as many at once. At the limit: error full. \
          --exempt spares from it, and unless it is given, --max-per-ip none turns it off too",
         "new ones per minute and address";
+    max_joined: Option<usize>, Count, Some(32), 1..=u64::MAX,
+        "Rooms that a member is in at once. At the limit: error full",
+        "rooms of one member; error full";
     quiet_above: Option<usize>, Count, Some(256), 1..=u64::MAX,
         "Members of a room above which joins and leaves are summed up once a second. So are those in a smaller room that \
          come so fast that they take 16 times as many deliveries in a second",

@@ -3,10 +3,10 @@
 //! `ROOMD_SEED=7 cargo test --test chat_state` runs one seed; `ROOMD_SEEDS` and `ROOMD_STEPS` change how many,
 //! and how long. A failure prints what to say to see it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use roomd::chat::{
-    Body, Chat, Command, Event, HistoryQuery, Home, MemberId, Message, Name, Output, Reply, RoomName,
+    Body, Chat, Command, Event, Hello, HistoryQuery, Home, MemberId, Message, Name, Output, Reply, RoomName,
     RoomView, Why,
 };
 use roomd::clock::{Millis, Now};
@@ -71,7 +71,8 @@ struct Person {
     id: MemberId,
     home: u64,
     name: String,
-    room: String,
+    /// The current one is the last, before it is the one that was current before.
+    rooms: Vec<String>,
     /// Folded names, and since when.
     ignores: Vec<(String, usize)>,
     /// Folded names that it had, and until when.
@@ -79,6 +80,19 @@ struct Person {
 }
 
 impl Person {
+    fn room(&self) -> &str {
+        self.rooms.last().expect("everybody is in a room")
+    }
+
+    fn is_in(&self, room: &str) -> bool {
+        self.rooms.iter().any(|joined| joined == room)
+    }
+
+    /// The room through which it hears what concerns somebody else: its current one if they share that.
+    fn hears_of(&self, other: &Self) -> Option<&String> {
+        self.rooms.iter().rev().find(|room| other.is_in(room))
+    }
+
     /// Whether it does not hear what somebody says who is called so, and gave up these names.
     fn is_deaf_to(&self, tag: u64, name: &str, gave_up: &[(String, usize)]) -> bool {
         let is_meant = |(ignored, since): &(String, usize)| {
@@ -113,8 +127,8 @@ struct Place {
     told_since: u64,
     joined: u32,
     left: u32,
-    /// When the sum of them is told.
-    due: Option<u64>,
+    /// When the sum of them is told, and how many sums had begun before.
+    due: Option<(u64, usize)>,
 }
 
 #[derive(Debug)]
@@ -137,9 +151,11 @@ struct Shadow {
     emptied: u64,
     /// What everybody must hear in this step, in order.
     inbox: BTreeMap<u64, Vec<String>>,
-    /// A room has to be made in this step, and one has to make place for it.
-    opens: Option<String>,
-    closes: Option<u32>,
+    /// The rooms that have to be made in this step, and those that have to make place for them, in order.
+    opens: VecDeque<String>,
+    closes: VecDeque<u32>,
+    /// How many joins and leaves were summed up.
+    sums_begun: usize,
     /// When the sums that are told in this step were due, by room.
     sums: BTreeMap<String, u64>,
 }
@@ -173,8 +189,9 @@ impl Shadow {
             places: Vec::new(),
             emptied: 0,
             inbox: BTreeMap::new(),
-            opens: None,
-            closes: None,
+            opens: VecDeque::new(),
+            closes: VecDeque::new(),
+            sums_begun: 0,
             sums: BTreeMap::new(),
         };
         shadow.make_place("lobby", None, 1);
@@ -183,7 +200,7 @@ impl Shadow {
 
     fn make_place(&mut self, name: &str, maker: Option<u64>, now: u64) {
         let name = name.to_owned();
-        assert_eq!(self.opens.replace(name.clone()), None);
+        self.opens.push_back(name.clone());
         let place = Place {
             name,
             maker,
@@ -206,11 +223,11 @@ impl Shadow {
     }
 
     fn members(&self, room: &str) -> usize {
-        self.people.iter().filter(|person| person.room == room).count()
+        self.people.iter().filter(|person| person.is_in(room)).count()
     }
 
     fn who(&self, room: &str) -> Vec<&str> {
-        let here = self.people.iter().filter(|person| person.room == room);
+        let here = self.people.iter().filter(|person| person.is_in(room));
         let mut names: Vec<&str> = here.map(|person| person.name.as_str()).collect();
         names.sort_unstable();
         names
@@ -221,8 +238,8 @@ impl Shadow {
     }
 
     fn tell_room(&mut self, room: &str, line: &str) {
-        let tags: Vec<u64> = self.people.iter().filter(|p| p.room == room).map(|p| p.tag).collect();
-        tags.into_iter().for_each(|tag| self.tell(tag, line.to_owned()));
+        let tags: Vec<u64> = self.people.iter().filter(|p| p.is_in(room)).map(|p| p.tag).collect();
+        tags.into_iter().for_each(|tag| self.tell(tag, format!("#{room} {line}")));
     }
 
     fn is_taken(&self, name: &str, except: Option<u64>, home: u64, now: u64) -> bool {
@@ -250,14 +267,15 @@ impl Shadow {
             let Some(first) = free.min_by_key(|p| (p.newest > 0, usize::MAX - made(p), p.empty_since)) else {
                 return false;
             };
-            self.closes = first.number;
-            self.places.retain(|place| place.number != self.closes);
+            let number = first.number.expect("a room that is empty was opened before");
+            self.closes.push_back(number);
+            self.places.retain(|place| place.number != Some(number));
         }
         self.make_place(room, Some(home), now);
         true
     }
 
-    fn arrive(&mut self, tag: u64, room: &str, now: u64) {
+    fn arrive(&mut self, tag: u64, room: &str, is_current: bool, now: u64) {
         let total = self.members(room) + 1;
         let name = self.person(tag).name.clone();
         if self.is_summed_up(room, total - 1, now) {
@@ -265,27 +283,39 @@ impl Shadow {
         } else {
             self.tell_room(room, &format!("joined {name} {total}"));
         }
-        self.person(tag).room = room.to_owned();
+        let rooms = &mut self.person(tag).rooms;
+        rooms.insert(if is_current { rooms.len() } else { 0 }, room.to_owned());
     }
 
-    fn depart(&mut self, tag: u64, why: Option<&str>, now: u64) {
+    fn depart(&mut self, tag: u64, room: &str, why: Option<&str>, now: u64) {
         let person = self.person(tag);
-        let (room, name) = (std::mem::take(&mut person.room), person.name.clone());
-        let total = self.members(&room);
+        person.rooms.retain(|joined| joined != room);
+        let name = person.name.clone();
+        let total = self.members(room);
         if total == 0 {
             self.emptied += 1;
-            self.place(&room).empty_since = self.emptied;
+            self.place(room).empty_since = self.emptied;
         }
-        if self.is_summed_up(&room, total, now) {
-            self.place(&room).left += 1;
+        if self.is_summed_up(room, total, now) {
+            self.place(room).left += 1;
         } else {
-            self.tell_room(&room, &format!("left {name} {total} {why:?}"));
+            self.tell_room(room, &format!("left {name} {total} {why:?}"));
         }
+    }
+
+    fn leave_server(&mut self, place: usize, why: Option<&str>, now: u64) -> Person {
+        let (tag, rooms) = (self.people[place].tag, self.people[place].rooms.clone());
+        // Nobody who is gone is in the others still, when one room is told.
+        self.person(tag).rooms.clear();
+        for room in rooms.iter().rev() {
+            self.depart(tag, room, why, now);
+        }
+        self.people.remove(place)
     }
 
     /// Whether a join or leave beside so many others is in a sum: they are too many, or what a second delivers is.
     fn is_summed_up(&mut self, room: &str, others: usize, now: u64) -> bool {
-        let quiet_above = self.limits.quiet_above;
+        let (quiet_above, order) = (self.limits.quiet_above, self.sums_begun);
         if others == 0 {
             return false;
         }
@@ -295,7 +325,8 @@ impl Shadow {
         }
         let is_crowded = |max| 1 + others > max || place.told + others > 16 * max;
         if place.due.is_some() || quiet_above.is_some_and(is_crowded) {
-            place.due.get_or_insert(now + SUM_MS);
+            place.due.get_or_insert((now + SUM_MS, order));
+            self.sums_begun += 1;
             return true;
         }
         place.told += others;
@@ -307,8 +338,8 @@ impl Shadow {
     }
 
     fn welcome(&mut self, tag: u64, history: Option<usize>, reference: Option<&str>) {
-        let Person { name, room, .. } = self.person(tag);
-        let (name, room) = (name.clone(), room.clone());
+        let person = self.person(tag);
+        let (name, room) = (person.name.clone(), person.room().to_owned());
         let query = HistoryQuery { limit: history.unwrap_or(0), ..HistoryQuery::default() };
         let (kept, _) = self.remembered(&room, query);
         let place = self.place(&room);
@@ -323,10 +354,20 @@ impl Shadow {
         }
     }
 
-    fn say(&mut self, tag: u64, text: &str, is_action: bool, now: u64, reference: Option<&str>) {
+    /// Says something in a room, or does it.
+    fn say(
+        &mut self,
+        tag: u64,
+        room: Option<&String>,
+        text: &str,
+        is_action: bool,
+        now: u64,
+        reference: Option<&str>,
+    ) -> Result<(), &'static str> {
         let limits = self.limits.clone();
-        let Person { name, room, gave_up, .. } = self.person(tag);
-        let (name, room, gave_up) = (name.clone(), room.clone(), gave_up.clone());
+        let room = self.meant(tag, room)?;
+        let Person { name, gave_up, .. } = self.person(tag);
+        let (name, gave_up) = (name.clone(), gave_up.clone());
         let place = self.place(&room);
         place.newest += 1;
         let id = place.newest;
@@ -337,10 +378,21 @@ impl Shadow {
         {
             place.kept.remove(0);
         }
-        for listener in self.people.iter().filter(|p| p.room == room && !p.is_deaf_to(tag, &name, &gave_up)) {
-            self.inbox.entry(listener.tag).or_default().push(line.clone());
+        for listener in self.people.iter().filter(|p| p.is_in(&room) && !p.is_deaf_to(tag, &name, &gave_up)) {
+            self.inbox.entry(listener.tag).or_default().push(format!("#{room} {line}"));
         }
         self.ack(tag, Some(id), reference);
+        Ok(())
+    }
+
+    /// Which room somebody means who names one, or none.
+    fn meant(&mut self, tag: u64, room: Option<&String>) -> Result<String, &'static str> {
+        let person = self.person(tag);
+        match room {
+            None => Ok(person.room().to_owned()),
+            Some(room) if person.is_in(room) => Ok(room.clone()),
+            Some(_) => Err("not-here"),
+        }
     }
 
     fn tell_one(
@@ -374,30 +426,105 @@ impl Shadow {
         if self.person(tag).name != to {
             self.take_back(to, home);
         }
-        let person = self.person(tag);
-        let (from, room) = (std::mem::replace(&mut person.name, to.to_owned()), person.room.clone());
+        let from = std::mem::replace(&mut self.person(tag).name, to.to_owned());
         if from != to {
             let clock = self.ignorings;
             self.person(tag).gave_up.push((folded(&from), clock));
-            self.tell_room(&room, &format!("renamed {from} {to}"));
+            let person = self.people.iter().find(|person| person.tag == tag).expect("somebody who is here");
+            // Everybody who shares a room is told once.
+            let told: Vec<(u64, String)> = (self.people.iter())
+                .filter_map(|other| {
+                    Some((other.tag, format!("#{} renamed {from} {to}", other.hears_of(person)?)))
+                })
+                .collect();
+            told.into_iter().for_each(|(tag, line)| self.tell(tag, line));
         }
         self.ack(tag, None, reference);
         Ok(())
     }
 
-    fn go(&mut self, tag: u64, room: &str, now: u64, reference: Option<&str>) -> Result<(), &'static str> {
+    /// Enters a room, or turns to it; returns whether it was entered.
+    fn go(&mut self, tag: u64, room: &str, now: u64) -> Result<bool, &'static str> {
         let home = self.person(tag).home;
+        if self.person(tag).is_in(room) {
+            let rooms = &mut self.person(tag).rooms;
+            rooms.retain(|joined| joined != room);
+            rooms.push(room.to_owned());
+            return Ok(false);
+        }
         if !self.has_place(room, home, now) {
             return Err("full");
         }
-        if self.person(tag).room == room {
-            self.welcome(tag, None, reference);
-        } else {
-            self.depart(tag, Some(&format!("room {room}")), now);
-            self.arrive(tag, room, now);
-            self.welcome(tag, self.limits.history_on_join, reference);
+        self.arrive(tag, room, true, now);
+        Ok(true)
+    }
+
+    fn join(&mut self, tag: u64, room: &str, now: u64, reference: Option<&str>) -> Result<(), &'static str> {
+        let joined = self.person(tag).rooms.len() + usize::from(!self.person(tag).is_in(room));
+        if self.limits.max_joined.is_some_and(|max| joined > max) {
+            return Err("full");
+        }
+        let is_new = self.go(tag, room, now)?;
+        self.welcome(tag, self.limits.history_on_join.filter(|_| is_new), reference);
+        Ok(())
+    }
+
+    fn leave_room(
+        &mut self,
+        tag: u64,
+        room: Option<&String>,
+        now: u64,
+        reference: Option<&str>,
+    ) -> Result<(), &'static str> {
+        let left = self.meant(tag, room)?;
+        let (is_current, is_last) = (self.person(tag).room() == left, self.person(tag).rooms.len() == 1);
+        if is_last && left == "lobby" {
+            return Err("bad-argument");
+        }
+        if is_last {
+            self.go(tag, "lobby", now)?;
+        }
+        self.depart(tag, &left, None, now);
+        let (name, total) = (self.person(tag).name.clone(), self.members(&left));
+        self.tell(tag, format!("you left {name} {left} {total} {is_current} {reference:?}"));
+        if is_current {
+            self.welcome(tag, self.limits.history_on_join.filter(|_| is_last), None);
         }
         Ok(())
+    }
+
+    /// The rooms of an introduction but the first, which is current already: those that it does not name are left.
+    fn settle(
+        &mut self,
+        tag: u64,
+        rooms: &[String],
+        lists_rooms: bool,
+        history: Option<usize>,
+        now: u64,
+        reference: Option<&str>,
+    ) {
+        let (home, mut refused) = (self.person(tag).home, Vec::new());
+        for room in rooms.iter().skip(1) {
+            if self.person(tag).is_in(room) {
+            } else if self.has_place(room, home, now) {
+                self.arrive(tag, room, false, now);
+            } else {
+                refused.push(room);
+            }
+        }
+        let joined = self.person(tag).rooms.clone();
+        for room in joined.iter().rev().filter(|room| !rooms.is_empty() && !rooms.contains(room)) {
+            self.depart(tag, room, None, now);
+        }
+        self.welcome(tag, history, reference);
+        let joined = self.person(tag).rooms.clone();
+        for room in joined.iter().rev().filter(|_| lists_rooms) {
+            let count = joined.len();
+            self.tell(tag, format!("room {room} of {count}"));
+        }
+        for room in refused {
+            self.tell(tag, format!("no room {room} full"));
+        }
     }
 
     /// What one is shown of a room, and whether there is more of what one asked for.
@@ -417,27 +544,34 @@ impl Shadow {
         (lines, count < all.len())
     }
 
-    fn history(&mut self, tag: u64, query: HistoryQuery, reference: Option<&str>) {
-        let room = self.person(tag).room.clone();
+    fn history(
+        &mut self,
+        tag: u64,
+        room: Option<&String>,
+        query: HistoryQuery,
+        reference: Option<&str>,
+    ) -> Result<(), &'static str> {
+        let room = self.meant(tag, room)?;
         let (lines, more) = self.remembered(&room, query);
         self.tell(tag, format!("history {room} {lines:?} {more} {reference:?}"));
+        Ok(())
     }
 
     /// When the next sum is due.
     fn due(&self) -> Option<u64> {
-        self.places.iter().filter_map(|place| place.due).min()
+        self.places.iter().filter_map(|place| place.due).min().map(|(due, _)| due)
     }
 
     fn expire(&mut self, now: u64) {
-        for i in 0..self.places.len() {
-            let place = &mut self.places[i];
-            if let Some(due) = place.due.take_if(|due| *due <= now) {
-                let (joined, left) = (std::mem::take(&mut place.joined), std::mem::take(&mut place.left));
-                let room = place.name.clone();
-                self.sums.insert(room.clone(), due);
-                let total = self.members(&room);
-                self.tell_room(&room, &format!("crowd {joined} {left} {total}"));
-            }
+        let next = |shadow: &Self| shadow.places.iter().filter_map(|place| place.due).min();
+        while let Some(first) = next(self).filter(|(due, _)| *due <= now) {
+            let place = self.places.iter_mut().find(|place| place.due == Some(first)).expect("the first");
+            place.due = None;
+            let (joined, left) = (std::mem::take(&mut place.joined), std::mem::take(&mut place.left));
+            let room = place.name.clone();
+            self.sums.insert(room.clone(), first.0);
+            let total = self.members(&room);
+            self.tell_room(&room, &format!("crowd {joined} {left} {total}"));
         }
     }
 }
@@ -453,9 +587,9 @@ struct Run {
     text_bytes_max: usize,
     /// So many rooms there were at once.
     rooms_max: usize,
-    /// The names of the rooms by their numbers, and who listens to which.
+    /// The names of the rooms by their numbers, and who listens to which, the current one last.
     numbers: BTreeMap<u32, String>,
-    listening: BTreeMap<u64, u32>,
+    listening: BTreeMap<u64, Vec<u32>>,
 }
 
 impl Run {
@@ -474,6 +608,7 @@ impl Run {
             history: some(&mut rng, 1, 20),
             history_bytes: some(&mut rng, 100 * scale, 2000 * scale),
             history_on_join: some(&mut rng, 1, 4),
+            max_joined: some(&mut rng, 1, 4),
             quiet_above: some(&mut rng, 1, 8),
             feed_bytes: some(&mut rng, 100 * scale, 8000 * scale),
             ..Limits::default()
@@ -554,17 +689,20 @@ impl Run {
         } else {
             Name::parse(text).expect("a good name")
         };
-        let room = ROOMS[self.rng.below(ROOMS.len())];
+        let (rooms, parsed_rooms) = self.some_rooms(0);
+        let lists_rooms = self.rng.chance(50);
         let reference = self.rng.chance(30).then_some("r");
         let (tag, now, text) = (self.next_tag, self.now, name.as_str().to_owned());
         self.next_tag += 1;
-        let room_parsed = RoomName::parse(room).expect("a good name");
         let reference_boxed = reference.map(Into::into);
-        let entered = self.chat.enter(tag, home_of(home), name, room_parsed, &reference_boxed, self.now());
-        let room = room_name(room);
+        let hello = Hello { name, rooms: parsed_rooms, lists_rooms };
+        let entered = self.chat.enter(tag, home_of(home), hello, &reference_boxed, self.now());
+        let rooms = if rooms.is_empty() { vec!["lobby".to_owned()] } else { rooms };
         let expected = if self.shadow.is_taken(&text, None, home, now) {
             Err("name-taken")
-        } else if !self.shadow.has_place(&room, home, now) {
+        } else if self.shadow.limits.max_joined.is_some_and(|max| rooms.len() > max)
+            || !self.shadow.has_place(&rooms[0], home, now)
+        {
             Err("full")
         } else {
             Ok(())
@@ -577,27 +715,40 @@ impl Run {
                     id,
                     home,
                     name: text,
-                    room: String::new(),
+                    rooms: Vec::new(),
                     ignores: Vec::new(),
                     gave_up: Vec::new(),
                 });
-                self.shadow.arrive(tag, &room, now);
-                self.shadow.welcome(tag, self.shadow.limits.history_on_join, reference);
+                self.shadow.arrive(tag, &rooms[0], true, now);
+                let history = self.shadow.limits.history_on_join;
+                self.shadow.settle(tag, &rooms, lists_rooms, history, now, reference);
             }
-            (Err(refusal), Err(code)) => assert_eq!(refusal.code.as_str(), code, "{text} into {room}"),
-            (entered, expected) => panic!("{text} into {room}: {entered:?}, but {expected:?}"),
+            (Err(refusal), Err(code)) => assert_eq!(refusal.code.as_str(), code, "{text} into {rooms:?}"),
+            (entered, expected) => panic!("{text} into {rooms:?}: {entered:?}, but {expected:?}"),
         }
+    }
+
+    /// Some rooms, each once, as they are called and as they are asked for.
+    fn some_rooms(&mut self, least: usize) -> (Vec<String>, Vec<RoomName>) {
+        let (mut rooms, mut parsed_rooms) = (Vec::new(), Vec::new());
+        for _ in 0..least + self.rng.below(4) {
+            let room = ROOMS[self.rng.below(ROOMS.len())];
+            if !rooms.contains(&room_name(room)) {
+                rooms.push(room_name(room));
+                parsed_rooms.push(RoomName::parse(room).expect("a good name"));
+            }
+        }
+        (rooms, parsed_rooms)
     }
 
     fn leaves(&mut self) {
         let place = self.rng.below(self.shadow.people.len());
         let Person { tag, id, .. } = self.shadow.people[place];
-        let why = [None, Some(Why::Timeout), Some(Why::Slow), Some(Why::Reset)][self.rng.below(4)].clone();
-        self.chat.leave(id, why.clone(), self.now());
+        let why = [None, Some(Why::Timeout), Some(Why::Slow), Some(Why::Reset)][self.rng.below(4)];
+        self.chat.leave(id, why, self.now());
         self.listening.remove(&tag);
         let told = why.as_ref().map(ToString::to_string);
-        self.shadow.depart(tag, told.as_deref(), self.now);
-        let Person { name, home, .. } = self.shadow.people.remove(place);
+        let Person { name, home, .. } = self.shadow.leave_server(place, told.as_deref(), self.now);
         if why.is_some() {
             self.shadow.held.push(Held { name, home, until: self.now + HOLD_MS });
         }
@@ -612,16 +763,19 @@ impl Run {
         let parsed = Name::parse(name).expect("a good name");
         let room = ROOMS[self.rng.below(ROOMS.len())];
         let (room, parsed_room) = (room_name(room), RoomName::parse(room).expect("a good name"));
+        let is_named = self.rng.chance(50);
+        let (named, parsed_named) = (is_named.then(|| room.clone()), is_named.then(|| parsed_room.clone()));
+        let (hello_rooms, parsed_hello_rooms) = self.some_rooms(0);
         let now = self.now;
         let shadow = &mut self.shadow;
         let (command, expected) = match self.rng.below(20) {
             0..4 => {
-                shadow.say(tag, &text, false, now, reference);
-                (Command::Say(body), Ok(()))
+                let expected = shadow.say(tag, named.as_ref(), &text, false, now, reference);
+                (Command::Say { room: parsed_named, body }, expected)
             }
             4 => {
-                shadow.say(tag, &text, true, now, reference);
-                (Command::Act(body), Ok(()))
+                let expected = shadow.say(tag, named.as_ref(), &text, true, now, reference);
+                (Command::Act { room: parsed_named, body }, expected)
             }
             5 | 6 => {
                 let expected = shadow.tell_one(tag, name, &text, reference);
@@ -630,28 +784,29 @@ impl Run {
             7 | 8 if shadow.person(tag).name == name => (Command::Nick(parsed), Err("bad-argument")),
             7 | 8 => (Command::Nick(parsed), shadow.rename(tag, name, now, reference)),
             9 => {
-                let is_moving = self.rng.chance(50);
-                let here = shadow.person(tag).room.clone();
-                let to = if is_moving { room } else { here };
-                // Both or neither.
+                // The name and the first room: both or neither.
+                let lists_rooms = self.rng.chance(50);
                 let home = shadow.person(tag).home;
+                let first = hello_rooms.first().cloned();
                 let expected = if shadow.is_taken(name, Some(tag), home, now) {
                     Err("name-taken")
-                } else if !shadow.has_place(&to, home, now) {
+                } else if shadow.limits.max_joined.is_some_and(|max| hello_rooms.len() > max)
+                    || !first.as_ref().is_none_or(|room| shadow.has_place(room, home, now))
+                {
                     Err("full")
                 } else {
-                    shadow.rename(tag, name, now, None).and_then(|()| shadow.go(tag, &to, now, reference))
+                    shadow.rename(tag, name, now, None).expect("a free name");
+                    let is_new = first.is_some_and(|room| shadow.go(tag, &room, now) == Ok(true));
+                    let history = shadow.limits.history_on_join.filter(|_| is_new);
+                    shadow.settle(tag, &hello_rooms, lists_rooms, history, now, reference);
+                    Ok(())
                 };
-                (Command::Hello { name: parsed, room: is_moving.then_some(parsed_room) }, expected)
+                (Command::Hello(Hello { name: parsed, rooms: parsed_hello_rooms, lists_rooms }), expected)
             }
-            10 | 11 => (Command::Join(parsed_room), shadow.go(tag, &room, now, reference)),
+            10 | 11 => (Command::Join(parsed_room), shadow.join(tag, &room, now, reference)),
             15 => {
-                let (here, is_named) = (shadow.person(tag).room.clone(), self.rng.chance(50));
-                let expected = match () {
-                    () if here == "lobby" || (is_named && here != room) => Err("bad-argument"),
-                    () => shadow.go(tag, "lobby", now, reference),
-                };
-                (Command::Leave(is_named.then_some(parsed_room)), expected)
+                let expected = shadow.leave_room(tag, named.as_ref(), now, reference);
+                (Command::Leave { room: parsed_named }, expected)
             }
             16..19 => {
                 let (clock, is_to) = (shadow.ignorings + 1, self.rng.chance(60));
@@ -672,26 +827,29 @@ impl Run {
                 (if is_to { Command::Ignore(parsed) } else { Command::Unignore(parsed) }, expected)
             }
             12 => {
-                let room = shadow.person(tag).room.clone();
-                let users = shadow.who(&room).join(",");
-                shadow.tell(tag, format!("users {room} [{users}] {reference:?}"));
-                (Command::Who, Ok(()))
+                let expected = shadow.meant(tag, named.as_ref()).map(|room| {
+                    let users = shadow.who(&room).join(",");
+                    shadow.tell(tag, format!("users {room} [{users}] {reference:?}"));
+                });
+                (Command::Who { room: parsed_named }, expected)
             }
             13 => {
                 let mut rooms: Vec<(String, usize)> =
                     shadow.places.iter().map(|p| (p.name.clone(), shadow.members(&p.name))).collect();
                 rooms.sort();
-                shadow.tell(tag, format!("rooms {rooms:?} {reference:?}"));
+                let joined: Vec<&String> = shadow.person(tag).rooms.iter().rev().collect();
+                let line = format!("rooms {rooms:?} {joined:?} {reference:?}");
+                shadow.tell(tag, line);
                 (Command::Rooms, Ok(()))
             }
             _ => {
-                let newest = shadow.person(tag).room.clone();
+                let newest = shadow.person(tag).room().to_owned();
                 let newest = shadow.place(&newest).newest as usize;
                 let mut an_id = || self.rng.chance(40).then(|| self.rng.below(newest + 3) as u64);
                 let (before, after) = (an_id(), an_id());
                 let query = HistoryQuery { limit: 1 + self.rng.below(12), before, after, skip: 0 };
-                shadow.history(tag, query, reference);
-                (Command::History(query), Ok(()))
+                let expected = shadow.history(tag, named.as_ref(), query, reference);
+                (Command::History { room: parsed_named, query }, expected)
             }
         };
         let shown = format!("{command:?}");
@@ -706,7 +864,7 @@ impl Run {
         while let Some(output) = self.chat.poll_output() {
             match output {
                 Output::RoomOpened { room } => {
-                    let name = self.shadow.opens.take().expect("a room that is asked for");
+                    let name = self.shadow.opens.pop_front().expect("a room that is asked for");
                     self.shadow.place(&name).number = Some(room);
                     assert_eq!(self.numbers.insert(room, name), None, "a number that is free");
                     self.rooms_max = self.rooms_max.max(self.numbers.len());
@@ -714,21 +872,35 @@ impl Run {
                 }
                 Output::RoomClosed { room } => {
                     let name = self.numbers.remove(&room).expect("a room that is open");
-                    let expected = self.shadow.closes.take();
+                    let expected = self.shadow.closes.pop_front();
                     assert_eq!(Some(room), expected, "{name} was not the one to make place");
-                    assert!(!self.listening.values().any(|&at| at == room), "{name} is in use");
+                    assert!(!self.listening.values().any(|rooms| rooms.contains(&room)), "{name} is in use");
                 }
-                Output::Entered { tag, room } => {
+                Output::Entered { tag, room, is_current } => {
                     assert!(self.numbers.contains_key(&room));
-                    self.listening.insert(tag, room);
+                    let rooms = self.listening.entry(tag).or_default();
+                    assert!(!rooms.contains(&room));
+                    rooms.insert(if is_current { rooms.len() } else { 0 }, room);
                 }
-                Output::ToRoom { room, event, author, ignored_by } => {
+                Output::Turned { tag, room } => {
+                    let rooms = self.listening.get_mut(&tag).expect("somebody who is here");
+                    let place =
+                        rooms.iter().position(|&joined| joined == room).expect("a room that it is in");
+                    let room = rooms.remove(place);
+                    rooms.push(room);
+                }
+                Output::Left { tag, room } => {
+                    let rooms = self.listening.get_mut(&tag).expect("somebody who is here");
+                    assert_ne!(rooms.last(), Some(&room), "it has another current room before");
+                    rooms.retain(|&joined| joined != room);
+                }
+                Output::ToRoom { room, event, author, except } => {
                     let name = &self.numbers[&room];
                     assert_eq!(author, self.author(&event));
                     let line = event_line(&event);
-                    let listeners = self.listening.iter().filter(|(_, at)| **at == room);
-                    for (&tag, _) in listeners.clone().filter(|(tag, _)| !ignored_by.contains(tag)) {
-                        heard.entry(tag).or_default().push(line.clone());
+                    let listeners = self.listening.iter().filter(|(_, rooms)| rooms.contains(&room));
+                    for (&tag, _) in listeners.clone().filter(|(tag, _)| !except.contains(tag)) {
+                        heard.entry(tag).or_default().push(format!("#{name} {line}"));
                     }
                     match event {
                         Event::Left { .. } => assert!(listeners.count() > 0, "who hears {line} in {name}?"),
@@ -740,7 +912,7 @@ impl Run {
                     }
                 }
                 Output::ToMember { tag, reply, reference } => {
-                    let here = self.listening[&tag];
+                    let here = &self.listening[&tag];
                     let line = reply_line(&reply, reference.as_deref(), &self.chat, here);
                     heard.entry(tag).or_default().push(line);
                 }
@@ -748,12 +920,12 @@ impl Run {
         }
         assert_eq!(heard, std::mem::take(&mut self.shadow.inbox));
         self.shadow.sums.clear();
-        assert_eq!(self.shadow.opens, None, "a room was to be made");
-        assert_eq!(self.shadow.closes, None, "a room was to make place");
+        assert!(self.shadow.opens.is_empty(), "a room was to be made");
+        assert!(self.shadow.closes.is_empty(), "a room was to make place");
         assert_eq!(self.listening.len(), self.shadow.people.len());
         for person in &self.shadow.people {
-            let room = &self.numbers[&self.listening[&person.tag]];
-            assert_eq!(*room, person.room, "{} listens to the wrong room", person.name);
+            let rooms = self.listening[&person.tag].iter().map(|room| &self.numbers[room]);
+            assert!(rooms.eq(&person.rooms), "{} listens to the wrong rooms", person.name);
         }
     }
 
@@ -790,11 +962,11 @@ fn event_line(event: &Event) -> String {
     }
 }
 
-/// What a member that is in the room `here` is told. The rest of it is read in the chat now.
-fn reply_line(reply: &Reply, reference: Option<&str>, chat: &Chat, here: u32) -> String {
+/// What a member is told that is in the rooms `here`. The rest of it is read in the chat now.
+fn reply_line(reply: &Reply, reference: Option<&str>, chat: &Chat, here: &[u32]) -> String {
     match reply {
         Reply::Welcome { name, room, history } => {
-            assert_eq!(*room, here);
+            assert_eq!(Some(room), here.last());
             let room = chat.room(*room);
             let (kept, _) = room.history(*history, |_| true);
             let kept: Vec<String> = kept.into_iter().map(said).collect();
@@ -812,19 +984,30 @@ fn reply_line(reply: &Reply, reference: Option<&str>, chat: &Chat, here: u32) ->
         }
         Reply::Ignored { names } => format!("ignored {} {reference:?}", names.len()),
         Reply::Ack { id } => format!("ack {id:?} {}", reference.expect("an ack has a mark")),
+        Reply::Room { room, rooms, .. } => {
+            assert!(here.contains(room) && *rooms == here.len());
+            format!("room {} of {rooms}", chat.room(*room).name().as_str())
+        }
+        Reply::NoRoom { room, refusal } => format!("no room {} {}", room.as_str(), refusal.code.as_str()),
+        Reply::Left { name, room, was_current } => {
+            assert!(!here.contains(room));
+            let room = chat.room(*room);
+            format!("you left {name} {} {} {was_current} {reference:?}", room.name().as_str(), room.total())
+        }
         Reply::Users { room } => {
-            assert_eq!(*room, here);
+            assert!(here.contains(room));
             let room = chat.room(*room);
             format!("users {} [{}] {reference:?}", room.name().as_str(), users(room).join(","))
         }
-        Reply::Rooms => {
+        Reply::Rooms { joined } => {
+            let joined: Vec<&str> = joined.iter().map(|&room| chat.room(room).name().as_str()).collect();
             let mut rooms: Vec<(&str, usize)> =
                 chat.rooms().map(|room| (room.name().as_str(), room.total())).collect();
             rooms.sort_unstable();
-            format!("rooms {rooms:?} {reference:?}")
+            format!("rooms {rooms:?} {joined:?} {reference:?}")
         }
         Reply::History { room, query } => {
-            assert_eq!(*room, here);
+            assert!(here.contains(room));
             let room = chat.room(*room);
             let (messages, has_more) = room.history(*query, |_| true);
             let lines: Vec<String> = messages.into_iter().map(said).collect();
@@ -872,8 +1055,8 @@ fn a_short_list_of_names_has_the_newcomer_on_it() {
     for count in 1..=IN_JSON_MAX + 10 {
         // The names rise and fall, so that the newcomer is anywhere among them.
         let name = Name::parse(&format!("user-{}", count * 7919 % 1999)).expect("a good name");
-        chat.enter(count as u64, home_of(0), name.clone(), RoomName::lobby(), &None, now)
-            .expect("there is room");
+        let hello = Hello::new(name.clone(), None);
+        chat.enter(count as u64, home_of(0), hello, &None, now).expect("there is room");
         let mut is_welcome = false;
         while let Some(output) = chat.poll_output() {
             let Output::ToMember { reply, .. } = output else { continue };
@@ -930,8 +1113,8 @@ impl Travel {
         let mut chat = Chat::new(limits, at(1));
         let mut enter = |tag: u64| {
             let name = Name::parse(&format!("traveller-{tag}")).expect("a good name");
-            let id =
-                chat.enter(tag, home_of(0), name, RoomName::lobby(), &None, at(1)).expect("there is room");
+            let hello = Hello::new(name, None);
+            let id = chat.enter(tag, home_of(0), hello, &None, at(1)).expect("there is room");
             while chat.poll_output().is_some() {}
             id
         };
@@ -945,16 +1128,18 @@ impl Travel {
     fn go(&mut self, traveller: usize, from: &RoomName, to: &RoomName, now: u64) {
         let from = self.chat.room_number(from).expect("a room that somebody is in");
         let id = self.travellers[traveller];
-        self.chat.command(id, Command::Join(to.clone()), &None, at(now)).expect("there is room");
+        let hello = Hello::new(self.chat.name(id).clone(), Some(to.clone()));
+        self.chat.command(id, Command::Hello(hello), &None, at(now)).expect("there is room");
         let (mut opened, mut closed, mut entered) = (None, None, None);
         while let Some(output) = self.chat.poll_output() {
             match output {
                 Output::RoomOpened { room } => assert_eq!(opened.replace(room), None),
                 Output::RoomClosed { room } => assert_eq!(closed.replace(room), None),
-                Output::Entered { tag, room } => {
+                Output::Entered { tag, room, is_current: true } => {
                     assert_eq!(tag, traveller as u64);
                     entered = Some(room);
                 }
+                Output::Turned { .. } | Output::Left { .. } => {}
                 Output::ToRoom { event: Event::Joined { total, .. }, .. } => assert_eq!(total, 1),
                 Output::ToMember { tag, reply: Reply::Welcome { room, .. }, .. } => {
                     assert_eq!((tag, Some(room)), (traveller as u64, entered));
@@ -1057,7 +1242,9 @@ fn at_most_1024_rooms_are_remembered_of_those_who_are_gone() {
     for visit in 0..3000 {
         let now = at(visit as u64);
         let name = chat.guest_name(home_of(0), now);
-        let id = chat.enter(visit as u64, home_of(0), name, room(visit), &None, now).expect("there is room");
+        let id = chat
+            .enter(visit as u64, home_of(0), Hello::new(name, Some(room(visit))), &None, now)
+            .expect("there is room");
         chat.leave(id, None, now);
         while chat.poll_output().is_some() {}
         let visits = visit + 1;
@@ -1095,14 +1282,18 @@ fn nothing_is_told_to_a_room_that_is_forgotten() {
     let mut chat = Chat::new(limits, at(1));
     let name = |name: &str| Name::parse(name).expect("a good name");
     let room = |number: usize| RoomName::parse(&format!("r{number}")).expect("a good name");
-    let bob = chat.enter(1, home_of(0), name("bob"), room(9999), &None, at(1)).expect("there is room");
-    let alice = chat.enter(2, home_of(0), name("alice"), room(0), &None, at(1)).expect("there is room");
+    let mut enter = |tag, who, number| {
+        let hello = Hello::new(name(who), Some(room(number)));
+        chat.enter(tag, home_of(0), hello, &None, at(1)).expect("there is room")
+    };
+    let (bob, alice) = (enter(1, "bob", 9999), enter(2, "alice", 0));
     for number in 1..=EMPTY_ROOMS_MAX {
-        chat.command(alice, Command::Join(room(number)), &None, at(1)).expect("there is room");
+        let hello = Hello::new(name("alice"), Some(room(number)));
+        chat.command(alice, Command::Hello(hello), &None, at(1)).expect("there is room");
         while chat.poll_output().is_some() {}
     }
-    let hello = Command::Hello { name: name("rob"), room: Some(RoomName::lobby()) };
-    chat.command(bob, hello, &None, at(1)).expect("there is room");
+    let hello = Hello::new(name("rob"), Some(RoomName::lobby()));
+    chat.command(bob, Command::Hello(hello), &None, at(1)).expect("there is room");
     while let Some(output) = chat.poll_output() {
         if let Output::ToRoom { room, .. } = output {
             assert!(chat.room(room).total() < 3, "a room that is there");
@@ -1118,8 +1309,8 @@ fn a_storm_of_joins_is_summed_up_below_the_limit_too() {
     let mut chat = Chat::new(limits, at(1));
     let mut enter = |i: u64, stays: bool, now: u64| {
         let name = Name::parse(&format!("user-{i}")).expect("a good name");
-        let id =
-            chat.enter(i, Home::default(), name, RoomName::lobby(), &None, at(now)).expect("there is room");
+        let hello = Hello::new(name, None);
+        let id = chat.enter(i, Home::default(), hello, &None, at(now)).expect("there is room");
         if !stays {
             chat.leave(id, None, at(now));
         }

@@ -2,13 +2,23 @@
 
 use super::{Body, Name, RoomName};
 
-/// What a member asks of the chat.
+/// What a member asks of the chat. Where a `room` may be missing, it is the member's current one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Say something to everybody in the room.
-    Say(Body),
-    /// Do something in the room (`/me`).
-    Act(Body),
+    /// Say something to everybody in a room.
+    Say {
+        /// Where.
+        room: Option<RoomName>,
+        /// What.
+        body: Body,
+    },
+    /// Do something in a room (`/me`).
+    Act {
+        /// Where.
+        room: Option<RoomName>,
+        /// What.
+        body: Body,
+    },
     /// Say something to one person, in whatever room.
     Tell {
         /// The person's name, in any way of writing it.
@@ -17,20 +27,21 @@ pub enum Command {
         body: Body,
     },
     /// Who is here?
-    Who,
-    /// Be called something else.
-    Nick(Name),
-    /// Be called so, and be there: both parts of a program's introduction.
-    Hello {
-        /// The name.
-        name: Name,
-        /// The room; where one is already if there is none.
+    Who {
+        /// Where.
         room: Option<RoomName>,
     },
-    /// Go to another room, which is made if it is not there.
+    /// Be called something else.
+    Nick(Name),
+    /// Be called so, and be there.
+    Hello(Hello),
+    /// Enter one more room, which is made if it is not there, and make it the current one.
     Join(RoomName),
-    /// Go back to the lobby from the room one is in, or from this one.
-    Leave(Option<RoomName>),
+    /// Leave a room; from the last one back to the lobby.
+    Leave {
+        /// Which.
+        room: Option<RoomName>,
+    },
     /// Not to hear what somebody says who is called so.
     Ignore(Name),
     /// To hear it again.
@@ -40,7 +51,31 @@ pub enum Command {
     /// Which rooms are there?
     Rooms,
     /// What was said before?
-    History(HistoryQuery),
+    History {
+        /// Where.
+        room: Option<RoomName>,
+        /// Which of it.
+        query: HistoryQuery,
+    },
+}
+
+/// An introduction: be called so, and be there and nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The name.
+    pub name: Name,
+    /// The rooms, each once, the current one first. If there is none: where one is, or the lobby.
+    pub rooms: Vec<RoomName>,
+    /// Whether to be told of each of them.
+    pub lists_rooms: bool,
+}
+
+impl Hello {
+    /// An introduction in one room, or wherever one is.
+    #[must_use]
+    pub fn new(name: Name, room: Option<RoomName>) -> Self {
+        Self { name, rooms: room.into_iter().collect(), lists_rooms: false }
+    }
 }
 
 /// Which messages of a room's history are wanted.

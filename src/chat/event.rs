@@ -33,7 +33,7 @@ pub enum Event {
         /// How many are here now.
         total: usize,
     },
-    /// Somebody is gone.
+    /// Somebody has left this room.
     Left {
         /// Who.
         name: Name,
@@ -61,7 +61,7 @@ pub enum Event {
 }
 
 /// Why somebody has left, if it was not a plain good-bye.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// Nothing was heard of them for too long.
     Timeout,
@@ -69,18 +69,15 @@ pub enum Why {
     Slow,
     /// Their connection broke.
     Reset,
-    /// They went to another room.
-    Moved(RoomName),
 }
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout => f.write_str("timeout"),
-            Self::Slow => f.write_str("slow"),
-            Self::Reset => f.write_str("reset"),
-            Self::Moved(room) => write!(f, "room {}", room.as_str()),
-        }
+        f.write_str(match self {
+            Self::Timeout => "timeout",
+            Self::Slow => "slow",
+            Self::Reset => "reset",
+        })
     }
 }
 
@@ -88,14 +85,39 @@ impl fmt::Display for Why {
 /// [`Chat::room`](super::Chat::room) tells, so that a list is as long as who writes it wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// You are called `name` and you are in `room`.
+    /// You are called `name`, and your current room is `room`.
     Welcome {
         /// Your name.
         name: Name,
-        /// Your room.
+        /// The room.
         room: u32,
         /// Which messages before you came you are to be shown.
         history: HistoryQuery,
+    },
+    /// You are in this room, too, or in this one.
+    Room {
+        /// Your name.
+        name: Name,
+        /// The room.
+        room: u32,
+        /// How many rooms you are told of at once: their lists share what an answer may have.
+        rooms: usize,
+    },
+    /// You could not enter this room.
+    NoRoom {
+        /// The room.
+        room: RoomName,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// You have left this room.
+    Left {
+        /// Your name.
+        name: Name,
+        /// The room.
+        room: u32,
+        /// It was the current one: a welcome to another one follows.
+        was_current: bool,
     },
     /// Somebody told you something that nobody else hears.
     Private {
@@ -126,7 +148,10 @@ pub enum Reply {
         room: u32,
     },
     /// Which rooms there are, and how many are in each.
-    Rooms,
+    Rooms {
+        /// Those that you are in, the current one first.
+        joined: Vec<u32>,
+    },
     /// Whom you do not hear.
     Ignored {
         /// Their names.
@@ -190,7 +215,9 @@ pub enum ErrorCode {
     UnknownCommand,
     /// `bad-argument`: the command does not take this.
     BadArgument,
-    /// `full`: there is no room for another connection, or no place for another room.
+    /// `not-here`: you are not in this room.
+    NotHere,
+    /// `full`: there is no room for another connection, or no place for another room, or you are in too many.
     Full,
     /// `busy`: the receiver of a private message has not read the last ones.
     Busy,
@@ -201,7 +228,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NameTaken,
         Self::NameBad,
         Self::NoSuchUser,
@@ -209,6 +236,7 @@ impl ErrorCode {
         Self::BadUtf8,
         Self::UnknownCommand,
         Self::BadArgument,
+        Self::NotHere,
         Self::Full,
         Self::Busy,
         Self::Dropped,
@@ -225,6 +253,7 @@ impl ErrorCode {
             Self::BadUtf8 => "bad-utf8",
             Self::UnknownCommand => "unknown-command",
             Self::BadArgument => "bad-argument",
+            Self::NotHere => "not-here",
             Self::Full => "full",
             Self::Busy => "busy",
             Self::Dropped => "dropped",
@@ -248,8 +277,24 @@ pub enum Output {
         /// Its number.
         room: u32,
     },
-    /// From now on this member hears what is said in this room, and nothing of another.
+    /// From now on this member hears what is said in this room, too.
     Entered {
+        /// Who.
+        tag: u64,
+        /// Where.
+        room: u32,
+        /// It is the current one now.
+        is_current: bool,
+    },
+    /// This room, which the member is in, is its current one now.
+    Turned {
+        /// Who.
+        tag: u64,
+        /// Where to.
+        room: u32,
+    },
+    /// From now on this member does not hear what is said in this room, which is not its current one.
+    Left {
         /// Who.
         tag: u64,
         /// Where.
@@ -263,8 +308,8 @@ pub enum Output {
         event: Event,
         /// Whose doing it is; the text dialect does not send people what they typed.
         author: Option<u64>,
-        /// Who does not want to hear it.
-        ignored_by: Vec<u64>,
+        /// Who is not told: whoever does not want to hear it, or hears it in another room.
+        except: Vec<u64>,
     },
     /// Tell one member.
     ToMember {

@@ -13,6 +13,7 @@ mod ignored;
 mod letter;
 mod name;
 mod names;
+mod places;
 mod room;
 mod rooms;
 
@@ -23,7 +24,7 @@ use std::rc::Rc;
 use slab::Slab;
 
 pub use body::{BODY_LINES_MAX, Body};
-pub use command::{Command, HistoryQuery};
+pub use command::{Command, Hello, HistoryQuery};
 pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Reply, Why};
 pub use holds::Home;
 pub use name::{NAME_CHARS_MAX, Name, RoomName};
@@ -35,6 +36,7 @@ use alike::Forms;
 use holds::Holds;
 use ignored::{IGNORED_MAX, Ignored};
 use names::Names;
+use places::Place;
 use room::{Notice, Room};
 use rooms::EMPTY_ROOMS_MAX;
 
@@ -60,9 +62,8 @@ struct Member {
     tag: u64,
     home: Home,
     name: Name,
-    room: u32,
-    /// Index into the members of the room.
-    position: u32,
+    /// In its current room.
+    place: Place,
 }
 
 /// All rooms and everybody in them.
@@ -82,6 +83,8 @@ pub struct Chat {
     /// The rooms that will tell a sum of joins and leaves, in the order in which they do.
     crowded_rooms: VecDeque<u32>,
     members: Slab<Member>,
+    /// Where members are besides their current rooms: only those who are.
+    other_places: HashMap<u32, Vec<Place>>,
     names: Names,
     holds: Holds,
     ignored: Ignored,
@@ -92,11 +95,18 @@ pub struct Chat {
 /// A room as others see it.
 #[derive(Debug, Clone, Copy)]
 pub struct RoomView<'a> {
+    number: u32,
     room: &'a Room,
     members: &'a Slab<Member>,
 }
 
 impl<'a> RoomView<'a> {
+    /// What events call it.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
     /// What it is called.
     #[must_use]
     pub fn name(&self) -> &'a RoomName {
@@ -159,6 +169,7 @@ impl Chat {
             emptied: 0,
             crowded_rooms: VecDeque::new(),
             members: Slab::new(),
+            other_places: HashMap::new(),
             names: Names::default(),
             holds: Holds::default(),
             ignored: Ignored::default(),
@@ -169,27 +180,33 @@ impl Chat {
         chat
     }
 
-    /// Lets somebody from `home` in. Its outputs will carry `tag`.
+    /// Lets somebody from `home` in, into the lobby if it names no room. Its outputs will carry `tag`.
     ///
     /// # Errors
-    /// [`ErrorCode::NameTaken`], or [`ErrorCode::Full`] if the room would have to be made and cannot.
+    /// [`ErrorCode::NameTaken`], or [`ErrorCode::Full`] if the first room would have to be made and cannot, or there are
+    /// too many.
     pub fn enter(
         &mut self,
         tag: u64,
         home: Home,
-        name: Name,
-        room: RoomName,
+        mut hello: Hello,
         reference: &Reference,
         now: Now,
     ) -> Result<MemberId, Refusal> {
-        let forms = Forms::of(name.as_str());
-        self.refuse_taken(&name, &forms, None, home, now)?;
-        let room = self.find_or_make_room(room, home, now)?;
+        let forms = Forms::of(hello.name.as_str());
+        self.refuse_taken(&hello.name, &forms, None, home, now)?;
+        self.check_joined(hello.rooms.len())?;
+        if hello.rooms.is_empty() {
+            hello.rooms.push(RoomName::lobby());
+        }
+        let room = self.find_or_make_room(hello.rooms[0].clone(), home, now)?;
         self.holds.take_back(&forms, home);
-        let key = self.members.insert(Member { tag, home, name, room, position: 0 }) as u32;
+        let key = self.members.vacant_key() as u32;
+        let place = self.take_place(key, room);
+        self.members.insert(Member { tag, home, name: hello.name.clone(), place });
         self.names.insert(key, &forms);
-        self.arrive(key, room, now);
-        self.welcome(key, self.limits.history_on_join, reference);
+        self.tell_arrived(key, room, true, now);
+        self.settle(key, &hello, self.limits.history_on_join, reference, now);
         Ok(MemberId::of(key))
     }
 
@@ -225,11 +242,8 @@ impl Chat {
             self.hold_name(id, now);
         }
         let key = id.key();
-        let room = self.depart(key);
-        let Member { name, .. } = self.members.remove(key as usize);
-        self.names.remove(key, &name);
         self.ignored.forget(key);
-        self.tell_left(room, name, why, now);
+        self.quit_all(key, why, now);
     }
 
     /// Carries out a command.
@@ -244,10 +258,9 @@ impl Chat {
         now: Now,
     ) -> Result<(), Refusal> {
         let key = id.key();
-        let room = self.members[key as usize].room;
         match command {
-            Command::Say(body) => return self.speak(key, body, false, reference, now),
-            Command::Act(body) => return self.speak(key, body, true, reference, now),
+            Command::Say { room, body } => return self.speak(key, room, body, false, reference, now),
+            Command::Act { room, body } => return self.speak(key, room, body, true, reference, now),
             Command::Tell { to, body } => return self.tell(key, &to, body, reference),
             Command::Nick(name) if name == *self.name_of(key) => {
                 return Err(Refusal::new(ErrorCode::BadArgument, format!("you are called {name} already")));
@@ -257,16 +270,27 @@ impl Chat {
                 self.rename(key, name, &forms);
                 self.acknowledge(key, None, reference);
             }
-            Command::Hello { name, room } => {
-                let room = room.unwrap_or_else(|| self.room_of(key).name.clone());
-                // Both or neither: nothing may be in the way of the room when the name changes.
-                let forms = self.check_rename(key, &name, now)?;
-                self.find_or_make_room(room.clone(), self.members[key as usize].home, now)?;
-                self.rename(key, name, &forms);
-                return self.go(key, room, reference, now);
+            Command::Hello(hello) => {
+                // All or nothing: nothing may be in the way of the first room when the name changes.
+                let forms = self.check_rename(key, &hello.name, now)?;
+                self.check_joined(hello.rooms.len())?;
+                let home = self.members[key as usize].home;
+                let first = hello.rooms.first().cloned();
+                first
+                    .iter()
+                    .try_for_each(|room| self.find_or_make_room(room.clone(), home, now).map(drop))?;
+                self.rename(key, hello.name.clone(), &forms);
+                let has_entered = first.is_some_and(|room| self.go(key, room, now) == Ok(true));
+                let history = self.limits.history_on_join.filter(|_| has_entered);
+                self.settle(key, &hello, history, reference, now);
             }
-            Command::Join(room) => return self.go(key, room, reference, now),
-            Command::Leave(room) => return self.go_back(key, room, reference, now),
+            Command::Join(room) => {
+                let is_new = self.meant(key, Some(&room)).is_err();
+                self.check_joined(self.rooms_of(key).count() + usize::from(is_new))?;
+                self.go(key, room, now)?;
+                self.welcome(key, self.limits.history_on_join.filter(|_| is_new), reference);
+            }
+            Command::Leave { room } => return self.leave_room(key, room.as_ref(), reference, now),
             Command::Ignore(name) => self.ignore(key, name, reference)?,
             Command::Unignore(name) => {
                 if !self.ignored.remove(key, &name) {
@@ -276,9 +300,18 @@ impl Chat {
                 self.tell_ignored(key, reference);
             }
             Command::Ignored => self.tell_ignored(key, reference),
-            Command::Who => self.reply(key, Reply::Users { room }, reference),
-            Command::Rooms => self.reply(key, Reply::Rooms, reference),
-            Command::History(query) => self.reply(key, Reply::History { room, query }, reference),
+            Command::Who { room } => {
+                let room = self.meant(key, room.as_ref())?;
+                self.reply(key, Reply::Users { room }, reference);
+            }
+            Command::Rooms => {
+                let joined = self.rooms_of(key).collect();
+                self.reply(key, Reply::Rooms { joined }, reference);
+            }
+            Command::History { room, query } => {
+                let room = self.meant(key, room.as_ref())?;
+                self.reply(key, Reply::History { room, query }, reference);
+            }
         }
         Ok(())
     }
@@ -315,7 +348,7 @@ impl Chat {
     /// A room that is there.
     #[must_use]
     pub fn room(&self, number: u32) -> RoomView<'_> {
-        RoomView { room: &self.rooms[number as usize], members: &self.members }
+        RoomView { number, room: &self.rooms[number as usize], members: &self.members }
     }
 
     /// The number of a room.
@@ -332,13 +365,23 @@ impl Chat {
 
     /// All rooms, remembered empty ones included, in no order.
     pub fn rooms(&self) -> impl ExactSizeIterator<Item = RoomView<'_>> {
-        self.rooms.iter().map(|(_, room)| RoomView { room, members: &self.members })
+        let view = |(number, room)| RoomView { number: number as u32, room, members: &self.members };
+        self.rooms.iter().map(view)
+    }
+
+    /// The rooms of a member, the current one first.
+    pub fn rooms_joined(&self, id: MemberId) -> impl Iterator<Item = u32> + Clone + '_ {
+        self.rooms_of(id.key())
     }
 
     /// Memory that is held for a member, besides its name, in bytes.
     #[must_use]
     pub fn memory_of(&self, id: MemberId) -> usize {
-        self.ignored.memory(id.key())
+        let places = self
+            .other_places
+            .get(&id.key())
+            .map_or(0, |others| size_of::<(u32, Vec<Place>)>() + others.capacity() * size_of::<Place>());
+        self.ignored.memory(id.key()) + places
     }
 
     /// The name of a member.
@@ -358,24 +401,26 @@ impl Chat {
     fn speak(
         &mut self,
         key: u32,
+        room: Option<RoomName>,
         body: Body,
         is_action: bool,
         reference: &Reference,
         now: Now,
     ) -> Result<(), Refusal> {
+        let number = self.meant(key, room.as_ref())?;
         self.check_length(key, &body)?;
         let member = &self.members[key as usize];
-        let (number, tag) = (member.room, member.tag);
+        let tag = member.tag;
         let room = &mut self.rooms[number as usize];
         room.newest_id += 1;
         let id = room.newest_id;
         let from = member.name.clone();
         let message = Rc::new(Message { id, at_ms: now.unix_ms, from, is_action, body });
         room.history.push(Rc::clone(&message), &self.limits);
-        let ignored_by = self.ignored.deaf_to(key, self.name_of(key));
-        let ignored_by = ignored_by.into_iter().map(|key| self.members[key as usize].tag).collect();
+        let deaf = self.ignored.deaf_to(key, self.name_of(key));
+        let except = deaf.into_iter().map(|key| self.members[key as usize].tag).collect();
         let event = Event::Message(message);
-        self.outputs.push_back(Output::ToRoom { room: number, event, author: Some(tag), ignored_by });
+        self.outputs.push_back(Output::ToRoom { room: number, event, author: Some(tag), except });
         self.acknowledge(key, Some(id), reference);
         Ok(())
     }
@@ -434,41 +479,53 @@ impl Chat {
         self.names.remove(key, &last);
         self.names.insert(key, forms);
         self.ignored.rename(key, &last);
-        let room = self.members[key as usize].room;
-        self.announce(room, Event::Renamed { from: last, to });
-    }
-
-    fn go(&mut self, key: u32, room: RoomName, reference: &Reference, now: Now) -> Result<(), Refusal> {
-        let number = self.find_or_make_room(room.clone(), self.members[key as usize].home, now)?;
-        let is_elsewhere = self.members[key as usize].room != number;
-        if is_elsewhere {
-            let left = self.depart(key);
-            self.arrive(key, number, now);
-            // Only now: whoever goes does not hear it.
-            self.tell_left(left, self.name_of(key).clone(), Some(Why::Moved(room)), now);
+        let rooms: Vec<u32> = self.rooms_of(key).collect();
+        for room in rooms {
+            let except = self.told_elsewhere(key, room);
+            let event = Event::Renamed { from: last.clone(), to: to.clone() };
+            self.outputs.push_back(Output::ToRoom { room, event, author: None, except });
         }
-        let history = if is_elsewhere { self.limits.history_on_join } else { None };
-        self.welcome(key, history, reference);
-        Ok(())
     }
 
-    /// Goes back to the lobby.
-    fn go_back(
+    /// Leaves a room; the last one for the lobby.
+    fn leave_room(
         &mut self,
         key: u32,
-        from: Option<RoomName>,
+        room: Option<&RoomName>,
         reference: &Reference,
         now: Now,
     ) -> Result<(), Refusal> {
-        let here = &self.room_of(key).name;
-        if let Some(from) = from.filter(|from| from != here) {
-            return Err(Refusal::new(ErrorCode::BadArgument, format!("you are not in {from}")));
-        }
-        if *here == RoomName::lobby() {
+        let number = self.meant(key, room)?;
+        let was_current = self.members[key as usize].place.room == number;
+        let is_last = !self.other_places.contains_key(&key);
+        if is_last && self.rooms[number as usize].name == RoomName::lobby() {
             let text = "you are in the lobby; /quit leaves it, and the server";
             return Err(Refusal::new(ErrorCode::BadArgument, text));
         }
-        self.go(key, RoomName::lobby(), reference, now)
+        if is_last {
+            self.go(key, RoomName::lobby(), now)?;
+        }
+        self.quit_room(key, number, now);
+        let left = Reply::Left { name: self.name_of(key).clone(), room: number, was_current };
+        self.reply(key, left, reference);
+        if was_current {
+            self.welcome(key, self.limits.history_on_join.filter(|_| is_last), &None);
+        }
+        Ok(())
+    }
+
+    /// Whether a member may be in so many rooms.
+    fn check_joined(&self, count: usize) -> Result<(), Refusal> {
+        match self.limits.max_joined {
+            Some(max) if count > max => {
+                let rooms = if max == 1 { "one room" } else { &format!("{max} rooms") };
+                Err(Refusal::new(
+                    ErrorCode::Full,
+                    format!("one is in {rooms} at most; /leave another one first"),
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn ignore(&mut self, key: u32, name: Name, reference: &Reference) -> Result<(), Refusal> {
@@ -492,10 +549,6 @@ impl Chat {
 
     fn name_of(&self, key: u32) -> &Name {
         &self.members[key as usize].name
-    }
-
-    fn room_of(&self, key: u32) -> &Room {
-        &self.rooms[self.members[key as usize].room as usize]
     }
 
     /// Refuses a name to somebody from `home` if it is somebody's, `except`'s aside, or is held, or looks like one.
@@ -527,38 +580,14 @@ impl Chat {
         Err(Refusal::new(ErrorCode::NameTaken, text))
     }
 
-    /// Puts a member into a room, and tells those who were there.
-    fn arrive(&mut self, key: u32, number: u32, now: Now) {
-        let room = &mut self.rooms[number as usize];
-        let member = &mut self.members[key as usize];
-        member.room = number;
-        member.position = room.members.len() as u32;
-        room.members.push(key);
-        if let Some(place) = room.empty_place.take() {
-            self.empty_rooms.remove(&place);
-        }
-        let (tag, name, total) = (member.tag, member.name.clone(), room.members.len());
+    /// Tells those in a room, and the member itself, that it is there, too.
+    fn tell_arrived(&mut self, key: u32, number: u32, is_current: bool, now: Now) {
+        let Member { tag, name, .. } = &self.members[key as usize];
+        let (tag, name, total) = (*tag, name.clone(), self.rooms[number as usize].members.len());
         if self.is_told_now(number, true, total - 1, now) {
             self.announce(number, Event::Joined { name, total });
         }
-        self.outputs.push_back(Output::Entered { tag, room: number });
-    }
-
-    /// Takes a member out of its room; returns which one.
-    fn depart(&mut self, key: u32) -> u32 {
-        let Member { room: number, position, .. } = self.members[key as usize];
-        let room = &mut self.rooms[number as usize];
-        room.members.swap_remove(position as usize);
-        if let Some(&moved) = room.members.get(position as usize) {
-            self.members[moved as usize].position = position;
-        }
-        if room.members.is_empty() && room.name != RoomName::lobby() {
-            // Not by the clock: the room that was just left is never the next to go.
-            self.emptied += 1;
-            room.empty_place = Some(self.emptied);
-            self.empty_rooms.insert(self.emptied, number);
-        }
-        number
+        self.outputs.push_back(Output::Entered { tag, room: number, is_current });
     }
 
     /// Tells those who have stayed in a room.
@@ -585,12 +614,12 @@ impl Chat {
 
     fn welcome(&mut self, key: u32, history: Option<usize>, reference: &Reference) {
         let history = HistoryQuery { limit: history.unwrap_or(0), ..HistoryQuery::default() };
-        let (name, room) = (self.name_of(key).clone(), self.members[key as usize].room);
+        let (name, room) = (self.name_of(key).clone(), self.members[key as usize].place.room);
         self.reply(key, Reply::Welcome { name, room, history }, reference);
     }
 
     fn announce(&mut self, room: u32, event: Event) {
-        self.outputs.push_back(Output::ToRoom { room, event, author: None, ignored_by: Vec::new() });
+        self.outputs.push_back(Output::ToRoom { room, event, author: None, except: Vec::new() });
     }
 
     fn acknowledge(&mut self, key: u32, id: Option<u64>, reference: &Reference) {
@@ -609,13 +638,8 @@ impl Chat {
     /// # Panics
     /// See above.
     pub fn check_invariants(&self) {
-        let mut seen = 0;
+        self.check_places();
         for (number, room) in &self.rooms {
-            for (position, &key) in room.members.iter().enumerate() {
-                let member = &self.members[key as usize];
-                assert_eq!((member.room, member.position), (number as u32, position as u32));
-                seen += 1;
-            }
             room.history.check_invariants(room.newest_id);
             assert_eq!(self.room_numbers[&room.name], number as u32);
             assert_eq!(self.crowded_rooms.contains(&(number as u32)), room.crowd.due() != Millis::NEVER);
@@ -628,7 +652,6 @@ impl Chat {
             self.rooms.len() - 1,
             "all but the lobby were made"
         );
-        assert_eq!(seen, self.members.len(), "everybody is in exactly one room");
         assert_eq!(self.names.len(), self.members.len(), "everybody has exactly one name");
         assert_eq!(self.room_numbers.len(), self.rooms.len());
         assert!(self.limits.max_rooms.is_none_or(|max| self.rooms.len() <= max));

@@ -32,7 +32,8 @@ use ipnet::IpNet;
 
 use crate::allowance::Allowances;
 use crate::chat::{
-    Bye, Chat, Command, ErrorCode, Home, MemberId, Name, Output, Reference, Refusal, Reply, RoomName, Why,
+    Bye, Chat, Command, ErrorCode, Hello, Home, MemberId, Name, Output, Reference, Refusal, Reply, RoomName,
+    Why,
 };
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
@@ -40,7 +41,7 @@ use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer
 use crate::wire::{Ask, Content, Encoding, Notice, Request, text, websocket};
 use journal::{Journal, Kind};
 use metrics::Metrics;
-use session::{Action, Due, Session, Stage};
+use session::{Action, Due, NO_CHANNEL, Session, Stage};
 use web::Page;
 
 pub use host::Host;
@@ -223,26 +224,46 @@ impl Server {
         None
     }
 
-    /// Does what a client asks for. If that would publish in another room than its own, and that one is throttled,
-    /// it has to wait: returns the room's channel.
+    /// Does what a client asks for. If that would publish in another room than its current one, and that one is
+    /// throttled, it has to wait: returns the room's channel.
     fn request(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<ChannelId> {
-        let member = self.session(id)?.member;
-        let lobby = RoomName::lobby();
-        let entered = match &request.ask {
-            Ask::Hello { room: Some(room), .. } | Ask::Command(Command::Join(room)) => Some(room),
-            Ask::Quit => None,
-            // Whoever asks for anything is let in first.
-            _ if member.is_none() => Some(&lobby),
-            _ => None,
-        };
-        let channel =
-            entered.and_then(|room| self.chat.room_number(room)).map(|room| self.channels[room as usize]);
-        if let Some(channel) = channel.filter(|&channel| net.is_throttled(channel)) {
+        let &Session { member, channel: own, .. } = &*self.session(id)?;
+        let rooms = self.rooms_told(member, &request.ask);
+        let mut channels = rooms.into_iter().map(|room| self.channels[room as usize]);
+        if let Some(channel) = channels.find(|&channel| channel != own && net.is_throttled(channel)) {
             self.session(id)?.waiting = Some(Box::new(request));
             return Some(channel);
         }
         self.fulfil(net, id, request);
         None
+    }
+
+    /// The rooms in which something is published if a client asks for that, besides its current one.
+    fn rooms_told(&self, member: Option<MemberId>, ask: &Ask) -> Vec<u32> {
+        let number = |room: &RoomName| self.chat.room_number(room);
+        let joined = || member.into_iter().flat_map(|member| self.chat.rooms_joined(member));
+        let lobby = || number(&RoomName::lobby());
+        match ask {
+            Ask::Quit => Vec::new(),
+            Ask::Command(Command::Hello(hello)) if member.is_none() && hello.rooms.is_empty() => {
+                lobby().into_iter().collect()
+            }
+            Ask::Command(Command::Hello(hello)) => {
+                joined().chain(hello.rooms.iter().filter_map(number)).collect()
+            }
+            // Whoever asks for anything is let in first.
+            _ if member.is_none() => lobby().into_iter().collect(),
+            Ask::Command(
+                Command::Say { room: Some(room), .. }
+                | Command::Act { room: Some(room), .. }
+                | Command::Join(room),
+            ) => number(room).into_iter().collect(),
+            Ask::Command(Command::Leave { room }) => {
+                room.as_ref().and_then(number).into_iter().chain(lobby()).collect()
+            }
+            Ask::Command(Command::Nick(_)) => joined().collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// Does what a client asks for, or tells it why not.
@@ -263,15 +284,13 @@ impl Server {
     ) -> Result<(), Refusal> {
         let Request { from, reference, ask } = request;
         let (command, member) = match (ask, member) {
-            (Ask::Hello { name, room }, None) => {
-                let room = room.unwrap_or_else(RoomName::lobby);
-                let entered = self.enter(net, id, name, room, &reference);
+            (Ask::Command(Command::Hello(hello)), None) => {
+                let entered = self.enter(net, id, hello, &reference);
                 if let Some(session) = self.session(id) {
                     session.is_misnamed = entered.is_err();
                 }
                 return entered.map(drop);
             }
-            (Ask::Hello { name, room }, Some(member)) => (Command::Hello { name, room }, member),
             (Ask::Command(command), Some(member)) => (command, member),
             // Whoever has not introduced itself is introduced first.
             (Ask::Command(command), None) => (command, self.enter_unasked(net, id, from)?),
@@ -306,7 +325,7 @@ impl Server {
         command: Command,
         reference: &Reference,
     ) -> Result<(), Refusal> {
-        let may_rename = matches!(command, Command::Nick(_) | Command::Hello { .. });
+        let may_rename = matches!(command, Command::Nick(_) | Command::Hello(_));
         let before = may_rename.then(|| self.chat.name(member).clone());
         let outcome = self.chat.command(member, command, reference, net.now());
         let name = self.chat.name(member);
@@ -334,19 +353,18 @@ impl Server {
             }
             None => self.chat.guest_name(home_of(net, id), net.now()),
         };
-        self.enter(net, id, name, RoomName::lobby(), &None)
+        self.enter(net, id, Hello::new(name, None), &None)
     }
 
-    /// Lets a client in under `name`.
+    /// Lets a client in.
     fn enter(
         &mut self,
         net: &mut Net,
         id: ConnectionId,
-        name: Name,
-        room: RoomName,
+        hello: Hello,
         reference: &Reference,
     ) -> Result<MemberId, Refusal> {
-        let member = self.chat.enter(id.to_bits(), home_of(net, id), name, room, reference, net.now())?;
+        let member = self.chat.enter(id.to_bits(), home_of(net, id), hello, reference, net.now())?;
         if let Some(session) = self.session(id) {
             session.member = Some(member);
         }
@@ -362,18 +380,18 @@ impl Server {
         id: ConnectionId,
         request: Option<&Request>,
     ) -> Result<(), Refusal> {
-        let Some(session) = self.session(id) else { return Ok(()) };
-        let (member, channel, encoding) = (session.member, session.channel, session.encoding());
-        if let (Some(_), Some(encoding)) = (member, encoding) {
-            net.subscribe(id, channel, encoding.variant());
+        let Some(member) = self.session(id).and_then(|session| session.member) else { return Ok(()) };
+        let rooms: Vec<u32> = self.chat.rooms_joined(member).collect();
+        for (index, room) in rooms.into_iter().enumerate() {
+            self.listen(net, id, room, index == 0);
         }
-        let is_hello = request.is_some_and(|request| matches!(request.ask, Ask::Hello { .. }));
-        if let (Some(member), false) = (member, is_hello) {
+        let is_hello = request.is_some_and(|request| matches!(request.ask, Ask::Command(Command::Hello(_))));
+        if !is_hello {
             let name = match request.and_then(|request| request.from.as_deref()) {
                 Some(claimed) => Name::parse(claimed)?,
                 None => self.chat.name(member).clone(),
             };
-            let hello = Command::Hello { name, room: None };
+            let hello = Command::Hello(Hello::new(name, None));
             self.command(net, id, member, hello, &None)?;
         }
         Ok(())
@@ -486,18 +504,27 @@ impl Server {
                 Output::RoomOpened { room } => {
                     let slot = room as usize;
                     if self.channels.len() <= slot {
-                        self.channels.resize(slot + 1, ChannelId::MAX);
+                        self.channels.resize(slot + 1, NO_CHANNEL);
                     }
                     self.channels[slot] = net.open_channel();
                 }
                 Output::RoomClosed { room } => net.close_channel(self.channels[room as usize]),
-                Output::Entered { tag, room } => self.subscribe(net, ConnectionId::from_bits(tag), room),
-                Output::ToRoom { room, event, author, ignored_by } => {
+                Output::Entered { tag, room, is_current } => {
+                    let id = ConnectionId::from_bits(tag);
+                    self.listen(net, id, room, is_current);
+                    self.log_room(net, id, Kind::Join, room);
+                }
+                Output::Turned { tag, room } => self.listen(net, ConnectionId::from_bits(tag), room, true),
+                Output::Left { tag, room } => {
+                    let id = ConnectionId::from_bits(tag);
+                    net.unfollow(id, self.channels[room as usize]);
+                    self.log_room(net, id, Kind::Leave, room);
+                }
+                Output::ToRoom { room, event, author, except } => {
                     let author = author.map(ConnectionId::from_bits);
                     // People see what they type.
                     let author = author.filter(|&id| self.session(id).is_some_and(|s| !s.echoes()));
-                    let except =
-                        author.into_iter().chain(ignored_by.into_iter().map(ConnectionId::from_bits));
+                    let except = author.into_iter().chain(except.into_iter().map(ConnectionId::from_bits));
                     let (name, at_ms) = (self.chat.room(room).name(), net.now().unix_ms);
                     net.publish(self.channels[room as usize], except, |variant, out| {
                         Encoding::of(variant).event(out, name, at_ms, &event);
@@ -510,16 +537,28 @@ impl Server {
         }
     }
 
-    fn subscribe(&mut self, net: &mut Net, id: ConnectionId, room: u32) {
+    /// Lets a connection hear what is said in a room: a subscriber hears its current one, and follows all others.
+    fn listen(&mut self, net: &mut Net, id: ConnectionId, room: u32, is_current: bool) {
         let channel = self.channels[room as usize];
         let Some(session) = self.session(id) else { return };
-        session.channel = channel;
-        if let Some(encoding) = session.encoding() {
-            net.subscribe(id, channel, encoding.variant());
+        let Some(encoding) = session.encoding() else { return };
+        let of_others = encoding.of_other_rooms().variant();
+        if !is_current {
+            return net.follow(id, channel, of_others);
         }
-        if let Some(member) = session.member {
+        let last = std::mem::replace(&mut session.channel, channel);
+        net.unfollow(id, channel);
+        net.subscribe(id, channel, encoding.variant());
+        if last != NO_CHANNEL && last != channel {
+            net.follow(id, last, of_others);
+        }
+    }
+
+    /// Logs that a member has entered or left a room.
+    fn log_room(&mut self, net: &Net, id: ConnectionId, kind: Kind, room: u32) {
+        if let Some(member) = self.session(id).and_then(|session| session.member) {
             let what = format!("{} {}", self.chat.name(member), self.chat.room(room).name());
-            self.log(net, id, Kind::Join, &what, "");
+            self.log(net, id, kind, &what, "");
         }
     }
 

@@ -7,16 +7,19 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::chat::{Bye, ErrorCode, MemberId, Name, Reference, Refusal};
+use crate::chat::{Bye, Command, ErrorCode, Hello, MemberId, Name, Reference, Refusal};
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
-use crate::reactor::ConnectionId;
+use crate::reactor::{ChannelId, ConnectionId};
 use crate::wire::length::Lengths;
 use crate::wire::line::{Found, Lines};
 use crate::wire::websocket::{self, Decoder, Received, Violation};
 use crate::wire::{
     self, Ask, Content, Encoding, Framing, Notice, Request, Sniffed, foreign, http, json, text,
 };
+
+/// The channel of whoever is in no room.
+pub(super) const NO_CHANNEL: ChannelId = ChannelId::MAX;
 
 /// How a connection speaks.
 #[derive(Debug)]
@@ -76,8 +79,8 @@ pub(super) struct Session {
     pub(super) id: ConnectionId,
     pub(super) stage: Stage,
     pub(super) member: Option<MemberId>,
-    /// The channel of the member's room.
-    pub(super) channel: u32,
+    /// The channel of the member's current room.
+    pub(super) channel: ChannelId,
     /// Spared by the limits on addresses and rates.
     pub(super) is_exempt: bool,
     /// Since when its time to say something runs: it was opened, has said its first byte, or has become a WebSocket.
@@ -149,7 +152,7 @@ impl Session {
             id,
             stage,
             member: None,
-            channel: 0,
+            channel: NO_CHANNEL,
             is_exempt,
             since: now,
             heard_at: now,
@@ -430,8 +433,8 @@ impl Session {
         let Stage::Stream { content, framer } = &mut self.stage else { return (0, Action::Wait) };
         let is_nameless = self.member.is_none() && *content == Content::Text;
         let max = match content {
-            Content::Text => limits.max_line_bytes + COMMAND_BYTES_MAX,
             Content::Json => limits.request_bytes_max(),
+            Content::Text | Content::Labelled => limits.max_line_bytes + COMMAND_BYTES_MAX,
         };
         match framer.next(input, max) {
             // A binary protocol may have no newline, and may wait for an answer.
@@ -487,7 +490,7 @@ impl Session {
                 let text = "say a name first: commands work after it; /quit leaves";
                 Err(Refusal::new(ErrorCode::NameBad, text))
             }
-            None => Name::parse(line).map(|name| Some(Ask::Hello { name, room: None })),
+            None => Name::parse(line).map(|name| Some(Ask::Command(Command::Hello(Hello::new(name, None))))),
         };
         match asked {
             Ok(Some(ask)) => Action::Do(ask.into()),

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::journal::Kind;
 use super::session::Subprotocol;
 use super::{Bye, Host, Listener, Server, home_of, metrics};
-use crate::chat::{Name, RoomName};
+use crate::chat::{Command, Hello, Name, RoomName};
 use crate::reactor::{ChannelId, ConnectionId, Net};
 use crate::wire::Ask;
 use crate::wire::http::{self, Refused, Request, Response, StatusCode};
@@ -337,7 +337,7 @@ impl Server {
         name: Name,
         room: RoomName,
     ) -> Option<ChannelId> {
-        self.request(net, id, Ask::Hello { name, room: Some(room) }.into())
+        self.request(net, id, Ask::Command(Command::Hello(Hello::new(name, Some(room)))).into())
     }
 }
 

@@ -3,13 +3,46 @@
 use super::{Notice, json, length, text, websocket};
 use crate::chat::{Chat, Event, Reference, Reply, RoomName};
 
-/// What is in a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
+/// How a content writes what there is to tell: each calls `put` with what is in one frame, once or several times, or not
+/// at all.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// What everybody in a room learns, at a time in Unix milliseconds.
+    pub(super) event: fn(&RoomName, u64, &Event, &mut dyn FnMut(&str)),
+    /// What the chat answers one member.
+    pub(super) reply: fn(u64, &Reply, &Reference, &Chat, &mut dyn FnMut(&str)),
+    /// What the server itself says to one client.
+    pub(super) notice: fn(u64, &Notice, &Reference, &mut dyn FnMut(&str)),
+}
+
+/// The contents, one a line: `Name: its writer;`.
+macro_rules! contents {
+    ($($(#[doc = $doc:literal])+ $name:ident: $writer:expr;)+) => {
+        /// What is in a frame.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Content {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Content {
+            const ALL: &[Self] = &[$(Self::$name,)+];
+
+            fn writer(self) -> &'static Writer {
+                match self {
+                    $(Self::$name => &$writer,)+
+                }
+            }
+        }
+    };
+}
+
+contents! {
     /// One line for people.
-    Text,
+    Text: text::WRITER;
+    /// The same, with the room in front: what people are told of rooms that are not their current one.
+    Labelled: text::LABELLED;
     /// One JSON object for programs.
-    Json,
+    Json: json::WRITER;
 }
 
 /// How frames are told apart.
@@ -23,6 +56,10 @@ pub enum Framing {
     WebSocket,
 }
 
+impl Framing {
+    const ALL: [Self; 3] = [Self::Line, Self::Length, Self::WebSocket];
+}
+
 /// A content in a framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
@@ -32,55 +69,46 @@ pub struct Encoding {
     pub framing: Framing,
 }
 
-/// All encodings; the place of one here is the variant of its feed.
-const TABLE: &[Encoding] = &[
-    Encoding { content: Content::Text, framing: Framing::Line },
-    Encoding { content: Content::Json, framing: Framing::Line },
-    Encoding { content: Content::Text, framing: Framing::Length },
-    Encoding { content: Content::Json, framing: Framing::Length },
-    Encoding { content: Content::Text, framing: Framing::WebSocket },
-    Encoding { content: Content::Json, framing: Framing::WebSocket },
-];
-
 impl Encoding {
-    /// The number of this encoding.
+    /// How many there are. Of those that nobody reads, no feed is made.
+    pub const COUNT: u8 = (Content::ALL.len() * Framing::ALL.len()) as u8;
+
+    /// The number of this encoding, which is the variant of its feeds.
     #[must_use]
     pub fn variant(self) -> u8 {
-        TABLE.iter().position(|&encoding| encoding == self).unwrap_or_default() as u8
+        (self.content as usize * Framing::ALL.len() + self.framing as usize) as u8
     }
 
     /// The encoding with this number.
     #[must_use]
     pub fn of(variant: u8) -> Self {
-        TABLE[usize::from(variant)]
+        let (content, framing) =
+            (usize::from(variant) / Framing::ALL.len(), usize::from(variant) % Framing::ALL.len());
+        Self { content: Content::ALL[content], framing: Framing::ALL[framing] }
+    }
+
+    /// How somebody who reads this is told of rooms other than the current one.
+    #[must_use]
+    pub fn of_other_rooms(self) -> Self {
+        match self.content {
+            Content::Text => Self { content: Content::Labelled, ..self },
+            Content::Labelled | Content::Json => self,
+        }
     }
 
     /// Appends an event, in whole frames, to `out`.
     pub fn event(self, out: &mut Vec<u8>, room: &RoomName, at_ms: u64, event: &Event) {
-        match self.content {
-            Content::Text => text::event(event, &mut |line| self.frame(out, line)),
-            Content::Json => self.frame(out, &json::event(room, at_ms, event)),
-        }
+        (self.content.writer().event)(room, at_ms, event, &mut |content| self.frame(out, content));
     }
 
-    /// Appends a reply of the chat, in whole frames, to `out`. Text needs several for some, and none for others.
+    /// Appends a reply of the chat, in whole frames, to `out`.
     pub fn reply(self, out: &mut Vec<u8>, at_ms: u64, reply: &Reply, reference: &Reference, chat: &Chat) {
-        match self.content {
-            Content::Text => text::reply(at_ms, reply, chat, &mut |line| self.frame(out, line)),
-            Content::Json => self.frame(out, &json::reply(at_ms, reply, reference, chat)),
-        }
+        (self.content.writer().reply)(at_ms, reply, reference, chat, &mut |content| self.frame(out, content));
     }
 
     /// Appends a notice, in whole frames, to `out`.
     pub fn notice(self, out: &mut Vec<u8>, at_ms: u64, notice: &Notice, reference: &Reference) {
-        match self.content {
-            Content::Text => text::notice(notice, &mut |line| self.frame(out, line)),
-            Content::Json => {
-                if let Some(document) = json::notice(at_ms, notice, reference) {
-                    self.frame(out, &document);
-                }
-            }
-        }
+        (self.content.writer().notice)(at_ms, notice, reference, &mut |content| self.frame(out, content));
     }
 
     /// Appends one frame that holds `content` to `out`.
@@ -99,16 +127,19 @@ impl Encoding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Body, Command, HistoryQuery, Home, Name, Output};
+    use crate::chat::{Body, Command, Hello, HistoryQuery, Home, Name, Output};
     use crate::clock::Now;
     use crate::limits::Limits;
 
     #[test]
     fn every_encoding_has_a_number_of_its_own() {
-        for (number, &encoding) in TABLE.iter().enumerate() {
-            assert_eq!(usize::from(encoding.variant()), number);
-            assert_eq!(Encoding::of(encoding.variant()), encoding);
-        }
+        let numbers: Vec<u8> = Content::ALL
+            .iter()
+            .flat_map(|&content| Framing::ALL.map(|framing| Encoding { content, framing }))
+            .inspect(|&encoding| assert_eq!(Encoding::of(encoding.variant()), encoding))
+            .map(Encoding::variant)
+            .collect();
+        assert_eq!(numbers, (0..Encoding::COUNT).collect::<Vec<_>>());
     }
 
     /// Otherwise a short request is answered by a list as long as whoever filled it wanted it.
@@ -129,25 +160,24 @@ mod tests {
             for i in 0..1500 {
                 let name = Name::parse(&format!("{}{i}", "名".repeat(28))).unwrap();
                 let entered =
-                    chat.enter(i, Home::default(), name, RoomName::lobby(), &None, Now::default()).unwrap();
+                    chat.enter(i, Home::default(), Hello::new(name, None), &None, Now::default()).unwrap();
                 member = Some(entered);
                 let room = RoomName::parse(&format!("{}{i}", "室".repeat(28))).unwrap();
                 let _ = chat.command(entered, Command::Join(room), &None, Now::default());
                 let body = Body::new(&"\"\\\t".repeat(30)).unwrap();
                 let _ = chat.command(entered, Command::Join(RoomName::lobby()), &None, Now::default());
-                let _ = chat.command(entered, Command::Say(body), &None, Now::default());
+                let _ = chat.command(entered, Command::Say { room: None, body }, &None, Now::default());
             }
             let query = HistoryQuery { limit: 1000, ..HistoryQuery::default() };
             while chat.poll_output().is_some() {}
-            for command in
-                [Command::Who, Command::Rooms, Command::History(query), Command::Join(RoomName::lobby())]
-            {
+            let (who, history) = (Command::Who { room: None }, Command::History { room: None, query });
+            for command in [who, Command::Rooms, history, Command::Join(RoomName::lobby())] {
                 let shown = format!("{command:?}");
                 let reference = Some("r".repeat(64).into());
                 chat.command(member.unwrap(), command, &reference, Now::default()).unwrap();
                 while let Some(output) = chat.poll_output() {
                     let Output::ToMember { reply, .. } = output else { continue };
-                    for encoding in TABLE {
+                    for encoding in (0..Encoding::COUNT).map(Encoding::of) {
                         let mut out = Vec::new();
                         encoding.reply(&mut out, 0, &reply, &reference, &chat);
                         assert!(out.len() <= max, "{encoding:?} {shown}: {}", out.len());

@@ -8,10 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
 
+use super::encoding::Writer;
 use super::{Ask, Notice, Request, names, place_in_answer, rooms};
 use crate::chat::{
-    Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Reference, Refusal, Reply,
-    RoomName, RoomView,
+    Body, Bye, Chat, Command, ErrorCode, Event, Hello, HistoryQuery, Message, Name, Reference, Refusal,
+    Reply, RoomName, RoomView,
+};
+
+/// Objects for programs.
+pub(super) const WRITER: Writer = Writer {
+    event: |room, at_ms, event, put| put(&self::event(room, at_ms, event)),
+    reply: |at_ms, reply, reference, chat, put| put(&self::reply(at_ms, reply, reference, chat)),
+    notice: |at_ms, notice, reference, put| {
+        self::notice(at_ms, notice, reference).iter().for_each(|document| put(document));
+    },
 };
 
 /// A reference has at most this many bytes.
@@ -19,11 +29,13 @@ const REFERENCE_BYTES_MAX: usize = 64;
 /// `hello` and `users` list at most so many names.
 const NAMES_MAX: usize = 1000;
 /// What the document of a room has besides the name: at most so many bytes.
-const ROOM_BYTES: usize = 32;
+const ROOM_BYTES: usize = 48;
 /// An error says at most this much of what the parser says about a document.
 const EXCERPT_BYTES_MAX: usize = 200;
 /// `history` without a `limit` gives so many messages.
 const HISTORY_DEFAULT: usize = 100;
+/// A `hello` names at most so many rooms, whatever `max_joined` is.
+const ROOMS_MAX: usize = 1000;
 /// A `history` gives at most so many messages.
 const HISTORY_MAX: usize = 1000;
 
@@ -387,24 +399,40 @@ fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
     let room = |room: Option<String>| room.as_deref().map(RoomName::parse).transpose();
     Ok(Ask::Command(match document {
         RequestDocument::Hello { name, room: current, rooms } => {
-            let _ = rooms;
-            return Ok(Ask::Hello { name: Name::parse(&name)?, room: room(current)? });
+            let (name, lists_rooms) = (Name::parse(&name)?, rooms.is_some());
+            let named: Vec<String> = current.into_iter().chain(rooms.into_iter().flatten()).collect();
+            if named.len() > ROOMS_MAX {
+                return Err(Refusal::new(ErrorCode::Full, format!("rooms are at most {ROOMS_MAX}")));
+            }
+            let mut rooms: Vec<RoomName> = Vec::new();
+            for room in &named {
+                let room = RoomName::parse(room)?;
+                if !rooms.contains(&room) {
+                    rooms.push(room);
+                }
+            }
+            Command::Hello(Hello { name, rooms, lists_rooms })
         }
-        RequestDocument::Public { body: text, .. } => Command::Say(body(&text)?),
-        RequestDocument::Action { body: text, .. } => Command::Act(body(&text)?),
+        RequestDocument::Public { body: text, room: to } => {
+            Command::Say { room: room(to)?, body: body(&text)? }
+        }
+        RequestDocument::Action { body: text, room: to } => {
+            Command::Act { room: room(to)?, body: body(&text)? }
+        }
         RequestDocument::Private { to, body: text } => Command::Tell { to: to.into(), body: body(&text)? },
-        RequestDocument::Users { .. } => Command::Who,
+        RequestDocument::Users { room: of } => Command::Who { room: room(of)? },
         RequestDocument::Rooms => Command::Rooms,
-        RequestDocument::History { room: _, limit, before, after } => {
+        RequestDocument::History { room: of, limit, before, after } => {
             let limit = limit.unwrap_or(HISTORY_DEFAULT);
             if !(1..=HISTORY_MAX).contains(&limit) {
                 return Err(bad(format!("limit is 1 to {HISTORY_MAX}")));
             }
-            Command::History(HistoryQuery { limit, before, after, skip: 0 })
+            let query = HistoryQuery { limit, before, after, skip: 0 };
+            Command::History { room: room(of)?, query }
         }
         RequestDocument::Nick { name } => Command::Nick(Name::parse(&name)?),
         RequestDocument::Join { room } => Command::Join(RoomName::parse(&room)?),
-        RequestDocument::Leave { .. } => Command::Join(RoomName::lobby()),
+        RequestDocument::Leave { room: from } => Command::Leave { room: room(from)? },
         RequestDocument::Ping => return Ok(Ask::Ping),
         RequestDocument::Quit => return Ok(Ask::Quit),
     }))
@@ -489,7 +517,7 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
                 name: name.as_str(),
                 room: room.name().as_str(),
                 id: room.newest_id(),
-                users: users(chat, room, Some(name)),
+                users: users(chat, room, Some(name), 1),
                 total: room.total(),
                 epoch: room.epoch_ms(),
                 server: concat!("roomd/", env!("CARGO_PKG_VERSION")),
@@ -498,25 +526,46 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
                 reference,
             }
         }
+        Reply::Room { name, room, rooms } => {
+            let room = chat.room(*room);
+            EventDocument::Room {
+                room: room.name().as_str(),
+                name: room.name().as_str(),
+                id: room.newest_id(),
+                epoch: room.epoch_ms(),
+                users: users(chat, room, Some(name), *rooms),
+                total: room.total(),
+            }
+        }
+        Reply::NoRoom { room, refusal: Refusal { code, text } } => {
+            EventDocument::Error { code: code.as_str(), text, room: Some(room.as_str()), reference }
+        }
+        Reply::Left { name, room, .. } => {
+            let (room, total) = (chat.room(*room).name().as_str(), chat.room(*room).total());
+            EventDocument::Leave { ts, room, name: name.as_str(), total, why: None, reference }
+        }
         Reply::Private { from, to, body } | Reply::PrivateSent { from, to, body } => {
             EventDocument::Private { ts, from: from.as_str(), to: to.as_str(), body: body.as_str() }
         }
         Reply::Users { room } => {
             let room = chat.room(*room);
-            let (name, total, users) = (room.name().as_str(), room.total(), users(chat, room, None));
+            let (name, total, users) = (room.name().as_str(), room.total(), users(chat, room, None, 1));
             let more = users.len() < total;
             EventDocument::Users { room: name, users, total, more, reference }
         }
-        Reply::Rooms => {
+        Reply::Rooms { joined } => {
             let rooms = rooms(chat, ROOM_BYTES);
             let more = rooms.len() < chat.rooms().len();
-            let document =
-                |r: RoomView<'a>| RoomDocument { name: r.name().as_str(), members: r.total(), joined: false };
+            let document = |r: RoomView<'a>| RoomDocument {
+                name: r.name().as_str(),
+                members: r.total(),
+                joined: joined.contains(&r.number()),
+            };
             EventDocument::Rooms { rooms: rooms.into_iter().map(document).collect(), more, reference }
         }
         Reply::History { room, query } => {
             let room = chat.room(*room);
-            let mut fits = place_in_answer(chat);
+            let mut fits = place_in_answer(chat, 1);
             let bytes = |m| write(&message(room.name(), m)).len() + 1;
             let (messages, more) = room.history(*query, |m| fits(bytes(m)));
             let events = messages.into_iter().map(|m| message(room.name(), m)).collect();
@@ -528,8 +577,9 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
     })
 }
 
-fn users<'a>(chat: &Chat, room: RoomView<'a>, always: Option<&'a Name>) -> Vec<&'a str> {
-    names(chat, room, always, NAMES_MAX).into_iter().map(Name::as_str).collect()
+/// Those in a room, as far as they fit into one of so many `parts` of an answer.
+fn users<'a>(chat: &Chat, room: RoomView<'a>, always: Option<&'a Name>, parts: usize) -> Vec<&'a str> {
+    names(chat, room, always, NAMES_MAX, parts).into_iter().map(Name::as_str).collect()
 }
 
 /// The document of a notice; none for what this dialect does not know.
@@ -572,7 +622,7 @@ mod tests {
         let request = parse(r#"{"type":"public","body":"hi","ref":"c1","from":"mallory","x":[1]}"#).unwrap();
         assert_eq!(request.reference.as_deref(), Some("c1"));
         assert_eq!(request.from.as_deref(), Some("mallory"));
-        assert_eq!(request.ask, Ask::Command(Command::Say(Body::new("hi").unwrap())));
+        assert_eq!(request.ask, Ask::Command(Command::Say { room: None, body: Body::new("hi").unwrap() }));
     }
 
     #[test]

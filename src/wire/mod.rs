@@ -42,14 +42,7 @@ pub struct Request {
 /// See [`Request`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// To be called so, and to be there.
-    Hello {
-        /// The name.
-        name: Name,
-        /// The room; the lobby or where one is already, if there is none.
-        room: Option<RoomName>,
-    },
-    /// Anything else that concerns the chat.
+    /// What concerns the chat.
     Command(Command),
     /// Are you there?
     Ping,
@@ -64,8 +57,11 @@ impl Request {
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         let body = match &self.ask {
-            Ask::Command(Command::Say(body) | Command::Act(body) | Command::Tell { body, .. }) => {
-                body.as_str().len()
+            Ask::Command(
+                Command::Say { body, .. } | Command::Act { body, .. } | Command::Tell { body, .. },
+            ) => body.as_str().len(),
+            Ask::Command(Command::Hello(hello)) => {
+                hello.rooms.iter().map(|room| size_of::<RoomName>() + room.as_str().len()).sum()
             }
             _ => 0,
         };
@@ -92,9 +88,9 @@ pub enum Notice {
     Bye(Bye),
 }
 
-/// Whether another part of so many bytes fits into an answer; after one that does not, none does.
-fn place_in_answer(chat: &Chat) -> impl FnMut(usize) -> bool {
-    let max = chat.limits().answer_bytes_max();
+/// Whether so many bytes more fit into one of so many `parts` of an answer; after what does not, nothing does.
+fn place_in_answer(chat: &Chat, parts: usize) -> impl FnMut(usize) -> bool {
+    let max = chat.limits().answer_bytes_max() / parts;
     let mut left = max.saturating_sub(ENVELOPE_BYTES_MAX).max(max / 2);
     move |bytes| {
         let fits = bytes <= left;
@@ -103,10 +99,16 @@ fn place_in_answer(chat: &Chat) -> impl FnMut(usize) -> bool {
     }
 }
 
-/// At most `max` names of those in a room, and no more than fit into an answer, in alphabetic order; `always` is
-/// among them.
-fn names<'a>(chat: &Chat, room: RoomView<'a>, always: Option<&'a Name>, max: usize) -> Vec<&'a Name> {
-    let mut fits = place_in_answer(chat);
+/// At most `max` names of those in a room, and no more than fit into one of so many `parts` of an answer, in alphabetic
+/// order; `always` is among them.
+fn names<'a>(
+    chat: &Chat,
+    room: RoomView<'a>,
+    always: Option<&'a Name>,
+    max: usize,
+    parts: usize,
+) -> Vec<&'a Name> {
+    let mut fits = place_in_answer(chat, parts);
     let others = room.users().filter(|&name| Some(name) != always);
     let all = always.into_iter().chain(others).take(max);
     let mut names: Vec<&Name> = all.take_while(|name| fits(name.as_str().len() + SEPARATOR_BYTES)).collect();
@@ -117,7 +119,7 @@ fn names<'a>(chat: &Chat, room: RoomView<'a>, always: Option<&'a Name>, max: usi
 /// At most [`ROOMS_MAX`] rooms, and no more than fit into an answer with `overhead` bytes besides each name, in
 /// alphabetic order.
 fn rooms(chat: &Chat, overhead: usize) -> Vec<RoomView<'_>> {
-    let mut fits = place_in_answer(chat);
+    let mut fits = place_in_answer(chat, 1);
     let all = chat.rooms().take(ROOMS_MAX);
     let mut rooms: Vec<_> = all.take_while(|room| fits(room.name().as_str().len() + overhead)).collect();
     rooms.sort_by_key(RoomView::name);

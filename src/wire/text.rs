@@ -7,10 +7,24 @@ use std::fmt::Write;
 
 use time::OffsetDateTime;
 
+use super::encoding::Writer;
 use super::{Ask, Notice, names, place_in_answer, rooms};
 use crate::chat::{
     Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Refusal, Reply, RoomName,
-    RoomView, Why,
+    RoomView,
+};
+
+/// Lines for people.
+pub(super) const WRITER: Writer = Writer {
+    event: |_, _, event, put| self::event(event, put),
+    reply: |at_ms, reply, _, chat, put| self::reply(at_ms, reply, chat, put),
+    notice: |_, notice, _, put| self::notice(notice, put),
+};
+
+/// The same with the room in front. A name does not begin with `#`, so no line of a person looks like one.
+pub(super) const LABELLED: Writer = Writer {
+    event: |room, _, event, put| self::event(event, &mut |line| put(&format!("{room} {line}"))),
+    ..WRITER
 };
 
 /// What a client is told that has still to say its name, as the answer to an empty line.
@@ -21,22 +35,23 @@ const HISTORY_DEFAULT: usize = 20;
 /// A welcome lists at most so many names.
 const WELCOME_NAMES_MAX: usize = 20;
 /// What a line of `/rooms` has for each room besides its name: at most so many bytes.
-const ROOM_BYTES: usize = 16;
+const ROOM_BYTES: usize = 24;
 /// What an older line has besides who said what: at most so many bytes, those of a frame included.
 const OLDER_BYTES: usize = 40;
 /// `/who` lists at most so many names.
 const WHO_NAMES_MAX: usize = 500;
 
-const HELP: [&str; 12] = [
-    "* what you type is said to everybody in your room; a line that begins with / is a command:",
+const HELP: [&str; 13] = [
+    "* what you type is said to everybody in your current room; a line that begins with / is a command:",
     "* /msg NAME TEXT - tell NAME something that nobody else sees",
     "* /me TEXT - do something",
-    "* /who - who is here",
+    "* /who [ROOM] - who is here, or there",
     "* /nick NAME - change your name",
-    "* /join ROOM - go to another room, or make one; /leave - go back to the lobby",
+    "* /join ROOM - enter one more room, or make one, and speak there; or go back to one you are in",
+    "* /leave [ROOM] - leave your current room, or ROOM",
     "* /ignore NAME - hear nothing of somebody, or list whom; /unignore NAME - hear it again",
-    "* /rooms - which rooms there are",
-    "* /history [N [M]] - the last N messages of this room; those before the last M",
+    "* /rooms - which rooms there are, and which you are in",
+    "* /history [N [M]] - the last N messages of your current room; those before the last M",
     "* /ping - is the server there?",
     "* /help - this list; /quit - leave",
     "* //TEXT - say a line that begins with /",
@@ -55,7 +70,7 @@ pub fn parse(line: &str) -> Result<Option<Ask>, Refusal> {
             return Err(Refusal::new(ErrorCode::BadArgument, text));
         }
         let said = unindented.strip_prefix('/').unwrap_or(line);
-        return Ok(Body::new(said).map(|body| Ask::Command(Command::Say(body))));
+        return Ok(Body::new(said).map(|body| Ask::Command(Command::Say { room: None, body })));
     };
     let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let rest = rest.trim();
@@ -67,13 +82,12 @@ pub fn parse(line: &str) -> Result<Option<Ask>, Refusal> {
                 body: Body::new(text.trim()).ok_or_else(|| usage("/msg NAME TEXT"))?,
             }
         }
-        "me" => Command::Act(Body::new(rest).ok_or_else(|| usage("/me TEXT"))?),
-        "who" | "names" => Command::Who,
+        "me" => Command::Act { room: None, body: Body::new(rest).ok_or_else(|| usage("/me TEXT"))? },
+        "who" | "names" => Command::Who { room: room(rest)? },
         "nick" if rest.is_empty() => return Err(usage("/nick NAME")),
         "nick" => Command::Nick(Name::parse(rest)?),
         "join" if rest.is_empty() => return Err(usage("/join ROOM")),
-        "leave" | "part" if rest.is_empty() => Command::Leave(None),
-        "leave" | "part" => Command::Leave(Some(RoomName::parse(rest)?)),
+        "leave" | "part" => Command::Leave { room: room(rest)? },
         "ignore" if rest.is_empty() => Command::Ignored,
         "ignore" => Command::Ignore(Name::parse(rest)?),
         "unignore" if rest.is_empty() => return Err(usage("/unignore NAME")),
@@ -89,7 +103,7 @@ pub fn parse(line: &str) -> Result<Option<Ask>, Refusal> {
                     "/history, or /history 50, or /history 50 100 for those before the last 100",
                 ));
             };
-            Command::History(HistoryQuery { limit, skip, ..HistoryQuery::default() })
+            Command::History { room: None, query: HistoryQuery { limit, skip, ..HistoryQuery::default() } }
         }
         "ping" => return Ok(Some(Ask::Ping)),
         "help" => return Ok(Some(Ask::Help)),
@@ -114,17 +128,21 @@ fn hides_command(line: &str) -> bool {
     !command.starts_with('/') && before.split('\u{1b}').enumerate().all(is_invisible)
 }
 
+/// The room that a command names, if it names one.
+fn room(argument: &str) -> Result<Option<RoomName>, Refusal> {
+    if argument.is_empty() { Ok(None) } else { RoomName::parse(argument).map(Some) }
+}
+
 fn usage(right: &str) -> Refusal {
     Refusal::new(ErrorCode::BadArgument, format!("say {right}"))
 }
 
 /// Calls `put` with each line of an event.
-pub fn event(event: &Event, put: &mut impl FnMut(&str)) {
+pub fn event(event: &Event, put: &mut dyn FnMut(&str)) {
     let line = match event {
         Event::Message(message) => return said(message, "", put),
         Event::Joined { name, .. } => format!("* {name} joined"),
         Event::Left { name, why: None, .. } => format!("* {name} left"),
-        Event::Left { name, why: Some(Why::Moved(room)), .. } => format!("* {name} left (room {room})"),
         Event::Left { name, why: Some(why), .. } => format!("* {name} left ({why})"),
         Event::Renamed { from, to } => format!("* {from} is now {to}"),
         Event::Crowd { joined, left: 0, total } => format!("* {joined} joined, {total} here"),
@@ -135,7 +153,7 @@ pub fn event(event: &Event, put: &mut impl FnMut(&str)) {
 }
 
 /// Calls `put` with each line of a message, `prefix` in front of it.
-fn said(message: &Message, prefix: &str, put: &mut impl FnMut(&str)) {
+fn said(message: &Message, prefix: &str, put: &mut dyn FnMut(&str)) {
     let Message { from, body, .. } = message;
     for line in body.lines() {
         put(&if message.is_action {
@@ -147,7 +165,7 @@ fn said(message: &Message, prefix: &str, put: &mut impl FnMut(&str)) {
 }
 
 /// Calls `put` with each line of a reply.
-pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut impl FnMut(&str)) {
+pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut dyn FnMut(&str)) {
     match reply {
         Reply::Welcome { name, room, history } => {
             let room = chat.room(*room);
@@ -158,13 +176,22 @@ pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut impl FnMut(&str))
             ));
             older(at_ms, &last(chat, room, *history).0, put);
         }
+        // What follows says where one is.
+        Reply::Left { was_current: true, .. } => {}
+        Reply::Left { room, .. } => put(&format!("* you left {}", chat.room(*room).name())),
+        Reply::NoRoom { room, refusal: Refusal { code, text } } => {
+            put(&format!("! {}: {room}: {text}", code.as_str()));
+        }
         Reply::Private { from, body, .. } => body.lines().for_each(|line| put(&format!("@{from}: {line}"))),
         Reply::Users { room } => put(&format!("* {}", here(chat, chat.room(*room), None, WHO_NAMES_MAX))),
-        Reply::Rooms => {
-            let list: Vec<String> = rooms(chat, ROOM_BYTES)
-                .iter()
-                .map(|room| format!("{} ({})", room.name(), room.total()))
-                .collect();
+        Reply::Rooms { joined } => {
+            let mark = |room: &RoomView<'_>| match joined.iter().position(|&number| number == room.number()) {
+                None => "",
+                Some(0) => ", current",
+                Some(_) => ", joined",
+            };
+            let show = |room: &RoomView<'_>| format!("{} ({}{})", room.name(), room.total(), mark(room));
+            let list: Vec<String> = rooms(chat, ROOM_BYTES).iter().map(show).collect();
             let total = chat.rooms().len();
             let noun = if total == 1 { "room" } else { "rooms" };
             put(&format!("* {total} {noun}: {}{}", list.join(", "), and_more(total - list.len())));
@@ -192,11 +219,13 @@ pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut impl FnMut(&str))
         }
         // Who typed it sees it in the terminal already.
         Reply::PrivateSent { .. } | Reply::Ack { .. } => {}
+        // Only programs say which rooms they want to be in, all at once.
+        Reply::Room { .. } => {}
     }
 }
 
 /// Calls `put` with each line of a notice.
-pub fn notice(notice: &Notice, put: &mut impl FnMut(&str)) {
+pub fn notice(notice: &Notice, put: &mut dyn FnMut(&str)) {
     match notice {
         Notice::Pong => put("* pong"),
         Notice::Help => HELP.into_iter().for_each(put),
@@ -217,7 +246,7 @@ pub fn refused(refusal: &Refusal) -> String {
 
 /// `3 here: alice, bob, carol`
 fn here(chat: &Chat, room: RoomView<'_>, always: Option<&Name>, max: usize) -> String {
-    let names = names(chat, room, always, max);
+    let names = names(chat, room, always, max, 1);
     let mut line = format!("{} here: ", room.total());
     for (i, name) in names.iter().enumerate() {
         let comma = if i > 0 { ", " } else { "" };
@@ -232,13 +261,13 @@ fn and_more(count: usize) -> String {
 
 /// The messages asked for, as far as they fit into an answer, and whether there are more.
 fn last<'a>(chat: &Chat, room: RoomView<'a>, query: HistoryQuery) -> (Vec<&'a Message>, bool) {
-    let mut fits = place_in_answer(chat);
+    let mut fits = place_in_answer(chat, 1);
     let bytes =
         |m: &Message| m.body.lines().count() * (OLDER_BYTES + m.from.as_str().len()) + m.body.as_str().len();
     room.history(query, |m| fits(bytes(m)))
 }
 
-fn older(now_ms: u64, messages: &[&Message], put: &mut impl FnMut(&str)) {
+fn older(now_ms: u64, messages: &[&Message], put: &mut dyn FnMut(&str)) {
     let today = at(now_ms).date();
     for message in messages {
         let time = at(message.at_ms);
@@ -260,8 +289,8 @@ mod tests {
     fn parsed(line: &str) -> String {
         match parse(line) {
             Ok(None) => "nothing".into(),
-            Ok(Some(Ask::Command(Command::Say(body)))) => format!("say {body}"),
-            Ok(Some(Ask::Command(Command::Act(body)))) => format!("act {body}"),
+            Ok(Some(Ask::Command(Command::Say { room: None, body }))) => format!("say {body}"),
+            Ok(Some(Ask::Command(Command::Act { room: None, body }))) => format!("act {body}"),
             Ok(Some(Ask::Command(Command::Tell { to, body }))) => format!("tell {to} {body}"),
             Ok(Some(ask)) => format!("{ask:?}").to_lowercase(),
             Err(refusal) => refused(&refusal),
@@ -289,8 +318,11 @@ mod tests {
             ("/PING", "ping"),
             ("/ME waves", "act waves"),
             ("/w bob psst", "tell bob psst"),
-            ("/names", "command(who)"),
-            ("/part", "command(leave(none))"),
+            ("/names", "command(who { room: none })"),
+            ("/who #Dev", "command(who { room: some(roomname(\"dev\")) })"),
+            ("/part", "command(leave { room: none })"),
+            ("/leave dev", "command(leave { room: some(roomname(\"dev\")) })"),
+            ("#dev bob: hi", "say #dev bob: hi"),
             ("/ignore", "command(ignored)"),
             ("/nick", "! bad-argument: say /nick NAME"),
             ("/join", "! bad-argument: say /join ROOM"),
@@ -301,7 +333,7 @@ mod tests {
             ("/me", "! bad-argument: say /me TEXT"),
             (
                 "/history 5 7",
-                "command(history(historyquery { limit: 5, before: none, after: none, skip: 7 }))",
+                "command(history { room: none, query: historyquery { limit: 5, before: none, after: none, skip: 7 } })",
             ),
             ("/history x", HISTORY_USAGE),
             ("/history 0", HISTORY_USAGE),

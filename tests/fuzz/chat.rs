@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use roomd::chat::{
-    Body, Chat, Command, Event, Home, Message, NAME_CHARS_MAX, Name, Reference, Refusal, RoomName, Why,
+    Body, Chat, Command, Event, Hello, Home, Message, NAME_CHARS_MAX, Name, Reference, Refusal, RoomName, Why,
 };
 use roomd::clock::Now;
 use roomd::limits::{Limits, TABLE};
@@ -94,14 +94,14 @@ fn a_name_is_what_it_is_when_it_is_read_again_and_looks_like_what_looks_like_it(
 /// Whether somebody would be refused a name because of one that is there.
 fn is_taken(name: &Name, there: &Name) -> bool {
     let mut chat = Chat::new(Limits::default(), now());
-    chat.enter(1, home(1), there.clone(), RoomName::lobby(), &None, now()).expect("an empty room");
+    chat.enter(1, home(1), Hello::new(there.clone(), None), &None, now()).expect("an empty room");
     while chat.poll_output().is_some() {}
     let found = chat.find(there.as_str()).map(|(tag, found)| (tag, found.clone()));
     assert_eq!(found, Some((1, there.clone())), "who is there is found");
     let is_free = chat.check_free(name, home(2), now()).is_ok();
     // Whoever is found by a name has it.
     assert!(!is_free || chat.find(name.as_str()).is_none(), "{name} is free and found");
-    let entered = chat.enter(2, home(2), name.clone(), RoomName::lobby(), &None, now());
+    let entered = chat.enter(2, home(2), Hello::new(name.clone(), None), &None, now());
     assert_eq!(entered.is_ok(), is_free);
     while chat.poll_output().is_some() {}
     if let Ok(member) = entered {
@@ -254,7 +254,8 @@ fn check_told(body: &Body) {
     };
     let prefixed = |prefix: &str| body.lines().map(|line| format!("{prefix}{line}")).collect::<Vec<_>>();
     for (event, lines) in [(said(false), prefixed("bob: ")), (said(true), prefixed("** bob "))] {
-        for encoding in (0..6).map(Encoding::of) {
+        let labelled: Vec<String> = lines.iter().map(|line| format!("#lobby {line}")).collect();
+        for encoding in (0..Encoding::COUNT).map(Encoding::of) {
             let mut out = Vec::new();
             encoding.event(&mut out, &RoomName::lobby(), 9, &event);
             let contents: Vec<String> = match encoding.framing {
@@ -264,6 +265,7 @@ fn check_told(body: &Body) {
             };
             match encoding.content {
                 Content::Text => assert_eq!(contents, lines),
+                Content::Labelled => assert_eq!(contents, labelled),
                 Content::Json => {
                     let [content] = &contents[..] else { panic!("one document, not {contents:?}") };
                     let read: EventDocument<String> = serde_json::from_str(content).unwrap();
@@ -289,7 +291,7 @@ fn frames(mut out: &[u8]) -> Vec<String> {
 
 // ---- commands
 
-const COMMAND_TOKENS: [&[u8]; 18] = [
+const COMMAND_TOKENS: [&[u8]; 19] = [
     b"/",
     b"//",
     b"/msg ",
@@ -297,7 +299,8 @@ const COMMAND_TOKENS: [&[u8]; 18] = [
     b"/nick ",
     b"/join ",
     b"/history ",
-    b"/who",
+    b"/who ",
+    b"/leave ",
     b"/help",
     b"/quit",
     b" ",
@@ -327,7 +330,7 @@ fn check_command(input: &[u8], _: &mut Rng, seen: &mut Seen) {
     };
     let is_command = line.trim_start().starts_with('/') && !line.trim_start().starts_with("//");
     let again = match &ask {
-        Ask::Command(Command::Say(body)) => {
+        Ask::Command(Command::Say { room: None, body }) => {
             assert!(!is_command, "a command is said to everybody");
             check_body(body);
             let text = body.as_str();
@@ -337,7 +340,7 @@ fn check_command(input: &[u8], _: &mut Rng, seen: &mut Seen) {
                 text.to_owned()
             }
         }
-        Ask::Command(Command::Act(body)) => {
+        Ask::Command(Command::Act { room: None, body }) => {
             check_body(body);
             format!("/me {body}")
         }
@@ -351,8 +354,9 @@ fn check_command(input: &[u8], _: &mut Rng, seen: &mut Seen) {
         Ask::Command(Command::Join(room)) => format!("/join {room}"),
         Ask::Command(Command::Ignore(name)) => format!("/ignore {name}"),
         Ask::Command(Command::Unignore(name)) => format!("/unignore {name}"),
-        Ask::Command(Command::Leave(Some(room))) => format!("/leave {room}"),
-        Ask::Command(Command::History(query)) => format!("/history {} {}", query.limit, query.skip),
+        Ask::Command(Command::Leave { room: Some(room) }) => format!("/leave {room}"),
+        Ask::Command(Command::Who { room: Some(room) }) => format!("/who {room}"),
+        Ask::Command(Command::History { query, .. }) => format!("/history {} {}", query.limit, query.skip),
         _ => line.clone().into_owned(),
     };
     let kind = |ask: &Ask| match ask {
@@ -363,12 +367,14 @@ fn check_command(input: &[u8], _: &mut Rng, seen: &mut Seen) {
     let said = text::parse(&again);
     let is_same = match (&ask, &said) {
         // White space at its edges is no part of what is done, told, or said behind a slash.
-        (Ask::Command(Command::Say(a)), Ok(Some(Ask::Command(Command::Say(b))))) => {
-            a == b || a.as_str().trim() == b.as_str().trim()
-        }
-        (Ask::Command(Command::Act(a)), Ok(Some(Ask::Command(Command::Act(b))))) => {
-            a.as_str().trim() == b.as_str().trim()
-        }
+        (
+            Ask::Command(Command::Say { body: a, .. }),
+            Ok(Some(Ask::Command(Command::Say { room: None, body: b }))),
+        ) => a == b || a.as_str().trim() == b.as_str().trim(),
+        (
+            Ask::Command(Command::Act { body: a, .. }),
+            Ok(Some(Ask::Command(Command::Act { room: None, body: b }))),
+        ) => a.as_str().trim() == b.as_str().trim(),
         (
             Ask::Command(Command::Tell { to: a, body: x }),
             Ok(Some(Ask::Command(Command::Tell { to: b, body: y }))),
@@ -384,7 +390,7 @@ fn tell_nobody(to: &str, body: &Body, seen: &mut Seen) {
     let mut chat = Chat::new(Limits::default(), now());
     let reference: Reference = None;
     let bob = Name::parse("bob").unwrap();
-    let bob = chat.enter(1, home(1), bob, RoomName::lobby(), &reference, now()).expect("an empty room");
+    let bob = chat.enter(1, home(1), Hello::new(bob, None), &reference, now()).expect("an empty room");
     while chat.poll_output().is_some() {}
     let found = chat.find(to).is_some();
     let told = chat.command(bob, Command::Tell { to: to.into(), body: body.clone() }, &reference, now());

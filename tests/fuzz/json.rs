@@ -1,6 +1,6 @@
 //! JSON from anybody: any document is a request or a refusal that fits into one line, and what is written is read back.
 
-use roomd::chat::{Body, Command, Name, Refusal, RoomName};
+use roomd::chat::{Body, Command, Hello, Name, Refusal, RoomName};
 use roomd::wire::json::{EventDocument, RequestDocument};
 use roomd::wire::{Ask, Notice, Request, json};
 
@@ -106,22 +106,36 @@ fn any_document_is_a_request_or_a_refusal_that_fits_into_one_line() {
 /// What a client writes, the server reads: a request is the same if it is written anew.
 fn check_rewritten(ask: Ask, reference: Option<&str>) {
     let text = |body: &Body| body.as_str().to_owned();
+    let named = |room: &Option<RoomName>| room.as_ref().map(|room| room.as_str().to_owned());
     let document = match &ask {
-        Ask::Hello { name, room } => RequestDocument::Hello {
-            name: name.to_string(),
-            room: room.as_ref().map(|room| room.as_str().to_owned()),
-        },
-        Ask::Command(Command::Say(body)) => RequestDocument::Public { body: text(body) },
-        Ask::Command(Command::Act(body)) => RequestDocument::Action { body: text(body) },
+        Ask::Command(Command::Hello(Hello { name, rooms, lists_rooms })) => {
+            let mut rooms = rooms.iter().map(RoomName::to_string);
+            let room = if *lists_rooms { None } else { rooms.next() };
+            RequestDocument::Hello {
+                name: name.to_string(),
+                room,
+                rooms: lists_rooms.then(|| rooms.collect()),
+            }
+        }
+        Ask::Command(Command::Say { room, body }) => {
+            RequestDocument::Public { body: text(body), room: named(room) }
+        }
+        Ask::Command(Command::Act { room, body }) => {
+            RequestDocument::Action { body: text(body), room: named(room) }
+        }
         Ask::Command(Command::Tell { to, body }) => {
             RequestDocument::Private { to: to.to_string(), body: text(body) }
         }
         Ask::Command(Command::Nick(name)) => RequestDocument::Nick { name: name.to_string() },
         Ask::Command(Command::Join(room)) => RequestDocument::Join { room: room.to_string() },
-        &Ask::Command(Command::History(query)) => {
-            RequestDocument::History { limit: Some(query.limit), before: query.before, after: query.after }
-        }
-        Ask::Command(Command::Who) => RequestDocument::Users,
+        Ask::Command(Command::Leave { room }) => RequestDocument::Leave { room: named(room) },
+        Ask::Command(Command::History { room, query }) => RequestDocument::History {
+            room: named(room),
+            limit: Some(query.limit),
+            before: query.before,
+            after: query.after,
+        },
+        Ask::Command(Command::Who { room }) => RequestDocument::Users { room: named(room) },
         Ask::Command(Command::Rooms) => RequestDocument::Rooms,
         Ask::Ping => RequestDocument::Ping,
         Ask::Quit => RequestDocument::Quit,
@@ -154,11 +168,16 @@ fn check_reference(reference: Option<&str>, document: &str) {
 /// safe is the same by the safe one.
 fn check_ask(ask: &Ask, document: &str) {
     let text = match ask {
-        Ask::Hello { name, .. } | Ask::Command(Command::Nick(name)) => {
+        Ask::Command(Command::Hello(Hello { name, rooms, .. })) => {
+            assert!(rooms.iter().all(|room| RoomName::parse(room.as_str()).as_ref() == Ok(room)));
+            assert!((1..rooms.len()).all(|i| !rooms[..i].contains(&rooms[i])), "each once");
+            name.as_str()
+        }
+        Ask::Command(Command::Nick(name)) => {
             assert_eq!(Name::parse(name.as_str()).as_ref(), Ok(name));
             name.as_str()
         }
-        Ask::Command(Command::Say(body) | Command::Act(body)) => {
+        Ask::Command(Command::Say { body, .. } | Command::Act { body, .. }) => {
             assert_eq!(Body::new(body.as_str()).as_ref(), Some(body));
             body.as_str()
         }
@@ -170,11 +189,14 @@ fn check_ask(ask: &Ask, document: &str) {
             assert_eq!(RoomName::parse(room.as_str()).as_ref(), Ok(room));
             room.as_str()
         }
-        Ask::Command(Command::History(query)) => {
+        Ask::Command(Command::History { query, .. }) => {
             assert!((1..=1000).contains(&query.limit));
             return;
         }
-        Ask::Command(Command::Who | Command::Rooms) | Ask::Ping | Ask::Help | Ask::Quit => return,
+        Ask::Command(Command::Who { .. } | Command::Leave { .. } | Command::Rooms)
+        | Ask::Ping
+        | Ask::Help
+        | Ask::Quit => return,
         Ask::Command(_) => panic!("no document asks for that: {ask:?}"),
     };
     assert!(!text.is_empty() && text.len() <= 2 * document.len(), "{document:?}");

@@ -24,7 +24,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use roomd::chat::Name;
+use roomd::chat::{Name, RoomName};
 use roomd::limits::{Limits, TABLE};
 use roomd::reactor::{Platform, Reactor};
 use roomd::server::{Config, Listener, Server};
@@ -371,10 +371,7 @@ pub fn lines_of(event: &EventDocument<String>) -> Vec<String> {
         }
         EventDocument::Join { name, .. } => format!("* {name} joined"),
         EventDocument::Leave { name, why: None, .. } => format!("* {name} left"),
-        EventDocument::Leave { name, why: Some(why), .. } => match why.strip_prefix("room ") {
-            Some(room) => format!("* {name} left (room #{room})"),
-            None => format!("* {name} left ({why})"),
-        },
+        EventDocument::Leave { name, why: Some(why), .. } => format!("* {name} left ({why})"),
         EventDocument::Nick { from, name, .. } => format!("* {from} is now {name}"),
         EventDocument::Presence { joined, left: 0, total, .. } => format!("* {joined} joined, {total} here"),
         EventDocument::Presence { joined: 0, left, total, .. } => format!("* {left} left, {total} here"),
@@ -499,6 +496,13 @@ fn check_document(document: &str, seen: &mut Seen) -> EventDocument<String> {
 fn check_line(line: &str, seen: &mut Seen) {
     assert!(is_harmless(line), "{line:?}");
     let is_name = |name: &str| Name::parse(name).is_ok_and(|parsed| parsed.as_str() == name);
+    if let Some((room, line)) = line.strip_prefix('#').and_then(|line| line.split_once(' ')) {
+        // What is told of a room that is not the current one.
+        assert!(RoomName::parse(room).is_ok_and(|parsed| parsed.as_str() == room), "{line:?}");
+        assert!(!line.starts_with(['@', '!', '~', '#']), "{line:?} is of no room");
+        seen.note_next("#");
+        return check_line(line, seen);
+    }
     let kind = if let Some(refusal) = line.strip_prefix("! ") {
         refusal.split(':').next()
     } else if let Some(done) = line.strip_prefix("** ") {

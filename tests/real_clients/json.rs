@@ -77,7 +77,7 @@ fn who_is_where_and_what_was_said() {
     );
     bot.answers(
         json!({"type": "rooms"}),
-        json!({"type": "rooms", "rooms": [{"name": "lobby", "members": 2}]}),
+        json!({"type": "rooms", "rooms": [{"name": "lobby", "members": 2, "joined": true}]}),
     );
     let message = |id: u64, kind: &str| json!({"type": kind, "id": id, "room": "lobby", "from": "bob", "body": format!("line {id}")});
     for i in 1..=5 {
@@ -128,13 +128,16 @@ fn names_and_rooms_change_and_everybody_learns_it() {
     other.is_told(json!({"type": "ack", "ref": "n"}));
     bot.say(r##"{"type":"join","room":"#Dev","ref":"j"}"##);
     bot.is_told(json!({"type": "hello", "name": "bot", "room": "dev", "id": 0, "users": ["bot"], "total": 1, "ref": "j"}));
-    other.is_told(json!({"type": "leave", "room": "lobby", "name": "bot", "total": 1, "why": "room dev"}));
-    // `hello` later on changes both.
+    // `hello` later on changes both: one is where it says, and nowhere else.
     bot.say(r#"{"type":"hello","name":"Bert","room":"lobby"}"#);
-    let renamed = bot.json();
-    assert_eq!((&renamed["type"], &renamed["name"]), (&"nick".into(), &"Bert".into()), "{renamed}");
+    let renamed = json!({"type": "nick", "room": "dev", "from": "bot", "name": "Bert"});
+    bot.is_told(renamed);
     bot.is_told(json!({"type": "hello", "name": "Bert", "room": "lobby", "id": 0, "users": ["Bert", "Otto"], "total": 2}));
-    other.is_told(json!({"type": "join", "room": "lobby", "name": "Bert", "total": 2}));
+    other.is_told(json!({"type": "nick", "room": "lobby", "from": "bot", "name": "Bert"}));
+    bot.answers(
+        json!({"type": "public", "room": "dev", "body": "x"}),
+        json!({"type": "error", "code": "not-here", "text": "you are not in #dev"}),
+    );
     bot.answers(json!({"type": "quit"}), json!({"type": "bye", "why": "quit"}));
     bot.hears_the_end();
     other.is_told(json!({"type": "leave", "room": "lobby", "name": "Bert", "total": 1}));

@@ -8,6 +8,7 @@
 //! | what other protocols than ours may do | [`foreign`] |
 //! | names, and what is invisible | [`names`] |
 //! | JSON lines | [`json`] |
+//! | several rooms at once | [`rooms`] |
 //! | frames with their length in front | [`length`] |
 //! | WebSocket: subprotocols, close codes, pings | [`websocket`] |
 //! | HTTP: statuses, fields, and what foreign web pages may do | [`http`] |
@@ -27,6 +28,7 @@ mod names;
 mod netcat;
 mod process;
 mod proxy;
+mod rooms;
 mod telnet;
 mod text;
 mod websocket;

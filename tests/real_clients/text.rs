@@ -227,15 +227,15 @@ fn every_command_does_what_the_help_says() {
     assert!(lines[1].starts_with("~ ") && lines[1].ends_with(" bob: /shrug"), "{lines:?}");
 
     bob.hears_after("/join #Dev", &["* welcome Bob - #dev, 1 here: Bob"]);
-    alice.hears(&["* Bob left (room #dev)"]);
-    bob.hears_after("/rooms", &["* 2 rooms: #dev (1), #lobby (1)"]);
+    bob.hears_after("/rooms", &["* 2 rooms: #dev (1, current), #lobby (2, joined)"]);
     bob.hears_after("/history", &["* nothing was said here yet"]);
+    bob.hears_after("/who LOBBY", &["* 2 here: Bob, alice"]);
     bob.say("alone");
     bob.say("/msg alice from another room");
     alice.hears(&["@Bob: from another room"]);
 
     bob.say("/help");
-    let help: Vec<String> = (0..12).map(|_| bob.line()).collect();
+    let help: Vec<String> = (0..13).map(|_| bob.line()).collect();
     for command in [
         "msg", "me", "who", "nick", "join", "leave", "ignore", "unignore", "rooms", "history", "ping",
         "help", "quit",
@@ -246,6 +246,7 @@ fn every_command_does_what_the_help_says() {
 
     bob.hears_after("/quit", &["* bye"]);
     bob.hears_the_end();
+    alice.hears(&["* Bob left"]);
     alice.hears_nothing();
 }
 
@@ -293,7 +294,8 @@ fn every_refusal_has_its_code() {
         ("/nick", "! bad-argument: say /nick NAME"),
         ("/nick bob", "! bad-argument: you are called bob already"),
         ("/leave", "! bad-argument: you are in the lobby; /quit leaves it, and the server"),
-        ("/part #dev", "! bad-argument: you are not in #dev"),
+        ("/leave dev", "! not-here: you are not in #dev"),
+        ("/who dev", "! not-here: you are not in #dev"),
         ("/ignore BOB", "! bad-argument: that is you"),
         ("/unignore carol", "! bad-argument: you do not ignore carol"),
         ("/msg carol hi", "! no-such-user: nobody here is called carol"),
@@ -373,8 +375,9 @@ fn a_private_message_reaches_other_rooms_and_nobody_else() {
     alice.hears(&["* bob joined", "* carol joined"]);
     bob.hears(&["* carol joined"]);
     alice.hears_after("/join dev", &["* welcome alice - #dev, 1 here: alice"]);
-    bob.hears(&["* alice left (room #dev)"]);
-    carol.hears(&["* alice left (room #dev)"]);
+    alice.hears_after("/leave lobby", &["* you left #lobby"]);
+    bob.hears(&["* alice left"]);
+    carol.hears(&["* alice left"]);
     bob.say("/msg alice psst");
     alice.hears(&["@bob: psst"]);
     bob.say("not for dev");

@@ -176,7 +176,7 @@ impl Dialect {
         match self.content() {
             Some(Content::Text) => unit.first() == Some(&b'~'),
             Some(Content::Json) => json_type(unit) == Some(b"history"),
-            None => false,
+            Some(Content::Labelled) | None => false,
         }
     }
 
