@@ -1,7 +1,7 @@
 //! Several sessions and the real server in one simulation. What is between them tears, is late, or goes silent;
 //! the server is killed and stopped, and a room is forgotten and made again.
 //!
-//! An observer in each room, whose connection never breaks, knows what was said there: all that a session
+//! An observer in all rooms, whose connection never breaks, knows what was said there: all that a session
 //! shows is compared with that. `ROOMD_SEED=7 cargo test --lib against_server` runs one seed; `ROOMD_SEEDS` and
 //! `ROOMD_STEPS` change how many, and how long. A failure prints its seed.
 //!
@@ -15,6 +15,8 @@ mod person;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+
+use serde_json::json;
 
 use crate::chat::RoomView;
 use crate::limits::Limits;
@@ -31,12 +33,11 @@ const ROOMS: [&str; 3] = ["lobby", "dev", "ops"];
 /// Longer lines are refused, without a `ref`.
 const LINE_BYTES_MAX: usize = 512;
 
-/// Somebody whose connection never breaks.
+/// Somebody in all rooms whose connection never breaks. It hears them in the order in which things were said.
 struct Observer {
-    room: &'static str,
     pipe: usize,
     raw: Vec<u8>,
-    at: (String, u64),
+    epochs: BTreeMap<String, u64>,
 }
 
 impl Observer {
@@ -44,20 +45,22 @@ impl Observer {
         self.raw.extend(machine.receive(self.pipe, usize::MAX));
         while let Some(end) = self.raw.iter().position(|&b| b == b'\n') {
             let line: Vec<u8> = self.raw.drain(..=end).collect();
-            match protocol::read(str::from_utf8(&line).expect("UTF-8")).expect("an event") {
-                Event::Hello { room, epoch, id, .. } if room == self.room => {
-                    self.at = (room, epoch);
-                    assert_eq!(id, record.newest(&self.at), "something was said that nobody observed");
+            let (message, is_action) = match protocol::read(str::from_utf8(&line).expect("UTF-8")) {
+                Some(Event::Hello { room, epoch, id, .. } | Event::Room { room, epoch, id, .. }) => {
+                    let newest = record.newest(&(room.clone(), epoch));
+                    assert_eq!(id, newest, "something was said that nobody observed");
+                    self.epochs.insert(room, epoch);
+                    continue;
                 }
-                Event::Public(message) => record.add(&self.at, message, false),
-                Event::Action(message) => record.add(&self.at, message, true),
-                Event::Hello { .. }
-                | Event::Bye { .. }
-                | Event::Join { .. }
-                | Event::Leave { .. }
-                | Event::Nick { .. } => {}
+                Some(Event::Public(message)) => (message, false),
+                Some(Event::Action(message)) => (message, true),
+                Some(Event::Bye { .. } | Event::Join { .. } | Event::Leave { .. } | Event::Nick { .. }) => {
+                    continue;
+                }
                 event => panic!("the observer heard {event:?}"),
-            }
+            };
+            let at = (message.room.clone(), self.epochs[&message.room]);
+            record.add(&at, message, is_action);
         }
     }
 }
@@ -72,7 +75,7 @@ struct Run {
     now_ms: u64,
     machine: Machine,
     server: Option<Loop>,
-    observers: Vec<Observer>,
+    observer: Option<Observer>,
     people: Vec<Person>,
     record: Record,
     capacity: usize,
@@ -99,7 +102,7 @@ impl Run {
             now_ms: 1,
             machine,
             server: None,
-            observers: Vec::new(),
+            observer: None,
             people: Vec::new(),
             record: Record::default(),
             capacity,
@@ -129,15 +132,12 @@ impl Run {
         let mut platform = self.machine.clone();
         let server = Server::new(config, platform.now());
         self.server = Some(Reactor::new(platform, server, Rc::clone(&self.limits)));
-        self.observers.clear();
-        for room in ROOMS {
-            let pipe = self.machine.connect(usize::MAX);
-            let hello = format!("{{\"type\":\"hello\",\"name\":\"observer-{room}\",\"room\":\"{room}\"}}\n");
-            self.machine.send(pipe, hello.as_bytes());
-            self.observers.push(Observer { room, pipe, raw: Vec::new(), at: Default::default() });
-        }
+        let pipe = self.machine.connect(usize::MAX);
+        let hello = json!({"type": "hello", "name": "observer", "rooms": ROOMS});
+        self.machine.send(pipe, format!("{hello}\n").as_bytes());
+        self.observer = Some(Observer { pipe, raw: Vec::new(), epochs: BTreeMap::new() });
         self.settle();
-        // The observers are from here, and exempt from all limits; people are not.
+        // The observer is from here, and exempt from all limits; people are not.
         self.machine.world_mut().peer_ip = Some([192, 0, 2, 1].into());
     }
 
@@ -175,15 +175,16 @@ impl Run {
         let Some(server) = &self.server else { return };
         let last = ROOMS[ROOMS.len() - 1];
         let is_alone = |room: RoomView<'_>| room.name().as_str() == last && room.total() == 1;
-        if server.handler().chat().rooms().any(is_alone) {
-            // There is place for one room more, so an empty one goes.
-            let go = |from: &str, to: &str| {
-                format!(
-                    "{{\"type\":\"join\",\"room\":\"{to}\"}}\n{{\"type\":\"leave\",\"room\":\"{from}\"}}\n"
-                )
-            };
-            let goes = go(last, "nook") + &go("nook", "corner") + &go("corner", last);
-            self.machine.send(self.observers[ROOMS.len() - 1].pipe, goes.as_bytes());
+        if let Some(observer) = &self.observer
+            && server.handler().chat().rooms().any(is_alone)
+        {
+            // There is place for one room more, so one that is empty goes.
+            let ways = [(last, "nook"), ("nook", "corner"), ("corner", last)].map(|(from, to)| {
+                let (join, leave) =
+                    (json!({"type": "join", "room": to}), json!({"type": "leave", "room": from}));
+                format!("{join}\n{leave}\n")
+            });
+            self.machine.send(observer.pipe, ways.concat().as_bytes());
             self.settle();
         }
     }
@@ -202,7 +203,7 @@ impl Run {
         let Some(server) = &mut self.server else { return };
         server.turn().expect("the simulated selector does not break");
         server.handler().chat().check_invariants();
-        for observer in &mut self.observers {
+        if let Some(observer) = &mut self.observer {
             observer.hear(&self.machine, &mut self.record);
         }
     }
