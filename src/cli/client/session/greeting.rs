@@ -89,11 +89,10 @@ impl Session {
         if let Some(reference) = reference {
             self.outbox.answered(&reference);
         }
-        if matches!(self.phase, Phase::Greeting(_)) {
+        if matches!(self.phase, Phase::Greeting(_)) && self.rooms.get(&room).is_none() {
+            // Where we did not ask for anything, or not for this.
             let asked = self.rooms.to_ask().first().map_or(LOBBY, String::as_str).to_owned();
-            if asked != room {
-                self.rooms.replace(&asked, &room);
-            }
+            self.rooms.replace(&asked, &room);
         }
         self.name = Some(name);
         self.enter(room, id, users, total, epoch);

@@ -262,6 +262,23 @@ fn a_room_that_cannot_be_had_again_is_told_and_what_was_said_there_is_in_doubt()
     assert_eq!(script.session.rooms.to_ask(), ["dev", "lobby"]);
 }
 
+/// It was taken for an answer about another room.
+#[test]
+fn one_can_turn_to_another_room_while_coming_back() {
+    let mut script = Script::in_three(Mode::Person);
+    script.reconnect_as("alice");
+    script.input(Input::TurnTo(0));
+    for event in
+        [hello("ops", 0, 1, &json!(OWN_REF)), room("ops", 0, 1), room("lobby", 0, 1), room("dev", 0, 1)]
+    {
+        script.server(event);
+    }
+    assert!(script.notes().contains("back as alice in #ops"), "{}", script.notes());
+    assert_eq!(script.bar(), "#lobby");
+    script.typed("hi");
+    assert_eq!(script.said_where(), ("lobby".into(), "hi".into()));
+}
+
 /// A join or leave that was not answered is asked for again; until then the rooms are as they were.
 #[test]
 fn a_join_and_a_leave_survive_a_break() {
