@@ -240,7 +240,7 @@ impl Person {
             let (epoch, newest_on_entering) = (self.epoch(&room), self.newest[&room]);
             let stay = Stay { epoch, newest_on_entering, ..Stay::default() };
             assert!(self.stays.insert(room, stay).is_none(), "{text}, and was there already");
-        } else if let Some(room) = text.strip_prefix("you have left #") {
+        } else if let Some(room) = text.strip_prefix("you left #") {
             let stay = self.stays.remove(room);
             assert_eq!(stay.map(|stay| stay.gone), Some(0), "{text}");
         } else if let Some(count) = text.strip_prefix("the last ") {

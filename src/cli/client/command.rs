@@ -14,7 +14,7 @@ pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
     ("/who", "[ROOM]", "who is here, or there (also /names)"),
     ("/nick", "NAME", "take another name"),
     ("/me", "TEXT", "say what you do"),
-    ("/join", "ROOM", "enter one more room, or turn to it (as Tab and Alt+1 … Alt+9 do)"),
+    ("/join", "ROOM", "enter one more room, or turn to it (as Tab, Alt+N and F1 … F9 do)"),
     ("/leave", "[ROOM]", "leave the current room, or ROOM (also /part)"),
     ("/rooms", "", "which rooms there are (also /list)"),
     ("/history", "[N [M]]", "show the last N lines (20) of the room, but for the last M"),

@@ -281,8 +281,9 @@ fn editor(shared: &Handle, typed: &Sender<Wakeup>) -> rustyline::Result<Editor<H
     editor.set_helper(Some(helper()));
     let clear = Cmd::Kill(Movement::WholeBuffer);
     editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Simple(clear));
-    let places = ('1'..='9').map(KeyEvent::alt);
-    for key in [KeyEvent::ctrl('D'), KeyEvent::from('\t')].into_iter().chain(places) {
+    // Alt with a digit would be the obvious key; the editor takes that for itself before it asks us.
+    let places = (1..=9).map(|place| KeyEvent(KeyCode::F(place), Modifiers::NONE));
+    for key in [KeyEvent::ctrl('D'), KeyEvent::alt('n'), KeyEvent::from('\t')].into_iter().chain(places) {
         editor.bind_sequence(key, EventHandler::Conditional(Box::new(helper())));
     }
     Ok(editor)
@@ -322,7 +323,7 @@ impl Validator for Helper {
 }
 
 impl ConditionalEventHandler for Helper {
-    /// Ctrl-D, Alt with a digit, and Tab.
+    /// Ctrl-D, F1 to F9, Alt-N, and Tab.
     fn handle(&self, event: &Event, _: RepeatCount, _: bool, line: &EventContext<'_>) -> Option<Cmd> {
         let mut shared = lock(&self.shared);
         if event.get(0) == Some(&KeyEvent::ctrl('D')) {
@@ -332,9 +333,8 @@ impl ConditionalEventHandler for Helper {
             return None;
         }
         let turn = match event.get(0) {
-            Some(KeyEvent(KeyCode::Char(digit), Modifiers::ALT)) => {
-                digit.to_digit(10).map(|digit| Input::TurnTo(digit as usize - 1))
-            }
+            Some(KeyEvent(KeyCode::F(place), _)) => Some(Input::TurnTo(usize::from(*place) - 1)),
+            Some(KeyEvent(_, Modifiers::ALT)) => Some(Input::TurnOn),
             _ => line.line().is_empty().then_some(Input::TurnOn),
         };
         if let Some(turn) = turn {

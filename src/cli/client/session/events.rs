@@ -118,7 +118,7 @@ impl Session {
     /// nothing to be done before that.
     fn left(&mut self, room: &str) {
         if self.rooms.remove(room) && self.mode == Mode::Person {
-            self.answer(format!("you have left #{room}"));
+            self.answer(format!("you left #{room}"));
         }
         if self.rooms.iter().next().is_none() {
             self.rooms.get_or_ask(LOBBY);

@@ -155,7 +155,7 @@ fn leaving_goes_back_to_where_one_was_before_and_at_last_to_the_lobby() {
         script.server(left(room, &leave["ref"]));
         script.server(hello(next, 0, 1, &Value::Null));
     }
-    assert_eq!(script.notes(), "you have left #ops\nyou have left #lobby");
+    assert_eq!(script.notes(), "you left #ops\nyou left #lobby");
     script.shown.clear();
     script.typed("/part");
     script.typed("hi");
@@ -164,7 +164,7 @@ fn leaving_goes_back_to_where_one_was_before_and_at_last_to_the_lobby() {
     script.server(left("dev", &leave["ref"]));
     assert!(script.sent.is_empty(), "we are nowhere yet");
     script.server(hello("lobby", 3, 9, &Value::Null));
-    assert_eq!(script.notes(), "you have left #dev\nyou are alice in #lobby, 1 here: alice");
+    assert_eq!(script.notes(), "you left #dev\nyou are alice in #lobby, 1 here: alice");
     assert_eq!(script.sent()["before"], 4);
     script.server(page_of("lobby", &[message(3, "bob", "old")]));
     assert_eq!(script.said_where(), ("lobby".into(), "hi".into()));
