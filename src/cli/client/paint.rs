@@ -379,7 +379,8 @@ mod tests {
         for (body, columns) in fakes.iter().flat_map(|body| [30, 41, 60, 80].map(|columns| (body, columns))) {
             let mut painter = colourless();
             painter.set_columns(columns.into());
-            for line in [said("bob", body), spoken("bob", body, true, NOW)] {
+            let elsewhere = Line::Elsewhere("dev".into(), Box::new(said("bob", body)));
+            for line in [said("bob", body), spoken("bob", body, true, NOW), elsewhere] {
                 let rows = rows_of(&painter.paint(&line, NOW), columns);
                 assert!(rows.len() > 2 && rows[0].contains("bob"), "{rows:#?}");
                 assert!(rows[1..].iter().all(|row| row.starts_with("  ")), "{columns}: {rows:#?}");
@@ -433,6 +434,27 @@ mod tests {
         for mut painter in [colourless(), Painter::log()] {
             assert_ne!(painter.paint(&action, NOW), painter.paint(&happened, NOW));
         }
+    }
+
+    #[test]
+    fn what_is_elsewhere_has_its_room_in_front() {
+        let lines = [said("bob", "hi\nal"), spoken("bob", "waves", true, NOW), Line::Answer("yes".into())];
+        let lines = lines.map(|line| Line::Elsewhere("dev".into(), Box::new(line)));
+        let rows = lines.each_ref().map(|line| colourless().paint(line, NOW));
+        let indent = " ".repeat(20);
+        assert_eq!(rows[0], format!("03:04      #dev bob  hi\n{indent}al\n"));
+        assert_eq!(rows[1], "03:04       #dev **  bob waves\n");
+        assert_eq!(rows[2], "03:04        #dev ·  yes\n");
+        let logged = lines.map(|line| Painter::log().paint(&line, NOW).replace("2026-01-02T03:04:05Z ", ""));
+        assert_eq!(logged, ["#dev bob: hi\n#dev bob: al\n", "#dev ** bob waves\n", "#dev * yes\n"]);
+    }
+
+    #[test]
+    fn where_one_is_is_one_row() {
+        let mut painter = colourless();
+        painter.set_columns(20);
+        assert_eq!(painter.bar("#dev [#lobby 3]"), "#dev [#lobby 3]");
+        assert_eq!(painter.bar("#dev [#lobby 3 #ops 1!]"), "#dev [#lobby 3 #op…");
     }
 
     #[test]

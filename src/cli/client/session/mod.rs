@@ -316,7 +316,7 @@ impl Session {
 
     /// Where one is and where something is unread, if one is in several rooms.
     pub(super) fn bar(&self) -> Option<String> {
-        self.rooms.bar()
+        self.rooms.bar().filter(|_| self.welcomed)
     }
 
     /// True while what is typed is sent at once.
