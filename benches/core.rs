@@ -37,7 +37,7 @@ fn framing(bencher: Bencher<'_, '_>, read_bytes: usize) {
         for piece in input.chunks(read_bytes) {
             kept.extend_from_slice(piece);
             let mut used = 0;
-            while let Found::Line(line, length) = lines.next(&kept[used..], 4096) {
+            while let Found::Line(line, length) = lines.next(&kept[used..], 4096, &mut Vec::new()) {
                 count += divan::black_box(line).len();
                 used += length;
             }

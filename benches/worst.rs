@@ -1,9 +1,9 @@
 //! What the worst line of every command costs, in every dialect: `cargo bench --bench core -- worst`.
 //!
 //! For each command all fillers are tried, as long as a line may be and short, and the one is shown that costs most:
-//! long ones per KiB, short ones per command, of which there is a fixed part. It is the whole server on a machine without
-//! a network: framing, parsing, the chat, encoding the answers for readers of all four encodings, and appending them to
-//! what twenty-four members are sent. The rate of lines is not limited.
+//! long ones per KiB, short ones per command, of which there is a fixed part. It is the whole server on a machine
+//! without a network: framing, parsing, the chat, encoding the answers for readers of all four encodings, and appending
+//! them to what twenty-four members are sent. The rate of lines is not limited.
 
 use std::cell::Cell;
 use std::fmt::Write as _;

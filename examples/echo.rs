@@ -36,7 +36,7 @@ impl Echo {
                 self.0.insert(id, Speaks::WebSocket(Decoder::default()));
             }
             None => drop(self.0.insert(id, Speaks::Lines(Lines::default()))),
-            Some(Speaks::Lines(lines)) => match lines.next(input, BYTES_MAX) {
+            Some(Speaks::Lines(lines)) => match lines.next(input, BYTES_MAX, &mut Vec::new()) {
                 Found::Line(line, length) => (used, out) = (length, [&line, &b"\n"[..]].concat()),
                 Found::Nothing(_) => return Ok(None),
                 Found::TooLong(_) | Found::Flood => return Err(b"too long\n".to_vec()),

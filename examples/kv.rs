@@ -84,7 +84,7 @@ impl Handler for Store {
         let mut bytes = 0;
         let then = loop {
             let rest = &input[bytes..];
-            match self.clients.entry(id).or_default().next(rest, LINE_BYTES_MAX) {
+            match self.clients.entry(id).or_default().next(rest, LINE_BYTES_MAX, &mut Vec::new()) {
                 _ if rest.is_empty() => break Then::Read,
                 _ if self.dumps.contains_key(&id) => break Then::Pause(Millis::NEVER),
                 _ if net.is_turn_full() => break Then::Yield,

@@ -69,6 +69,8 @@
 //! | what may be a name | [`chat::Name`] |
 //! | which names are the same to a reader | `chat::alike` |
 //! | why names in all scripts cost the same | `chat::letter` |
+//! | who is in which rooms | `chat::places` |
+//! | how several rooms become one stream | `reactor::following` |
 //! | who gets a name back after a connection broke | `chat::holds` |
 //! | what is removed from messages, and why | [`chat::Body`] |
 //! | what every command does | [`chat::Chat`] |
@@ -77,9 +79,9 @@
 //!
 //! # What is public
 //!
-//! What one needs to build on the loop (see `examples/`): [`reactor`] with [`reactor::simulated`] for tests, [`framing`],
-//! [`limits`] and [`clock`]; `default-features = false` is just that. The chat itself is nobody's library; the tests and
-//! benchmarks of this crate, which look inside, switch on the feature `internals`.
+//! What one needs to build on the loop (see `examples/`): [`reactor`] with [`reactor::simulated`] for tests,
+//! [`framing`], [`limits`] and [`clock`]; `default-features = false` is just that. The chat itself is nobody's library;
+//! the tests and benchmarks of this crate, which look inside, switch on the feature `internals`.
 
 // Without it, what only the tests look at is public within a private module, and unused; that is meant.
 #![cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code, unused_imports))]

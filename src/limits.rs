@@ -151,8 +151,8 @@ limits! {
          connection is closed after 64 KiB without an end of line (more if a message may have more)",
         "longer: an error, the line is skipped";
     name_wait: Option<Duration>, Time, Some(Duration::from_secs(60)), 1..=u64::MAX,
-        "Time to say a name, from the opening of the connection and again from its first byte. At the limit: closed with \
-         a line that says why, or silently if not one byte came, for it may be a browser's",
+        "Time to say a name, from the opening of the connection and again from its first byte. At the limit: closed \
+         with a line that says why, or silently if not one byte came, for it may be a browser's",
         "to say a name";
     http_head_bytes: usize, Bytes, 8 * KIB, 1..=u64::MAX,
         "Bytes of the head of an HTTP request. At the limit: status 431",
@@ -221,11 +221,13 @@ limits! {
         "messages shown to whoever enters by text";
     max_rooms: Option<usize>, Count, Some(64), 1..=u64::MAX,
         "Rooms at once. At the limit: an empty one makes place, first those in which nothing was said, then those of \
-         the address that has made most, of these the one that has been empty for longest; error full if none is empty. None: any number in use, and 1024 empty ones are remembered",
+         the address that has made most, of these the one that has been empty for longest; error full if none is \
+         empty. None: any number in use, and 1024 empty ones are remembered",
         "an empty room makes place";
     max_rooms_per_ip: Option<usize>, Count, Some(16), 1..=u64::MAX,
-        "Rooms at once that were made from one IPv4 address or IPv6 /64. At the limit: an empty one of them makes place; \
-         error full if none is. --exempt spares from it, and unless it is given, --max-per-ip none turns it off too",
+        "Rooms at once that were made from one IPv4 address or IPv6 /64. At the limit: an empty one of them makes \
+         place; error full if none is. --exempt spares from it, and unless it is given, --max-per-ip none turns it \
+         off too",
         "of one address; an empty one of its own makes place";
     room_rate: Option<usize>, Count, Some(10), 1..=100_000,
         "New rooms per minute from one IPv4 address or IPv6 /64, and as many at once. At the limit: error full. \
@@ -235,8 +237,8 @@ limits! {
         "Rooms that a member is in at once. At the limit: error full",
         "rooms of one member; error full";
     quiet_above: Option<usize>, Count, Some(256), 1..=u64::MAX,
-        "Members of a room above which joins and leaves are summed up once a second. So are those in a smaller room that \
-         come so fast that they take 16 times as many deliveries in a second",
+        "Members of a room above which joins and leaves are summed up once a second. So are those in a smaller room \
+         that come so fast that they take 16 times as many deliveries in a second",
         "members: joins and leaves are summed up once a second";
     backlog: usize, Count, 1024, 1..=i32::MAX as u64,
         "Connections that may wait to be accepted. At the limit: the system delays or refuses them",
@@ -253,8 +255,8 @@ fn loopback() -> Vec<IpNet> {
 }
 
 impl Limits {
-    /// How many bytes a request of a program may have, with all that is around the message: 64 KiB, or twice the limit on
-    /// messages if that is more.
+    /// How many bytes a request of a program may have, with all that is around the message: 64 KiB, or twice the limit
+    /// on messages if that is more.
     #[must_use]
     pub fn request_bytes_max(&self) -> usize {
         REQUEST_BYTES_MAX.max(2 * self.max_line_bytes)

@@ -42,6 +42,13 @@ fn daemon() -> (Guard, u16) {
     (Guard(child), port)
 }
 
+/// A connection that does not wait for ever.
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
 /// The fenced blocks of the README in this language.
 fn blocks(language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
@@ -123,6 +130,51 @@ fn the_conversation_is_a_real_one() {
 }
 
 #[test]
+#[ignore = "needs nc"]
+fn the_conversation_in_two_rooms_is_a_real_one() {
+    let (_daemon, port) = daemon();
+    let [mut alice, mut carol, mut bob] = [(); 3].map(|()| Terminal::open(port));
+    alice.types("alice");
+    alice.sees("* welcome alice - #lobby, 1 here: alice");
+    carol.types("carol");
+    carol.sees("* welcome carol - #lobby, 2 here: alice, carol");
+    carol.types("/join dev");
+    carol.sees("* welcome carol - #dev, 1 here: carol");
+    carol.types("/leave lobby");
+    carol.sees("* you left #lobby");
+    bob.types("bob");
+    bob.sees("* welcome bob - #lobby, 2 here: alice, bob");
+    bob.types("/join dev");
+    bob.sees("* welcome bob - #dev, 2 here: bob, carol");
+    carol.sees("* bob joined");
+    bob.types("morning, the build is red");
+    carol.sees("bob: morning, the build is red");
+    carol.types("on it");
+    bob.sees("carol: on it");
+    alice.types("coffee?");
+    bob.sees("#lobby alice: coffee?");
+    alice.types("/me holds up a cup");
+    bob.sees("#lobby ** alice holds up a cup");
+    let mut dave = Terminal::open(port);
+    dave.types("dave");
+    bob.sees("#lobby * dave joined");
+    bob.types("/rooms");
+    bob.sees("* 2 rooms: #dev (2, current), #lobby (3, joined)");
+    bob.types("/join lobby");
+    bob.sees("* welcome bob - #lobby, 3 here: alice, bob, dave");
+    bob.types("coming");
+    dave.sees("* welcome dave - #lobby, 3 here: alice, bob, dave");
+    for line in ["~", "~", "bob: coming"] {
+        assert!(dave.arrived.recv_timeout(PATIENCE).unwrap().starts_with(line));
+    }
+    carol.types("green again");
+    bob.sees("#dev carol: green again");
+    bob.types("/leave dev");
+    bob.sees("* you left #dev");
+    assert_eq!(blocks("text")[2], bob.screen);
+}
+
+#[test]
 #[ignore = "needs nc and python3"]
 fn the_python_client_cuts_the_stream_by_lengths() {
     let (_daemon, port) = daemon();
@@ -187,8 +239,7 @@ fn bot_answers(program: &[&str], script: &str, word: &str, comes_back: bool, res
     let script = script.replace("localhost 8080", &format!("127.0.0.1 {}", cable.port));
     let folder = std::env::temp_dir().join(format!("roomd-readme-{port}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let stream = connect(port);
     let say = |line: &str| (&stream).write_all(format!("{line}\n").as_bytes()).unwrap();
     let lines = RefCell::new(BufReader::new(&stream).lines().map(Result::unwrap));
     let hears = |part: &str| lines.borrow_mut().any(|line| line.contains(part));
@@ -281,8 +332,7 @@ fn the_limits_are_those_of_the_one_table() {
 #[test]
 fn every_command_is_in_the_table() {
     let (_daemon, port) = daemon();
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let stream = connect(port);
     (&stream).write_all(b"alice\n/help\n/ping\n").unwrap();
     let lines = BufReader::new(&stream).lines().map(Result::unwrap);
     let help: Vec<String> = lines.take_while(|line| line != "* pong").collect();
@@ -309,8 +359,7 @@ fn every_error_code_is_in_the_protocol() {
 #[test]
 fn every_event_and_its_fields_are_in_the_protocol() {
     let (_daemon, port) = daemon();
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let stream = connect(port);
     let (_, events) = PROTOCOL.split_once("### Events").unwrap();
     let requests = [
         r#"{"type":"hello","name":"bot"}"#,

@@ -1343,8 +1343,8 @@ fn joins_of_one_turn_are_written_together() {
     assert_eq!(house.heard(members[0]).matches("* newcomer").count(), 20);
 }
 
-/// Without: whoever waits for its turn among hundreds of its address is kept for as long, with all that it has sent, and
-/// though it may have gone.
+/// Without: whoever waits for its turn among hundreds of its address is kept for as long, with all that it has sent,
+/// and though it may have gone.
 #[test]
 fn whoever_waits_for_its_turn_with_more_behind_is_dropped_after_a_minute_too() {
     let limits =
@@ -1362,8 +1362,8 @@ fn whoever_waits_for_its_turn_with_more_behind_is_dropped_after_a_minute_too() {
     assert_eq!(house.reactor.net().connections(), 0);
 }
 
-/// Without: `/quit` takes away what somebody is still reading. With nothing to read, it ends half a second later, so that
-/// netcat does.
+/// Without: `/quit` takes away what somebody is still reading. With nothing to read, it ends half a second later, so
+/// that netcat does.
 #[test]
 fn whoever_quits_while_reading_at_the_minimum_reads_it_all_and_whoever_idles_is_reset() {
     let mut house = text_server();

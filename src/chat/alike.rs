@@ -61,7 +61,8 @@ fn fold_letters(nfkc: &str) -> String {
 
 /// What letters are folded to: computed, for each once.
 fn folded(nfkc: impl Iterator<Item = char>) -> String {
-    // Upper case in between: it joins what lower case alone keeps apart, such as ß and ss. But not ẞ, which is a capital.
+    // Upper case in between: it joins what lower case alone keeps apart, such as ß and ss. But not ẞ, which is a
+    // capital.
     nfkc.flat_map(char::to_lowercase)
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)

@@ -6,8 +6,8 @@
 //! | bidirectional controls (UAX 9) | they turn the text around them |
 //! | what is invisible (Default_Ignorable_Code_Point), where it has nothing to do | it hides: two texts look the same and are not, or one holds another that nobody sees |
 //!
-//! Invisible characters have something to do in emoji (👩‍🚀, ❤️, 1️⃣, 🏴󠁧󠁢󠁷󠁬󠁳󠁿), between letters of scripts that join theirs
-//! (UAX 31, section 2.3), and behind a few letters that have variants. There they stay.
+//! Invisible characters have something to do in emoji (👩‍🚀, ❤️, 1️⃣, 🏴󠁧󠁢󠁷󠁬󠁳󠁿), between letters of scripts that join
+//! theirs (UAX 31, section 2.3), and behind a few letters that have variants. There they stay.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,8 +17,8 @@ use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 /// A message has at most so many lines: to people each of them is sent with the name in front.
 pub const BODY_LINES_MAX: usize = 128;
 
-/// What somebody said: one line or several. It holds nothing that could drive a terminal, fake a line, turn the direction of the text
-/// around it, or hide in it.
+/// What somebody said: one line or several. It holds nothing that could drive a terminal, fake a line, turn the
+/// direction of the text around it, or hide in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body(Box<str>);
 
@@ -71,7 +71,8 @@ fn is_invisible(c: char) -> bool {
         '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
         | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
         | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}'
-        | '\u{13430}'..='\u{1343F}' | '\u{16FE4}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+        | '\u{13430}'..='\u{1343F}' | '\u{16FE4}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
+        | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// White space, and characters that are drawn as nothing: an empty Braille cell, blank hieroglyphs, an empty note.

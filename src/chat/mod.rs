@@ -532,7 +532,7 @@ impl Chat {
         if self.names.find(name.as_str(), |key| self.name_of(key)) == Some(key) {
             return Err(Refusal::new(ErrorCode::BadArgument, "that is you"));
         }
-        if !self.ignored.add(key, name) {
+        if !self.ignored.add(key, &name) {
             let text = format!("you ignore {IGNORED_MAX} names already; /unignore one of them");
             return Err(Refusal::new(ErrorCode::Full, text));
         }
@@ -541,7 +541,7 @@ impl Chat {
     }
 
     fn tell_ignored(&mut self, key: u32, reference: &Reference) {
-        let names = self.ignored.names(key).to_vec();
+        let names = self.ignored.names(key);
         self.reply(key, Reply::Ignored { names }, reference);
     }
 

@@ -58,8 +58,8 @@ impl Chat {
         room
     }
 
-    /// Gives up an empty room, of those that somebody from `maker` has made: first those in which nothing was said, then
-    /// those of whoever has made most; of these, the one that has been empty for longest.
+    /// Gives up an empty room, of those that somebody from `maker` has made: first those in which nothing was said,
+    /// then those of whoever has made most; of these, the one that has been empty for longest.
     pub(super) fn forget_a_room(&mut self, maker: Option<Home>) -> bool {
         let made_by = |number: u32| self.rooms[number as usize].maker.map_or(0, |maker| maker.subscriber);
         let candidates = self.empty_rooms.iter().map(|(&place, &number)| (place, number));

@@ -23,10 +23,10 @@ use crate::server::{Config, Host, Listener, Origin, Server};
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// Where to listen: an address and a port, or unix:PATH; may be given several times, or several of
-    /// them with commas, as in the variable. Port 0 lets the system choose. An IPv6 address, in brackets, means IPv6 only. All dialects are spoken there, and roomd
-    /// speaks second: who sends an empty line is asked for a name. With text: in front of it, as in
-    /// text:127.0.0.1:2323 or text:unix:PATH, only text is spoken there, neither HTTP nor JSON, and everybody is
-    /// asked at once
+    /// them with commas, as in the variable. Port 0 lets the system choose. An IPv6 address, in brackets, means IPv6
+    /// only. All dialects are spoken there, and roomd speaks second: who sends an empty line is asked for a name. With
+    /// text: in front of it, as in text:127.0.0.1:2323 or text:unix:PATH, only text is spoken there, neither HTTP nor
+    /// JSON, and everybody is asked at once
     #[arg(
         long,
         value_name = "ADDR",
@@ -70,8 +70,8 @@ pub(super) struct Args {
 
     /// Host that the address of a web page may name, such as chat.example, at any port or at one; may be given
     /// several times. This machine's are allowed: localhost, its host name (alone, and with .local) and its address, or
-    /// any address where one listens on all or on unix:PATH; so are those of --allow-origin. Others: status 403, also for
-    /// /healthz and /metrics
+    /// any address where one listens on all or on unix:PATH; so are those of --allow-origin. Others: status 403, also
+    /// for /healthz and /metrics
     #[arg(long, value_name = "HOST", env = "ROOMD_ALLOW_HOST", value_delimiter = ',')]
     allow_host: Vec<Host>,
 

@@ -3,12 +3,12 @@
 //! [`Lines`] keeps no bytes. It is given the unconsumed input from its first byte each time, and
 //! remembers how far it has looked, so that a peer who sends byte by byte costs linear time.
 //!
-//! Telnet sequences (RFC 854) are taken out on the way, also when they are split, and [answered](Lines::answers); a
-//! newline inside one is not the end of a line.
+//! Telnet sequences (RFC 854) are taken out on the way, also when they are split, and answered; a newline inside one is
+//! not the end of a line.
 
 use std::borrow::Cow;
 
-use super::telnet::{Answers, IAC, Telnet};
+use super::telnet::{IAC, Telnet};
 
 /// A line may go on for this many bytes in all before its sender is given up.
 pub const FLOOD_BYTES: usize = 64 * 1024;
@@ -21,7 +21,6 @@ pub struct Lines {
     /// So many bytes of the line that is too long have been dropped; 0 if the line is not too long.
     dropped: u32,
     telnet: Telnet,
-    answers: Answers,
 }
 
 /// What there is at the front of the input.
@@ -38,10 +37,11 @@ pub enum Found<'a> {
 }
 
 impl Lines {
-    /// Looks for the next line at the front of `input`, which is what has not been consumed.
-    pub fn next<'a>(&mut self, input: &'a [u8], max_bytes: usize) -> Found<'a> {
+    /// Looks for the next line at the front of `input`, which is what has not been consumed. What is to be sent for the
+    /// telnet sequences that it comes past is added to `answers`; hardly anybody sends any.
+    pub fn next<'a>(&mut self, input: &'a [u8], max_bytes: usize, answers: &mut Vec<u8>) -> Found<'a> {
         let scanned = self.scanned as usize;
-        let Some(length) = self.telnet.find_newline(&input[scanned..], &mut self.answers) else {
+        let Some(length) = self.telnet.find_newline(&input[scanned..], answers) else {
             return self.unfinished(input.len(), max_bytes);
         };
         let length = scanned + length;
@@ -56,7 +56,7 @@ impl Lines {
             return Found::Flood;
         }
         match dropped > 0 {
-            true => match self.next(&input[length + 1..], max_bytes) {
+            true => match self.next(&input[length + 1..], max_bytes, answers) {
                 Found::Line(line, used) => Found::Line(line, length + 1 + used),
                 Found::TooLong(used) => Found::TooLong(length + 1 + used),
                 Found::Nothing(used) => Found::Nothing(length + 1 + used),
@@ -81,11 +81,6 @@ impl Lines {
         self.dropped += length as u32;
         self.scanned = 0;
         if is_first { Found::TooLong(length) } else { Found::Nothing(length) }
-    }
-
-    /// What is to be sent for the telnet sequences in what [`Lines::next`] has looked at since this was asked last.
-    pub fn answers(&mut self) -> Option<Vec<u8>> {
-        self.answers.take()
     }
 
     /// The unfinished line at the end of input; none if it is empty or was too long.
@@ -120,7 +115,7 @@ mod tests {
         for piece in pieces {
             kept.extend_from_slice(piece);
             loop {
-                let used = match lines.next(&kept, max_bytes) {
+                let used = match lines.next(&kept, max_bytes, &mut Vec::new()) {
                     Found::Line(line, used) => {
                         out.push(String::from_utf8_lossy(&line).into_owned());
                         used
@@ -147,7 +142,8 @@ mod tests {
 
     #[test]
     fn any_split_of_the_input_gives_the_same_lines() {
-        let input: &[u8] = b"one\r\n\ntwo\xff\xfb\x0athree\nmuch too long for it\r\nfour\n\xff\xfa\x18\n\xff\xf0five\xff\nsix";
+        let input: &[u8] = b"one\r\n\ntwo\xff\xfb\x0athree\nmuch too long for it\r\nfour\n\
+            \xff\xfa\x18\n\xff\xf0five\xff\nsix";
         let whole = frames(&[input], 12);
         assert_eq!(
             whole,
@@ -174,21 +170,28 @@ mod tests {
     /// RFC 854: who asks for an option is refused, who stops one is not answered; RFC 860: the timing mark is given.
     #[test]
     fn telnet_requests_are_answered_once_however_they_are_split() {
-        let input = b"\xff\xfd\x06\xff\xfd\x01h\xff\xfb\x1fi\xff\xfe\x06\xff\xfc\x06\xff\xfa\x18\xff\xfd\x01\xff\xf0\xff\xf6";
+        let input = b"\xff\xfd\x06\xff\xfd\x01h\xff\xfb\x1fi\xff\xfe\x06\xff\xfc\x06\
+            \xff\xfa\x18\xff\xfd\x01\xff\xf0\xff\xf6";
         let expected = b"\xff\xfb\x06\xff\xfc\x01\xff\xfe\x1f* pong\n";
         for end in [&b""[..], b"\n", b"\nx\n"] {
             let input = [&input[..], end].concat();
             for split in 0..=input.len() {
                 let (mut lines, mut answers, mut used) = (Lines::default(), Vec::new(), 0);
                 for seen in [split, input.len()] {
-                    while let Found::Line(_, bytes) = lines.next(&input[used..seen], 100) {
+                    while let Found::Line(_, bytes) = lines.next(&input[used..seen], 100, &mut answers) {
                         used += bytes;
                     }
-                    answers.extend(lines.answers().into_iter().flatten());
                 }
                 assert_eq!(answers, expected, "split at {split}");
             }
         }
+    }
+
+    #[test]
+    fn whoever_asks_for_everything_is_not_answered_everything() {
+        let (input, mut answers) = (b"\xff\xfd\x01".repeat(20_000), Vec::new());
+        assert_eq!(Lines::default().next(&input, 65536, &mut answers), Found::Nothing(0));
+        assert!((4096..4200).contains(&answers.len()), "{} bytes", answers.len());
     }
 
     #[test]
@@ -215,9 +218,9 @@ mod tests {
     fn a_partial_line_is_looked_at_once() {
         let mut lines = Lines::default();
         let input = [b'x'; 3000];
-        assert_eq!(lines.next(&input[..1000], 4096), Found::Nothing(0));
+        assert_eq!(lines.next(&input[..1000], 4096, &mut Vec::new()), Found::Nothing(0));
         assert_eq!(lines.scanned, 1000);
-        assert_eq!(lines.next(&input, 4096), Found::Nothing(0));
+        assert_eq!(lines.next(&input, 4096, &mut Vec::new()), Found::Nothing(0));
         assert_eq!(lines.scanned, 3000);
     }
 }

@@ -22,28 +22,6 @@ const TIMING_MARK: u8 = 6;
 /// What is asked in one line is answered with no more than about so many bytes.
 const ANSWERS_BYTES_MAX: usize = 4096;
 
-/// What is to be sent for what was asked, in order. Behind a pointer, because every connection has a place for it, and
-/// hardly any asks.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Answers(Option<Box<Bytes>>);
-
-#[derive(Debug, Clone, Default)]
-struct Bytes(Vec<u8>);
-
-impl Answers {
-    fn add(&mut self, bytes: &[u8]) {
-        // Nobody asks for so much at once who means it.
-        let Bytes(answers) = &mut **self.0.get_or_insert_default();
-        if answers.len() < ANSWERS_BYTES_MAX {
-            answers.extend_from_slice(bytes);
-        }
-    }
-
-    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
-        self.0.take().map(|bytes| bytes.0)
-    }
-}
-
 /// Where in a telnet sequence the input is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Telnet {
@@ -83,18 +61,22 @@ impl Telnet {
     }
 
     /// Answers the sequence that `byte` is the last of, if it asks for something.
-    fn answer(self, byte: u8, answers: &mut Answers) {
+    fn answer(self, byte: u8, answers: &mut Vec<u8>) {
+        // Nobody asks for so much at once who means it.
+        if answers.len() >= ANSWERS_BYTES_MAX {
+            return;
+        }
         match (self, byte) {
-            (Self::Option(DO), TIMING_MARK) => answers.add(&[IAC, WILL, TIMING_MARK]),
-            (Self::Option(DO), option) => answers.add(&[IAC, WONT, option]),
-            (Self::Option(WILL), option) => answers.add(&[IAC, DONT, option]),
-            (Self::Command, AYT) => answers.add(b"* pong\n"),
+            (Self::Option(DO), TIMING_MARK) => answers.extend([IAC, WILL, TIMING_MARK]),
+            (Self::Option(DO), option) => answers.extend([IAC, WONT, option]),
+            (Self::Option(WILL), option) => answers.extend([IAC, DONT, option]),
+            (Self::Command, AYT) => answers.extend(b"* pong\n"),
             _ => {}
         }
     }
 
     /// The first newline that is data. What is asked before it is answered.
-    pub(super) fn find_newline(&mut self, input: &[u8], answers: &mut Answers) -> Option<usize> {
+    pub(super) fn find_newline(&mut self, input: &[u8], answers: &mut Vec<u8>) -> Option<usize> {
         let mut at = 0;
         while at < input.len() {
             if *self == Self::Data {

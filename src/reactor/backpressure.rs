@@ -20,8 +20,8 @@ use super::outbound::Follow;
 use super::{ChannelId, ConnectionId, Net};
 use crate::clock::Millis;
 
-/// What the kernel may take at once, in bytes: twice the default of `send_buffer_bytes`, as Linux doubles it (socket(7)).
-/// With less, a reader of exactly 64 KiB/s on the loopback device, whose segments have 64 KiB, is cut.
+/// What the kernel may take at once, in bytes: twice the default of `send_buffer_bytes`, as Linux doubles it
+/// (socket(7)). With less, a reader of exactly 64 KiB/s on the loopback device, whose segments have 64 KiB, is cut.
 const LUMP_BYTES_MAX: u64 = 256 * 1024;
 /// How late a reader may be with what it takes.
 const LATE_MAX: Duration = Duration::from_millis(500);

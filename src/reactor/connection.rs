@@ -252,8 +252,9 @@ impl Connection {
 mod tests {
     use super::*;
 
+    /// Most are idle, and there are tens of thousands: what hardly anybody needs is behind a pointer.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 152, "{}", size_of::<Connection>());
     }
 }

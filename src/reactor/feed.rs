@@ -136,8 +136,8 @@ impl Feed {
     }
 }
 
-/// A frame of a feed as those have it who follow it besides their own: kept once for all of them, until the last of them
-/// has sent it.
+/// A frame of a feed as those have it who follow it besides their own: kept once for all of them, until the last of
+/// them has sent it.
 #[derive(Debug)]
 pub(crate) struct Frame {
     bytes: Box<[u8]>,

@@ -60,13 +60,8 @@ impl Net {
         }
     }
 
-    /// Gives a frame to those who follow a feed besides their own.
-    pub(super) fn append_to_followers(
-        &mut self,
-        key: u32,
-        frame: &[u8],
-        except: impl Iterator<Item = ConnectionId> + Clone,
-    ) {
+    /// Gives a frame to those who follow a feed besides their own, but for those in `except`, which is sorted.
+    pub(super) fn append_to_followers(&mut self, key: u32, frame: &[u8], except: &[ConnectionId]) {
         if self.feeds.feed(key).followers.is_empty() {
             return;
         }
@@ -75,7 +70,7 @@ impl Net {
             let slot = self.feeds.feed(key).followers[index];
             let connection = &self.connections[slot as usize];
             let id = connection.id;
-            if connection.is_open() && !except.clone().any(|except| except == id) {
+            if connection.is_open() && except.binary_search(&id).is_err() {
                 self.counters.deliveries += 1;
                 self.change_outbound(id, |outbound, log| outbound.add_frame(log, key, Rc::clone(&frame)));
                 self.note_unsent(id);

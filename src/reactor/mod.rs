@@ -133,9 +133,9 @@ pub enum Rest<'a> {
 
 /// What the loop serves.
 ///
-/// A connection is `opened` (or `connected`, if it is outgoing), then `received`s, and ends in exactly one of two ways: the
-/// handler calls [`Net::close`] (at the latest when it has `ended` and is `drained`: the loop closes the connection then), or
-/// the loop calls [`Handler::lost`].
+/// A connection is `opened` (or `connected`, if it is outgoing), then `received`s, and ends in exactly one of two ways:
+/// the handler calls [`Net::close`] (at the latest when it has `ended` and is `drained`: the loop closes the connection
+/// then), or the loop calls [`Handler::lost`].
 pub trait Handler {
     /// The loop is about to begin ([`Reactor::new`]): nobody is there yet.
     fn started(&mut self, _net: &mut Net) {}

@@ -64,6 +64,8 @@ pub struct Net {
     next_generation: u32,
     /// Where frames are encoded; kept for its memory.
     frame: Vec<u8>,
+    /// Who is left out of what is published; kept for its memory.
+    except: Vec<ConnectionId>,
 }
 
 impl Net {
@@ -87,6 +89,7 @@ impl Net {
             spent: 0,
             next_generation: 0,
             frame: Vec::new(),
+            except: Vec::new(),
         }
     }
 
@@ -145,16 +148,20 @@ impl Net {
         }
     }
 
-    /// Publishes one event to all subscribers of a channel but those in `except`, each named once. `encode` appends it, as one or more
-    /// whole frames, in the encoding that it is asked for; it is asked for each that somebody reads, once.
+    /// Publishes one event to all subscribers of a channel but those in `except`, each named once. `encode` appends it,
+    /// as one or more whole frames, in the encoding that it is asked for; it is asked for each that somebody reads,
+    /// once.
     pub fn publish(
         &mut self,
         channel: ChannelId,
-        except: impl IntoIterator<Item = ConnectionId, IntoIter: Clone>,
+        except: impl IntoIterator<Item = ConnectionId>,
         mut encode: impl FnMut(u8, &mut Vec<u8>),
     ) {
-        let mut frame = std::mem::take(&mut self.frame);
-        let (mut longest, except) = (0, except.into_iter());
+        let (mut frame, mut sorted) = (std::mem::take(&mut self.frame), std::mem::take(&mut self.except));
+        sorted.clear();
+        sorted.extend(except);
+        sorted.sort_unstable();
+        let mut longest = 0;
         for index in 0..self.feeds.of_channel(channel).len() {
             let (variant, key) = self.feeds.of_channel(channel)[index];
             let feed = self.feeds.feed(key);
@@ -164,17 +171,18 @@ impl Net {
             frame.clear();
             encode(variant, &mut frame);
             longest = longest.max(frame.len());
-            self.append(key, &frame, except.clone());
+            self.append(key, &frame, &sorted);
         }
-        self.frame = frame;
+        (self.frame, self.except) = (frame, sorted);
         self.spent += longest;
     }
 
-    fn append(&mut self, key: u32, frame: &[u8], except: impl Iterator<Item = ConnectionId> + Clone) {
+    /// Appends a frame to a feed, but for those in `except`, which is sorted.
+    fn append(&mut self, key: u32, frame: &[u8], except: &[ConnectionId]) {
         if frame.is_empty() {
             return;
         }
-        self.append_to_followers(key, frame, except.clone());
+        self.append_to_followers(key, frame, except);
         if self.feeds.feed(key).subscribers.is_empty() {
             return;
         }
@@ -184,7 +192,7 @@ impl Net {
         if !std::mem::replace(&mut feed.is_dirty, true) {
             self.dirty.push(key);
         }
-        for id in except {
+        for &id in except {
             let subscription = self.peek(id).and_then(|c| c.subscription);
             if subscription.is_some_and(|s| s.feed == key && !s.is_leaving) {
                 self.counters.deliveries -= 1;
@@ -631,12 +639,12 @@ impl Net {
         if find(&mut self.connections, id).is_none() || self.update_lag(id.index) == 0 {
             return self.leave_feed_at_end(id);
         }
+        self.change_outbound(id, Outbound::stop_at_end);
         let Some(subscription) = self.leave_list(id) else { return };
-        let feed = self.feeds.feed_mut(subscription.feed);
-        let position = feed.leaving.len() as u32;
-        feed.leaving.push(id.index);
+        let leaving = &mut self.feeds.feed_mut(subscription.feed).leaving;
+        let position = leaving.len() as u32;
+        leaving.push(id.index);
         if let Some(connection) = find(&mut self.connections, id) {
-            connection.outbound.stop_at_end(&feed.log);
             connection.subscription = Some(Subscription { position, is_leaving: true, ..subscription });
         }
     }

@@ -22,19 +22,17 @@ const MERGED_BYTES_MAX: u32 = 64 * 1024;
 
 /// The outgoing bytes of one connection. Every method takes the log of the feed it is subscribed
 /// to; a connection without a feed passes an empty log and has splices only.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outbound {
     /// Absolute offset in the feed of the next byte to send.
     cursor: u64,
-    /// What the feed carries from this offset on is not for this connection.
-    until: u64,
     /// None while there is nothing to correct, which is almost always.
     splices: Option<Box<Splices>>,
     /// The feeds that it follows besides its own; none for most.
     follows: Option<Box<Follows>>,
 }
 
-/// Behind a pointer, because hardly anybody has any.
+/// Behind one pointer, because hardly anybody has any.
 #[derive(Debug, Default)]
 struct Follows(Vec<Follow>);
 
@@ -54,6 +52,8 @@ pub(crate) struct Follow {
 #[derive(Debug, Default)]
 struct Splices {
     list: VecDeque<Splice>,
+    /// What the feed carries from this offset on is not for this connection, which is closing.
+    stops_at: Option<u64>,
     /// The bytes of all inserts in `list`, end to end.
     inserted: Buffer,
     /// How many of them the connection has caused itself.
@@ -100,17 +100,7 @@ pub(crate) enum Cause {
     Others,
 }
 
-impl Default for Outbound {
-    fn default() -> Self {
-        Self::starting_at(0)
-    }
-}
-
 impl Outbound {
-    fn starting_at(cursor: u64) -> Self {
-        Self { cursor, until: u64::MAX, splices: None, follows: None }
-    }
-
     /// Feed offset of the next byte to send.
     pub(crate) fn cursor(&self) -> u64 {
         self.cursor
@@ -182,7 +172,10 @@ impl Outbound {
         let list = self.splices.iter().flat_map(|splices| &splices.list);
         let waiting = list.map(|splice| splice.waits_of(feed)).sum();
         let follow = Follow { feed, position, waiting, is_waited_for: false };
-        self.follows.get_or_insert_default().0.push(follow);
+        let Follows(follows) = &mut **self.follows.get_or_insert_default();
+        // They are few, and stay for long.
+        follows.reserve_exact(1);
+        follows.push(follow);
     }
 
     /// Follows a feed no more. What is waiting of it is still sent.
@@ -208,7 +201,7 @@ impl Outbound {
 
     /// Whether anything is left to send.
     pub(crate) fn is_empty(&self, log: &Log) -> bool {
-        self.splices.is_none() && self.lag(log) == 0
+        self.splices.as_ref().is_none_or(|s| s.list.is_empty()) && self.lag(log) == 0
     }
 
     /// Queues `bytes` behind everything that is queued.
@@ -297,9 +290,9 @@ impl Outbound {
         put(log.between(cursor, self.end(log)), Cause::Own);
     }
 
-    /// The one contiguous piece to send, if there are no splices: the common case.
+    /// The one contiguous piece to send, if there is nothing to correct: the common case.
     pub(crate) fn contiguous<'a>(&self, log: &'a Log) -> Option<&'a [u8]> {
-        self.splices.is_none().then(|| log.between(self.cursor, self.end(log)))
+        self.splices.is_none().then(|| log.between(self.cursor, log.end()))
     }
 
     /// Takes note that the next `sent` bytes have been sent.
@@ -340,7 +333,7 @@ impl Outbound {
         self.cursor += sent as u64;
     }
 
-    /// Takes the skips the cursor has arrived at, and drops the splices when there are none left.
+    /// Takes the skips the cursor has arrived at, and drops the splices when nothing is left to correct.
     fn settle(&mut self) {
         let Some(splices) = &mut self.splices else { return };
         while let Some(Splice { at, action: Action::Skip(len) }) = splices.list.front()
@@ -349,19 +342,24 @@ impl Outbound {
             self.cursor += u64::from(*len);
             splices.list.pop_front();
         }
-        if splices.list.is_empty() {
+        if splices.list.is_empty() && splices.stops_at.is_none() {
             self.splices = None;
         }
     }
 
     /// What is published from now on is not for this connection any more.
     pub(crate) fn stop_at_end(&mut self, log: &Log) {
-        self.until = self.end(log);
+        let end = self.end(log);
+        self.splices.get_or_insert_default().stops_at = Some(end);
     }
 
     /// Leaves out everything that is queued.
     pub(crate) fn skip_all(&mut self, log: &Log) {
-        (self.cursor, self.splices) = (self.end(log), None);
+        self.cursor = self.end(log);
+        if let Some(splices) = &mut self.splices {
+            **splices = Splices { stops_at: splices.stops_at, ..Splices::default() };
+            self.settle();
+        }
         self.follows.iter_mut().flat_map(|follows| &mut follows.0).for_each(|follow| follow.waiting = 0);
     }
 
@@ -391,7 +389,7 @@ impl Outbound {
             }
         }
         copy(&mut rest, log.between(cursor, end), Cause::Own);
-        (self.cursor, self.until) = (at, u64::MAX);
+        self.cursor = at;
         self.splices = (!rest.list.is_empty()).then(|| Box::new(rest));
     }
 
@@ -421,7 +419,8 @@ impl Outbound {
 
     /// The feed offset at which everything queued ends.
     fn end(&self, log: &Log) -> u64 {
-        self.until.min(log.end())
+        let stops_at = self.splices.as_ref().and_then(|splices| splices.stops_at);
+        stops_at.unwrap_or(log.end())
     }
 }
 
@@ -431,6 +430,7 @@ impl Outbound {
         let Some(splices) = &self.splices else {
             return assert!(self.follows().iter().all(|follow| follow.waiting == 0));
         };
+        assert!(!splices.list.is_empty() || splices.stops_at.is_some(), "nothing is corrected");
         let mut framed = 0;
         for splice in &splices.list {
             if let Action::Frame { frame, feed, .. } = &splice.action {
@@ -516,6 +516,37 @@ mod tests {
         outbound.insert(&new.log, b"welcome\n", Cause::Own);
         publish(&mut new, "three\n");
         assert_eq!(drain(&mut outbound, &new.log, 3), "e\n(psst)\ntwo\nwelcome\nthree\n");
+    }
+
+    #[test]
+    fn what_is_published_after_the_stop_is_not_sent_but_what_is_said_is() {
+        for step in 1..20 {
+            let mut feed = Feed::default();
+            let mut outbound = Outbound::default();
+            publish(&mut feed, "one\n");
+            outbound.stop_at_end(&feed.log);
+            outbound.insert(&feed.log, b"bye\n", Cause::Own);
+            publish(&mut feed, "two\n");
+            assert_eq!(drain(&mut outbound, &feed.log, step), "one\nbye\n");
+            publish(&mut feed, "three\n");
+            assert!(outbound.is_empty(&feed.log));
+            outbound.skip_all(&feed.log);
+            assert_eq!(outbound.lag(&feed.log), 0, "to throw all away does not undo the stop");
+            outbound.move_to(&feed.log, 0);
+            assert!(outbound.splices.is_none(), "who has left the feed has nothing to correct");
+        }
+    }
+
+    /// With the place in the feed's list, it is at most 48 bytes for each feed that is followed.
+    #[test]
+    fn to_follow_takes_little_and_nothing_when_it_is_over() {
+        let mut outbound = Outbound::default();
+        for feed in 0..10 {
+            outbound.follow(feed, 0);
+            assert_eq!(outbound.memory(), 24 + 16 * (feed as usize + 1));
+        }
+        assert!((0..10).all(|feed| outbound.unfollow(feed).is_some()));
+        assert_eq!(outbound.memory(), 0);
     }
 
     #[test]

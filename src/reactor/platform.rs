@@ -180,7 +180,8 @@ pub trait Platform {
     }
 
     /// What wakes the loop from any thread, at any time: a call ends the wait, or the next one if there is none
-    /// now, with [`Event::Notified`]. Several calls may be told at once, none is lost, and it may be told for no reason.
+    /// now, with [`Event::Notified`]. Several calls may be told at once, none is lost, and it may be told for no
+    /// reason.
     ///
     /// # Errors
     /// The system has no descriptor left; this platform cannot.

@@ -1,9 +1,9 @@
 //! Which `Host`s are ours.
 //!
-//! A page of `evil.example` may give its own name our address (DNS rebinding); the browser then takes us for its server,
-//! and our `Origin` for its own. Only `Host` tells: it has the name that the browser was given. So it has to be a name
-//! that nobody else can give us: one of this machine, or one that the operator allows. An address is not looked up, so it
-//! cannot be rebound.
+//! A page of `evil.example` may give its own name our address (DNS rebinding); the browser then takes us for its
+//! server, and our `Origin` for its own. Only `Host` tells: it has the name that the browser was given. So it has to be
+//! a name that nobody else can give us: one of this machine, or one that the operator allows. An address is not looked
+//! up, so it cannot be rebound.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;

@@ -157,8 +157,9 @@ impl Server {
             return (0, Some(if is_too_much { Then::Drop } else { Then::Pause(until) }));
         }
         let before = metrics::place(&session.stage);
-        let (count, action) = session.take(input, &limits, net.now());
-        if let Some(answers) = session.telnet_answers() {
+        let mut answers = Vec::new();
+        let (count, action) = session.take(input, &limits, net.now(), &mut answers);
+        if !answers.is_empty() {
             net.send(id, &answers);
         }
         let after = metrics::place(&session.stage);

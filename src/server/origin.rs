@@ -10,8 +10,8 @@ use super::Host;
 pub enum Origin {
     /// `any`: whatever page the visitor of a browser looks at.
     Any,
-    /// `null`: what a browser says of a page that has no origin, such as a file, or a frame that somebody has put into a
-    /// sandbox; so in effect any page.
+    /// `null`: what a browser says of a page that has no origin, such as a file, or a frame that somebody has put into
+    /// a sandbox; so in effect any page.
     Null,
     /// A scheme and a host, as browsers write them: in small letters, and without the port that the scheme has anyway.
     Of(String),

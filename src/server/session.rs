@@ -43,9 +43,9 @@ pub(super) enum Framer {
 }
 
 impl Framer {
-    fn next<'a>(&mut self, input: &'a [u8], max_bytes: usize) -> Found<'a> {
+    fn next<'a>(&mut self, input: &'a [u8], max_bytes: usize, answers: &mut Vec<u8>) -> Found<'a> {
         match self {
-            Self::Lines(lines) => lines.next(input, max_bytes),
+            Self::Lines(lines) => lines.next(input, max_bytes, answers),
             Self::Lengths(lengths) => lengths.next(input, max_bytes),
         }
     }
@@ -85,9 +85,10 @@ pub(super) struct Session {
     pub(super) is_exempt: bool,
     /// Since when its time to say something runs: it was opened, has said its first byte, or has become a WebSocket.
     since: Millis,
-    heard_at: Millis,
-    /// When a ping was sent that nothing was heard after; NEVER if none was.
-    pinged_at: Millis,
+    /// Since when it is silent: something was heard, or, if that came later, it was pinged.
+    silent_since: Millis,
+    /// Nothing was heard after the last ping.
+    is_pinged: bool,
     /// When it may say the next line: its turn among all connections of its address. NEVER: it has not asked.
     pub(super) turn_at: Millis,
     /// Since when it is over its rate without a break, in seconds; 0 if it is not.
@@ -155,8 +156,8 @@ impl Session {
             channel: NO_CHANNEL,
             is_exempt,
             since: now,
-            heard_at: now,
-            pinged_at: Millis::NEVER,
+            silent_since: now,
+            is_pinged: false,
             turn_at: Millis::NEVER,
             over_rate_since_s: 0,
             is_misnamed: false,
@@ -235,14 +236,14 @@ impl Session {
 
     /// Something was heard; returns whether its deadlines are others now.
     pub(super) fn hear(&mut self, now: Millis) -> bool {
-        self.heard_at = now;
+        self.silent_since = now;
         if let Stage::Undecided { has_begun: has_begun @ false } = &mut self.stage {
             *has_begun = true;
             self.since = now;
             return true;
         }
         // The next ping is due earlier than the end that this one was waiting for.
-        std::mem::replace(&mut self.pinged_at, Millis::NEVER) != Millis::NEVER
+        std::mem::take(&mut self.is_pinged)
     }
 
     /// Whether what is at the front of `input` counts against the rate: lines, messages, and requests to become a
@@ -265,15 +266,22 @@ impl Session {
         self.since = now;
     }
 
-    /// Takes the first thing from the front of `input`: how many bytes it has, and what is to be done.
-    pub(super) fn take(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
+    /// Takes the first thing from the front of `input`: how many bytes it has, and what is to be done. What telnet is
+    /// to be answered before that, whose user sees nothing of it, is added to `answers`.
+    pub(super) fn take(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        now: Now,
+        answers: &mut Vec<u8>,
+    ) -> (usize, Action) {
         if input.is_empty() {
             return (0, Action::Wait);
         }
         let (count, action) = match &mut self.stage {
             Stage::Undecided { .. } => return self.decide(input),
             Stage::Http { .. } => self.take_http(input, limits),
-            Stage::Stream { .. } => self.take_from_stream(input, limits, now),
+            Stage::Stream { .. } => self.take_from_stream(input, limits, now, answers),
             Stage::WebSocket { decoder, .. } => match decoder.next(input, limits.request_bytes_max()) {
                 Ok(None) => (0, Action::Wait),
                 // A fragment: only whole messages count against the rate.
@@ -317,17 +325,6 @@ impl Session {
                 return true;
             }
             rest = &rest[bytes..];
-        }
-    }
-
-    /// What telnet is to be answered, whose user sees nothing of it.
-    pub(super) fn telnet_answers(&mut self) -> Option<Vec<u8>> {
-        match &mut self.stage {
-            // A program would take an answer for a document.
-            Stage::Stream { framer: Framer::Lines(lines), content } => {
-                lines.answers().filter(|_| *content == Content::Text)
-            }
-            _ => None,
         }
     }
 
@@ -429,14 +426,25 @@ impl Session {
         }
     }
 
-    fn take_from_stream(&mut self, input: &[u8], limits: &Limits, now: Now) -> (usize, Action) {
+    fn take_from_stream(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        now: Now,
+        answers: &mut Vec<u8>,
+    ) -> (usize, Action) {
         let Stage::Stream { content, framer } = &mut self.stage else { return (0, Action::Wait) };
         let is_nameless = self.member.is_none() && *content == Content::Text;
         let max = match content {
             Content::Json => limits.request_bytes_max(),
             Content::Text | Content::Labelled => limits.max_line_bytes + COMMAND_BYTES_MAX,
         };
-        match framer.next(input, max) {
+        let found = framer.next(input, max, answers);
+        if *content == Content::Json {
+            // A program would take an answer for a document.
+            answers.clear();
+        }
+        match found {
             // A binary protocol may have no newline, and may wait for an answer.
             Found::Nothing(_) if is_nameless && begins_binary(framer, input) => {
                 (input.len(), self.refuse_foreign(foreign::BINARY, input, now))
@@ -598,7 +606,7 @@ impl Session {
             }
             Stage::WebSocket { .. } if self.dead_at(limits) <= now => Due::Bye(Bye::Timeout),
             Stage::WebSocket { .. } if self.pings_at(limits) <= now => {
-                self.pinged_at = now;
+                (self.silent_since, self.is_pinged) = (now, true);
                 Due::Ping
             }
             _ => Due::Nothing,
@@ -610,14 +618,15 @@ impl Session {
     }
 
     fn pings_at(&self, limits: &Limits) -> Millis {
-        if self.pinged_at != Millis::NEVER { Millis::NEVER } else { after(self.heard_at, limits.ping_after) }
+        if self.is_pinged { Millis::NEVER } else { after(self.silent_since, limits.ping_after) }
     }
 
     /// When it is given up: it always has the whole time between ping and end to answer.
     fn dead_at(&self, limits: &Limits) -> Millis {
         match (limits.ping_after, limits.dead_after) {
-            (Some(ping), Some(dead)) => self.pinged_at.after(dead.saturating_sub(ping)),
-            (_, dead) => after(self.heard_at, dead),
+            (Some(_), Some(_)) if !self.is_pinged => Millis::NEVER,
+            (Some(ping), Some(dead)) => self.silent_since.after(dead.saturating_sub(ping)),
+            (_, dead) => after(self.silent_since, dead),
         }
     }
 }
@@ -630,4 +639,30 @@ fn begins_binary(framer: &Framer, input: &[u8]) -> bool {
 
 fn after(at: Millis, wait: Option<Duration>) -> Millis {
     wait.map_or(Millis::NEVER, |wait| at.after(wait))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn telnet_is_answered_and_a_program_is_not() {
+        for (line, expected) in [("alice", &b"\xff\xfc\x01"[..]), ("{}", b"")] {
+            let id = ConnectionId { index: 0, generation: 1 };
+            let mut session = Session::new(id, false, false, Millis(0));
+            let input = [line.as_bytes(), b"\xff\xfd\x01\n"].concat();
+            let (mut used, mut answers) = (0, Vec::new());
+            while used < input.len() {
+                used += session.take(&input[used..], &Limits::default(), Now::default(), &mut answers).0;
+            }
+            assert_eq!(answers, expected, "{line}");
+        }
+    }
+
+    /// There is one for each connection, and most say nothing for hours: ten thousand of them pay for every byte.
+    #[test]
+    fn a_session_is_small() {
+        assert!(size_of::<Lines>() <= 12, "{}", size_of::<Lines>());
+        assert!(size_of::<Session>() <= 72, "{}", size_of::<Session>());
+    }
 }

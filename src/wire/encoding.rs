@@ -3,16 +3,18 @@
 use super::{Notice, json, length, text, websocket};
 use crate::chat::{Chat, Event, Reference, Reply, RoomName};
 
-/// How a content writes what there is to tell: each calls `put` with what is in one frame, once or several times, or not
-/// at all.
+/// What is called with what is in one frame.
+pub(super) type Put<'a> = &'a mut dyn FnMut(&str);
+
+/// How a content writes what there is to tell: each calls `put` once or several times, or not at all.
 #[derive(Debug)]
 pub(super) struct Writer {
     /// What everybody in a room learns, at a time in Unix milliseconds.
-    pub(super) event: fn(&RoomName, u64, &Event, &mut dyn FnMut(&str)),
+    pub(super) event: fn(&RoomName, u64, &Event, Put<'_>),
     /// What the chat answers one member.
-    pub(super) reply: fn(u64, &Reply, &Reference, &Chat, &mut dyn FnMut(&str)),
+    pub(super) reply: fn(u64, &Reply, &Reference, &Chat, Put<'_>),
     /// What the server itself says to one client.
-    pub(super) notice: fn(u64, &Notice, &Reference, &mut dyn FnMut(&str)),
+    pub(super) notice: fn(u64, &Notice, &Reference, Put<'_>),
 }
 
 /// The contents, one a line: `Name: its writer;`.

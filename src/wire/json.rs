@@ -457,6 +457,7 @@ fn excerpt(text: &str) -> String {
     let line = &line[..line.floor_char_boundary(EXCERPT_BYTES_MAX)];
     line.replace("expected usize", "expected a whole number")
         .replace("expected u64", "expected a whole number")
+        .replace("expected a sequence", "expected a list")
 }
 
 fn bad(text: impl Into<Cow<'static, str>>) -> Refusal {
@@ -642,6 +643,8 @@ mod tests {
             let text = parse(wrong).unwrap_err().0.text;
             assert!(text.contains("expected a whole number at line 1"), "{text}");
         }
+        let text = parse(r#"{"type":"hello","name":"al","rooms":"dev"}"#).unwrap_err().0.text;
+        assert!(text.contains("expected a list at line 1"), "{text}");
         let odd = format!(r#"{{"limit":"{}","ref":"7"}}"#, "\u{ad}".repeat(1000));
         assert!(parse(&odd).unwrap_err().0.text.len() < 300, "a refusal quotes little");
         let long = format!(r#"{{"type":"ping","ref":"{}"}}"#, "x".repeat(65));

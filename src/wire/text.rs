@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use time::OffsetDateTime;
 
-use super::encoding::Writer;
+use super::encoding::{Put, Writer};
 use super::{Ask, Notice, names, place_in_answer, rooms};
 use crate::chat::{
     Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Refusal, Reply, RoomName,
@@ -138,7 +138,7 @@ fn usage(right: &str) -> Refusal {
 }
 
 /// Calls `put` with each line of an event.
-pub fn event(event: &Event, put: &mut dyn FnMut(&str)) {
+pub fn event(event: &Event, put: Put<'_>) {
     let line = match event {
         Event::Message(message) => return said(message, "", put),
         Event::Joined { name, .. } => format!("* {name} joined"),
@@ -153,7 +153,7 @@ pub fn event(event: &Event, put: &mut dyn FnMut(&str)) {
 }
 
 /// Calls `put` with each line of a message, `prefix` in front of it.
-fn said(message: &Message, prefix: &str, put: &mut dyn FnMut(&str)) {
+fn said(message: &Message, prefix: &str, put: Put<'_>) {
     let Message { from, body, .. } = message;
     for line in body.lines() {
         put(&if message.is_action {
@@ -165,7 +165,7 @@ fn said(message: &Message, prefix: &str, put: &mut dyn FnMut(&str)) {
 }
 
 /// Calls `put` with each line of a reply.
-pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut dyn FnMut(&str)) {
+pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: Put<'_>) {
     match reply {
         Reply::Welcome { name, room, history } => {
             let room = chat.room(*room);
@@ -225,7 +225,7 @@ pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: &mut dyn FnMut(&str)) 
 }
 
 /// Calls `put` with each line of a notice.
-pub fn notice(notice: &Notice, put: &mut dyn FnMut(&str)) {
+pub fn notice(notice: &Notice, put: Put<'_>) {
     match notice {
         Notice::Pong => put("* pong"),
         Notice::Help => HELP.into_iter().for_each(put),
@@ -267,7 +267,7 @@ fn last<'a>(chat: &Chat, room: RoomView<'a>, query: HistoryQuery) -> (Vec<&'a Me
     room.history(query, |m| fits(bytes(m)))
 }
 
-fn older(now_ms: u64, messages: &[&Message], put: &mut dyn FnMut(&str)) {
+fn older(now_ms: u64, messages: &[&Message], put: Put<'_>) {
     let today = at(now_ms).date();
     for message in messages {
         let time = at(message.at_ms);

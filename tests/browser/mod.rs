@@ -228,8 +228,8 @@ impl Page {
         };
         let text = if key == "Enter" { "\r" } else { "" };
         for kind in ["keyDown", "keyUp"] {
-            let params = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers,
-                "text": if kind == "keyDown" { text } else { "" } });
+            let params = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code,
+                "modifiers": modifiers, "text": if kind == "keyDown" { text } else { "" } });
             self.call("Input.dispatchKeyEvent", &params);
         }
     }
@@ -292,7 +292,8 @@ impl Page {
 
     pub(crate) fn size(&mut self, width: u32, height: u32) {
         let phone = width < 600;
-        let params = json!({ "width": width, "height": height, "deviceScaleFactor": if phone { 2 } else { 1 }, "mobile": phone });
+        let scale = if phone { 2 } else { 1 };
+        let params = json!({ "width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone });
         self.call("Emulation.setDeviceMetricsOverride", &params);
     }
 
@@ -306,7 +307,10 @@ impl Page {
 
     /// Writes what the page looks like, once it has drawn its last change.
     pub(crate) fn screenshot(&mut self, path: &Path) {
-        self.eval("Promise.all(document.getAnimations().map(a => a.finished)).then(() => new Promise(requestAnimationFrame)).then(() => new Promise(requestAnimationFrame))");
+        self.eval(
+            "Promise.all(document.getAnimations().map(a => a.finished)) \
+             .then(() => new Promise(requestAnimationFrame)).then(() => new Promise(requestAnimationFrame))",
+        );
         let answer = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
         let png = decode_base64(answer["data"].as_str().expect("a picture"));
         std::fs::write(path, png).expect("the screenshot is written");

@@ -116,7 +116,8 @@ fn serve(stream: TcpStream, port: u16, daemon_port: u16, upgrade: &Upgrade, hear
             let mut stream = stream;
             head(&mut stream)?;
             let answer = format!(
-                "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+                "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
+                 Connection: close\r\n\r\n{text}",
                 text.len()
             );
             stream.write_all(answer.as_bytes()).ok()

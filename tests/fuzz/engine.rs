@@ -24,10 +24,10 @@ const SHOWN_BYTES_MAX: usize = 160;
 const SHRINK_ATTEMPTS_MAX: usize = 3000;
 
 /// Characters on which texts are known to break.
-const NASTY: &str = "\0\t\u{7}\u{8}\u{b}\u{c}\u{1b}\u{7f}\u{85}\u{9b}\u{a0}\u{ad}\u{300}\u{307}\u{345}\u{34f}\u{61c}\u{94d}\
-    \u{e33}\u{115f}\u{180b}\u{180e}\u{1e9e}\u{200b}\u{200c}\u{200d}\u{200e}\u{2028}\u{2029}\u{202e}\u{2060}\u{2066}\u{20e3}\
-    \u{2800}\u{3164}\u{a4fd}\u{fb03}\u{fdfa}\u{fe0f}\u{feff}\u{ff1a}\u{fff9}\u{fffd}\u{1d173}\u{1f3f4}\u{1f680}\u{e0067}\
-    \u{e007f}\u{e0100}\u{10ffff}ßŉİıſéΐςΣаеоМΒقक김葛";
+const NASTY: &str = "\0\t\u{7}\u{8}\u{b}\u{c}\u{1b}\u{7f}\u{85}\u{9b}\u{a0}\u{ad}\u{300}\u{307}\u{345}\u{34f}\u{61c}\
+    \u{94d}\u{e33}\u{115f}\u{180b}\u{180e}\u{1e9e}\u{200b}\u{200c}\u{200d}\u{200e}\u{2028}\u{2029}\u{202e}\u{2060}\
+    \u{2066}\u{20e3}\u{2800}\u{3164}\u{a4fd}\u{fb03}\u{fdfa}\u{fe0f}\u{feff}\u{ff1a}\u{fff9}\u{fffd}\u{1d173}\u{1f3f4}\
+    \u{1f680}\u{e0067}\u{e007f}\u{e0100}\u{10ffff}ßŉİıſéΐςΣаеоМΒقक김葛";
 
 pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))

@@ -164,8 +164,8 @@ fn check_reference(reference: Option<&str>, document: &str) {
     assert!(reference.is_none_or(|r| r.len() <= REFERENCE_BYTES_MAX), "{document:?}");
 }
 
-/// Nothing is asked for that is much longer than the document or drives a terminal. What is asked for by a text that was made
-/// safe is the same by the safe one.
+/// Nothing is asked for that is much longer than the document or drives a terminal. What is asked for by a text that
+/// was made safe is the same by the safe one.
 fn check_ask(ask: &Ask, document: &str) {
     let text = match ask {
         Ask::Command(Command::Hello(Hello { name, rooms, .. })) => {

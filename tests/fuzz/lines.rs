@@ -94,38 +94,53 @@ fn data(input: &[u8]) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Feeds the pieces, and returns all that comes out.
-fn decode(pieces: &[&[u8]], max_bytes: usize) -> Vec<String> {
-    let (mut lines, mut kept, mut out) = (Lines::default(), Vec::new(), Vec::new());
+/// Feeds the pieces to `next`, as a connection does, and returns all that comes out, and what is left. Of what is not
+/// whole, at most so many bytes are kept.
+fn decode(
+    pieces: &[&[u8]],
+    kept_bytes_max: usize,
+    mut next: impl for<'a> FnMut(&'a [u8]) -> Found<'a>,
+) -> (Vec<String>, Vec<u8>) {
+    let (mut kept, mut out) = (Vec::new(), Vec::new());
     for piece in pieces {
         kept.extend_from_slice(piece);
         loop {
-            let used = match lines.next(&kept, max_bytes) {
-                Found::Line(line, used) => {
-                    assert!(!line.contains(&b'\n') && line.len() <= max_bytes, "{line:?}");
-                    out.push(format!("{:?}", String::from_utf8_lossy(&line)));
-                    used
-                }
-                Found::TooLong(used) => {
-                    out.push("too long".into());
-                    used
-                }
+            let (said, used) = match next(&kept) {
+                Found::Line(line, used) => (format!("{:?}", String::from_utf8_lossy(&line)), used),
+                Found::TooLong(used) => ("too long".into(), used),
                 Found::Nothing(used) => {
                     kept.drain(..used);
                     break;
                 }
                 Found::Flood => {
                     out.push("flood".into());
-                    return out;
+                    return (out, Vec::new());
                 }
             };
-            assert!(used <= kept.len());
+            out.push(said);
             kept.drain(..used);
         }
-        assert!(kept.len() <= max_bytes + 1, "{} bytes are kept of a line", kept.len());
+        assert!(kept.len() <= kept_bytes_max, "{} bytes are kept", kept.len());
     }
-    out.extend(lines.last(&kept).map(|line| format!("last {:?}", String::from_utf8_lossy(&line))));
+    (out, kept)
+}
+
+fn decode_lines(pieces: &[&[u8]], max_bytes: usize) -> Vec<String> {
+    let mut lines = Lines::default();
+    let (mut out, rest) = decode(pieces, max_bytes + 1, |input| {
+        let found = lines.next(input, max_bytes, &mut Vec::new());
+        if let Found::Line(line, _) = &found {
+            assert!(!line.contains(&b'\n') && line.len() <= max_bytes, "{line:?}");
+        }
+        found
+    });
+    out.extend(lines.last(&rest).map(|line| format!("last {:?}", String::from_utf8_lossy(&line))));
     out
+}
+
+fn decode_lengths(pieces: &[&[u8]], max_bytes: usize) -> Vec<String> {
+    let mut lengths = Lengths::default();
+    decode(pieces, length::LENGTH_BYTES + max_bytes - 1, |input| lengths.next(input, max_bytes)).0
 }
 
 #[test]
@@ -139,9 +154,9 @@ fn any_split_of_any_input_gives_the_same_lines() {
     };
     target.fuzz(|input, rng, seen| {
         let (max_bytes, input) = limit(input);
-        let whole = decode(&[input], max_bytes);
+        let whole = decode_lines(&[input], max_bytes);
         for cut in [input.chunks(1).collect(), pieces(rng, input)] {
-            assert_eq!(decode(&cut, max_bytes), whole);
+            assert_eq!(decode_lines(&cut, max_bytes), whole);
         }
         let kind =
             |line: &str| (line.starts_with("last"), line.starts_with("too"), line == "flood", line.len() > 9);
@@ -165,7 +180,7 @@ fn lines_without_a_limit_are_what_the_rfc_says() {
             .map(|line| format!("{:?}", String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line))))
             .collect();
         let last = expected.pop().expect("what follows the last newline");
-        let mut out = decode(&[input], FLOOD_BYTES);
+        let mut out = decode_lines(&[input], FLOOD_BYTES);
         // Whether there is a last line at all is a matter of bytes, not of data.
         let found = out.pop_if(|line| line.starts_with("last ")).unwrap_or("last \"\"".into());
         assert_eq!(out, expected);
@@ -214,7 +229,7 @@ fn any_split_of_frames_with_their_length_gives_the_same_frames() {
 
 fn check_lengths(input: &[u8], rng: &mut Rng, seen: &mut Seen) {
     let (max_bytes, input) = limit(input);
-    let naive = {
+    let naive: Vec<String> = {
         let (mut rest, mut out) = (input, Vec::new());
         while let Some((length, behind)) = rest.split_first_chunk() {
             let length = u32::from_be_bytes(*length) as usize;
@@ -231,30 +246,10 @@ fn check_lengths(input: &[u8], rng: &mut Rng, seen: &mut Seen) {
         }
         out
     };
-    let cut = pieces(rng, input);
-    let (mut lengths, mut kept, mut out) = (Lengths::default(), Vec::new(), Vec::new());
-    'pieces: for piece in &cut {
-        kept.extend_from_slice(piece);
-        loop {
-            let (said, used) = match lengths.next(&kept, max_bytes) {
-                Found::Line(frame, used) => (format!("{:?}", String::from_utf8_lossy(&frame)), used),
-                Found::TooLong(used) => ("too long".into(), used),
-                Found::Nothing(used) => {
-                    kept.drain(..used);
-                    break;
-                }
-                Found::Flood => {
-                    out.push("flood".into());
-                    break 'pieces;
-                }
-            };
-            out.push(said);
-            kept.drain(..used);
-        }
-        assert!(kept.len() < 4 + max_bytes, "more is kept than a frame has");
+    for cut in [input.chunks(1).collect(), pieces(rng, input)] {
+        assert_eq!(decode_lengths(&cut, max_bytes), naive, "cut as {cut:?}");
     }
-    assert_eq!(out, naive, "cut as {cut:?}");
-    seen.note((magnitude(out.len()), magnitude(input.len())));
+    seen.note((magnitude(naive.len()), magnitude(input.len())));
 }
 
 #[test]

@@ -12,9 +12,9 @@
 //! | where inputs begin, and all that were found | `tests/corpus` |
 //!
 //! A run is short and always the same. `ROOMD_FUZZ_SECONDS=600 cargo test --release --test fuzz` takes so long for
-//! each of the tests, `ROOMD_STEPS` as many inputs, and `ROOMD_SEED` others; with `-- --nocapture` the short ones of the
-//! inputs that did something new are shown. A failure shows its input, made small, as a line for the corpus: what was
-//! found once is tried in each run.
+//! each of the tests, `ROOMD_STEPS` as many inputs, and `ROOMD_SEED` others; with `-- --nocapture` the short ones of
+//! the inputs that did something new are shown. A failure shows its input, made small, as a line for the corpus: what
+//! was found once is tried in each run.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(unreachable_pub, reason = "the files are parts of one test")]

@@ -79,7 +79,10 @@ fn who_is_where_and_what_was_said() {
         json!({"type": "rooms"}),
         json!({"type": "rooms", "rooms": [{"name": "lobby", "members": 2, "joined": true}]}),
     );
-    let message = |id: u64, kind: &str| json!({"type": kind, "id": id, "room": "lobby", "from": "bob", "body": format!("line {id}")});
+    let message = |id: u64, kind: &str| {
+        let body = format!("line {id}");
+        json!({"type": kind, "id": id, "room": "lobby", "from": "bob", "body": body})
+    };
     for i in 1..=5 {
         let kind = if i == 3 { "action" } else { "public" };
         bob.say(&format!("{}line {i}", if i == 3 { "/me " } else { "" }));

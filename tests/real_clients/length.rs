@@ -76,7 +76,8 @@ fn json_in_frames_is_what_json_lines_say() {
     for byte in said {
         bot.0.send(&[byte]);
     }
-    bot.is_told(json!({"type": "hello", "name": "bot", "room": "lobby", "id": 0, "users": ["alice", "bot"], "total": 2}));
+    bot.is_told(json!({"type": "hello", "name": "bot", "room": "lobby", "id": 0, "users": ["alice", "bot"],
+        "total": 2}));
     bot.is_told(json!({"type": "public", "id": 1, "room": "lobby", "from": "bot", "body": "a\nb"}));
     bot.is_told(json!({"type": "ack", "ref": "1", "id": 1}));
     alice.hears(&["* bot joined", "bot: a", "bot: b"]);

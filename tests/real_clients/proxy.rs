@@ -31,8 +31,8 @@ impl Nginx {
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let paths = kinds.map(|kind| format!("{kind}_temp_path {}/{kind};", folder.display())).join(" ");
         let config = format!(
-            "daemon off; master_process off; pid {0}/pid; error_log stderr; events {{}} http {{ access_log off; {paths} \
-             server {{ listen 127.0.0.1:{port}; server_name chat.example; {location} }} }}",
+            "daemon off; master_process off; pid {0}/pid; error_log stderr; events {{}} http {{ access_log off; \
+             {paths} server {{ listen 127.0.0.1:{port}; server_name chat.example; {location} }} }}",
             folder.display(),
         );
         let path = folder.join("nginx.conf");

@@ -31,7 +31,10 @@ fn name_and_room_may_stand_in_the_url() {
     let mut other = daemon.guest("?name=al%C3%A9");
     other.hears(&["! name-taken: alé is in use", "* welcome guest-1 - #lobby, 1 here: guest-1"]);
     let mut bot = daemon.with_subprotocol("roomd.json", "?name=bot");
-    bot.is_told(json!({"type": "hello", "name": "bot", "room": "lobby", "id": 0, "users": ["bot", "guest-1"], "total": 2}));
+    let users = ["bot", "guest-1"];
+    bot.is_told(
+        json!({"type": "hello", "name": "bot", "room": "lobby", "id": 0, "users": users, "total": 2}),
+    );
 }
 
 #[test]
@@ -79,7 +82,8 @@ fn a_guest_whose_first_message_is_an_object_speaks_json() {
     seed.say(r#"{"type":"private","from":"bob","to":"alice","body":"psst"}"#);
     alice.hears(&["* guest-1 joined", "* guest-1 is now bob", "@bob: psst"]);
     seed.is_told(json!({"type": "nick", "room": "lobby", "from": "guest-1", "name": "bob"}));
-    seed.is_told(json!({"type": "hello", "name": "bob", "room": "lobby", "id": 0, "users": ["alice", "bob"], "total": 2}));
+    seed.is_told(json!({"type": "hello", "name": "bob", "room": "lobby", "id": 0, "users": ["alice", "bob"],
+        "total": 2}));
     seed.is_told(json!({"type": "private", "from": "bob", "to": "alice", "body": "psst"}));
     // Only the first message decides.
     let mut guest = daemon.guest("");
@@ -150,14 +154,16 @@ fn the_url_may_ask_for_json_and_then_there_is_nothing_else() {
     let mut alice = daemon.enter("alice");
     let mut bob = daemon.guest("?name=bob&json");
     alice.hears(&["* bob joined"]);
-    bob.is_told(json!({"type": "hello", "name": "bob", "room": "lobby", "id": 0, "users": ["alice", "bob"], "total": 2}));
+    bob.is_told(json!({"type": "hello", "name": "bob", "room": "lobby", "id": 0, "users": ["alice", "bob"],
+        "total": 2}));
     alice.say("hi");
     bob.is_told(json!({"type": "public", "id": 1, "room": "lobby", "from": "alice", "body": "hi"}));
     let mut other = daemon.guest("?json=1&name=bob");
     other.is_told(json!({"type": "error", "code": "name-taken", "text": "bob is in use"}));
     other.answers(
         json!({"type": "hello", "name": "carol"}),
-        json!({"type": "hello", "name": "carol", "room": "lobby", "id": 1, "users": ["alice", "bob", "carol"], "total": 3}),
+        json!({"type": "hello", "name": "carol", "room": "lobby", "id": 1, "users": ["alice", "bob", "carol"],
+            "total": 3}),
     );
 }
 

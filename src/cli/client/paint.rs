@@ -269,8 +269,8 @@ fn expanded(line: &str) -> String {
 }
 
 /// What may stand in a row of its own: a word (an address to be clicked on stays whole), and a wide
-/// character, because such scripts break anywhere. Of what stays whole and is too long for its row the terminal puts the
-/// rest in the first column; so there is no other kind of blank in it, which could make that look like a line.
+/// character, because such scripts break anywhere. Of what stays whole and is too long for its row the terminal puts
+/// the rest in the first column; so there is no other kind of blank in it, which could make that look like a line.
 fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let ends = line.char_indices().zip(line.chars().skip(1)).filter(|&((_, c), next)| match (c, next) {
         (ZERO_WIDTH_JOINER, _) | (_, ' ') => false,
