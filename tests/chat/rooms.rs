@@ -275,3 +275,25 @@ fn typing_in_two_rooms_through_a_restart_loses_and_doubles_nothing() {
     before.sort_unstable();
     assert_eq!(before, (1..=LINES).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_room_that_the_daemon_does_not_give_back_is_told() {
+    let daemon = Daemon::start();
+    let address = daemon.address.clone();
+    let mut alice = Terminal::start(&address, &["--name", "alice", "--room", "lobby", "--room", "dev"]);
+    wait_bar(&alice, "#lobby");
+    daemon.terminate();
+    alice.press("\x1bn");
+    let _daemon = Daemon::listen(&address, &["--max-joined", "1"]);
+    alice.wait("a line that says so", |rows| {
+        rows.iter().any(|row| row.contains("!  you are not in #lobby any more: "))
+            && rows.iter().any(|row| row.contains("back as alice in #dev after "))
+            && rows.last().is_some_and(|row| row == ">")
+    });
+    alice.enter("still here");
+    alice.wait_row("alice  still here");
+    alice.enter("/join ops");
+    alice.wait("a refusal", |rows| rows.iter().any(|row| row.contains("not done: /join ops")));
+    alice.enter("here again");
+    alice.wait_row("alice  here again");
+}

@@ -442,9 +442,9 @@ mod tests {
         let lines = lines.map(|line| Line::Elsewhere("dev".into(), Box::new(line)));
         let rows = lines.each_ref().map(|line| colourless().paint(line, NOW));
         let indent = " ".repeat(20);
-        assert_eq!(rows[0], format!("03:04      #dev bob  hi\n{indent}al\n"));
-        assert_eq!(rows[1], "03:04       #dev **  bob waves\n");
-        assert_eq!(rows[2], "03:04        #dev ·  yes\n");
+        assert_eq!(rows[0], format!("03:04     #dev bob  hi\n{indent}al\n"));
+        assert_eq!(rows[1], "03:04      #dev **  bob waves\n");
+        assert_eq!(rows[2], "03:04       #dev ·  yes\n");
         let logged = lines.map(|line| Painter::log().paint(&line, NOW).replace("2026-01-02T03:04:05Z ", ""));
         assert_eq!(logged, ["#dev bob: hi\n#dev bob: al\n", "#dev ** bob waves\n", "#dev * yes\n"]);
     }
