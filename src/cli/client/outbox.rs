@@ -167,6 +167,11 @@ impl Outbox {
         unknown
     }
 
+    /// True if this room is asked for and the server has not answered yet.
+    pub(super) fn joins(&self, name: &str) -> bool {
+        self.iter().any(|entry| matches!(&entry.request, Request::Join { room } if room == name))
+    }
+
     /// Unanswered requests, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()

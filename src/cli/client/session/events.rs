@@ -126,6 +126,13 @@ impl Session {
         }
     }
 
+    /// We do not come into a room in which we are not yet, unless that was asked for once more.
+    fn not_coming(&mut self, room: &str) {
+        if self.rooms.get(room).is_none() && !self.outbox.joins(room) {
+            self.rooms.give_up(room);
+        }
+    }
+
     /// Somebody said something just now.
     pub(super) fn live(&mut self, message: Message, action: bool) {
         let (id, name) = (message.id, message.room.clone());
@@ -216,9 +223,15 @@ impl Session {
             Some(entry) => {
                 let typed = as_typed(&entry.request, self.rooms.current());
                 match &entry.request {
-                    Request::Join { room } if self.rooms.get(room).is_none() => self.rooms.give_up(room),
-                    Request::Leave { room: Some(room) } if code != "not-here" => self.rooms.keep(room),
-                    Request::Leave { room: Some(room) } => drop(self.rooms.remove(room)),
+                    Request::Join { room } => self.not_coming(room),
+                    Request::Leave { room: Some(room) } if code == "not-here" => {
+                        drop(self.rooms.remove(room))
+                    }
+                    Request::Leave { room: Some(room) } => {
+                        self.rooms.keep(room);
+                        // If it is the last one, we are not put there.
+                        self.not_coming(LOBBY);
+                    }
                     _ => {}
                 }
                 self.trouble(format!("{text} – not done: {}", shortened(&typed)));

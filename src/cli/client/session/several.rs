@@ -197,6 +197,40 @@ fn what_was_typed_for_a_room_is_said_there_or_nowhere() {
     assert_eq!(script.current(), "lobby", "a room that cannot be had is no current one");
 }
 
+/// One was in the lobby, then, for the client only.
+#[test]
+fn who_may_not_leave_a_room_stays_in_it() {
+    let mut script = Script::in_rooms(Mode::Person, Some("alice"), &["dev"]);
+    script.connected();
+    script.server(hello("dev", 0, 1, &json!(OWN_REF)));
+    for lines in [&["/leave"][..], &["/leave", "/join ops", "/leave ops", "/join ops"]] {
+        lines.iter().for_each(|line| script.typed(line));
+        while let Some(request) = script.sent.pop_front() {
+            script
+                .server(json!({"type": "error", "code": "rate", "text": "slow down", "ref": request["ref"]}));
+        }
+        assert_eq!(script.current(), "dev");
+        assert!(script.session.rooms.wants_only("dev"));
+    }
+    script.typed("hi");
+    assert_eq!(script.said_where(), ("dev".into(), "hi".into()));
+}
+
+#[test]
+fn a_room_that_is_asked_for_again_stays_the_current_one() {
+    let mut script = Script::alice(Mode::Person, 0);
+    for line in ["/join dev", "/leave", "/join dev"] {
+        script.typed(line);
+    }
+    for code in ["rate", "not-here"] {
+        let request = script.sent();
+        script.server(json!({"type": "error", "code": code, "text": "no", "ref": request["ref"]}));
+    }
+    let join = script.sent();
+    script.server(hello("dev", 0, 1, &join["ref"]));
+    assert_eq!((script.bar().as_str(), script.session.rooms.wants("lobby")), ("#dev", true));
+}
+
 #[test]
 fn all_rooms_come_back_at_once_and_each_with_what_was_missed_there() {
     let mut script = Script::in_three(Mode::Person);
