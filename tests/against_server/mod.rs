@@ -390,19 +390,12 @@ impl Run {
             let newest = self.record.newest(&(room_name.to_owned(), stay.epoch));
             assert_eq!((stay.next(), stay.gone), (newest + 1, 0), "{who} missed the end of {room_name}");
         }
-        assert_eq!(
-            stays.keys().collect::<Vec<_>>(),
-            session
-                .rooms
-                .iter()
-                .map(|room| &room.name)
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect::<Vec<_>>()
-        );
+        let rooms: BTreeSet<_> = session.rooms.iter().map(|room| &room.name).collect();
+        assert_eq!(stays.keys().collect::<BTreeSet<_>>(), rooms);
+        let current = session.rooms.current();
         assert!(
-            session.rooms.wants(session.rooms.current())
-                && session.rooms.get(session.rooms.current()).is_some()
+            session.rooms.wants(current) && session.rooms.get(current).is_some(),
+            "{who} is not in {current}"
         );
     }
 
