@@ -225,7 +225,7 @@ impl Session {
                 match &entry.request {
                     Request::Join { room } => self.not_coming(room),
                     Request::Leave { room: Some(room) } if code == "not-here" => {
-                        drop(self.rooms.remove(room))
+                        self.rooms.remove(room);
                     }
                     Request::Leave { room: Some(room) } => {
                         self.rooms.keep(room);
