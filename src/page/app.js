@@ -4,16 +4,22 @@
 
 const entry = $("entry");
 
-/** Makes another conversation the visible one. */
+/** Makes another conversation the visible one, with what the page has of it: the server is not asked. */
 function show(talk) {
-  if (talk !== current) {
+  if (talk === current) talk.pinned = true;
+  else {
     current.draft = entry.value;
     current.mark = null;
+    if (drawnTalk === current) current.place = firstVisible();
     current = talk;
+    if (talk.isRoom) {
+      me.room = talk;
+      talk.people.reload();
+    }
     setEntry(talk.draft, false);
+    const address = talk.isRoom && talk.key !== LOBBY ? "#" + encodeURIComponent(talk.name) : location.pathname;
+    history.replaceState(null, "", address);
   }
-  talk.pinned = true;
-  markRead();
   refresh();
 }
 
@@ -59,7 +65,7 @@ function completeName(step) {
   const goesOn = completing?.value === value && completing.caret === caret;
   if (caret !== end || (!goesOn && step < 0)) return false;
   if (!goesOn) {
-    const names = [...new Set([...people.sorted, ...[...conversations.values()].filter(talk => !talk.isRoom).map(talk => talk.name)])];
+    const names = [...new Set([...me.room.people.sorted, ...talks().map(talk => talk.name)])];
     const word = /[\p{L}\p{M}\p{N}_.-]*$/u.exec(value.slice(0, caret))[0];
     // Without spaces between words, the name may begin anywhere in what looks like one.
     const starts = [0, ...[...word.matchAll(/[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/gu)].map(match => match.index)];
@@ -88,7 +94,6 @@ function submit() {
   if (link.state === "nameless") return askName();
   if (link.state === "left") return complain([T.left]);
   if (link.state === "elsewhere") return complain([plain(T.elsewhere, { name: me.name })]);
-  if (link.state === "entering" || link.state === "retaking") return; // which room will this be for? Ask again in a moment
   const talk = current;
   if (hidesCommand(line)) return complain([T.oneLine]);
   complaint?.talk.remove(complaint.item);
@@ -124,22 +129,23 @@ $("composer").addEventListener("submit", event => { event.preventDefault(); subm
 document.addEventListener("keydown", event => {
   if (document.querySelector("dialog[open]")) return;
   if (event.key === "Escape") { closeSide(); entry.focus(); }
-  if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
-    event.preventDefault();
-    const talks = [roomOf(me.room), ...[...conversations.values()].filter(talk => !talk.isRoom)];
-    const at = talks.indexOf(current) + (event.key === "ArrowUp" ? -1 : 1);
-    show(talks[(at + talks.length) % talks.length]);
-    announce(current.title);
-    entry.focus();
-  }
+  const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+  if (!step || !event.altKey || event.ctrlKey || event.metaKey || event.isComposing) return;
+  event.preventDefault();
+  const list = event.shiftKey && current.isRoom ? rooms() : event.shiftKey ? talks() : [...rooms(), ...talks()];
+  const to = (list.indexOf(current) + step + list.length) % list.length;
+  if (event.shiftKey) move(current, to); else visit(list[to]);
+  announce(event.shiftKey ? T.moved(to + 1, list.length) : spoken(current));
+  entry.focus();
 });
 
 log.addEventListener("scroll", () => {
   if (logSize !== log.clientWidth + "×" + log.clientHeight) return; // it scrolled because it was resized
+  if (drawnTalk !== current) return; // nor is it that one any more
   const talk = current, below = log.scrollHeight - log.scrollTop - log.clientHeight;
   const pinned = talk.last === talk.items.length && below < 40;
   if (pinned !== talk.pinned) { talk.pinned = pinned; refresh(); }
-  if (pinned) markRead();
+  if (pinned) refresh();
   else if (log.scrollTop < 500 && talk.first > 0) { talk.slide(-STEP); refresh(); }
   else if (log.scrollTop < 200) loadOlder(talk);
   else if (below < 500 && talk.last < talk.items.length) { talk.slide(STEP); refresh(); }
@@ -153,23 +159,16 @@ new ResizeObserver(() => {
 }).observe(log);
 
 const clicks = {
-  jump() { current.pinned = true; markRead(); refresh(); entry.focus(); },
+  jump() { show(current); entry.focus(); },
   "older-button"() { loadOlder(current); },
   "banner-button"() { BANNER[link.state]?.act?.(); },
   "banner-other"() { BANNER[link.state]?.otherAct?.(); },
   "forget-kept"() { forgetKept(); restore(me.name); put($("kept-state"), T.keptForgotten); },
-  "close-talk"() {
-    if (outbox.some(item => item.talk === current)) return complain([T.unsent]);
-    conversations.delete(current.key);
-    keepSoon();
-    show(roomOf(me.room));
-    entry.focus();
-  },
   skip(event) { event.preventDefault(); entry.focus(); },
   me() { askName(); },
   notices() { notices.toggle(); },
   help() { put($("kept-state"), ""); openDialog("help-dialog"); },
-  "new-room"() { closeSide(); setEntry("/join "); },
+  "new-room": openFinder,
   menu: openSide,
   "close-side": closeSide,
 };
@@ -180,7 +179,6 @@ function openSide() {
   $("menu").setAttribute("aria-expanded", "true");
   document.querySelector("main").inert = true;
   $("close-side").focus();
-  if (link.state === "open") loadRooms();
 }
 function closeSide() {
   if (!document.body.classList.contains("side-open")) return;
@@ -214,7 +212,7 @@ $("name-form").addEventListener("submit", event => {
   event.preventDefault();
   const name = $("name").value.trim();
   if (!name) return;
-  if (link.state === "open" || link.state === "catching-up") { // a new name for somebody who is in already
+  if (isIn()) { // a new name for somebody who is in already
     request({ type: "nick", name }).then(
       () => $("name-dialog").close(),
       error => { $("name-trouble").textContent = error.lost ? T.noConnection : explain(error); $("name").select(); });
@@ -229,8 +227,12 @@ $("name-form").addEventListener("submit", event => {
 addEventListener("hashchange", () => { if (roomInAddress()) join(roomInAddress()); });
 addEventListener("online", hurry);
 addEventListener("offline", refresh);
-addEventListener("focus", markRead);
-document.addEventListener("visibilitychange", () => { keepNow(); markRead(); if (document.visibilityState === "visible") hurry(); });
+addEventListener("focus", refresh);
+document.addEventListener("visibilitychange", () => {
+  keepNow();
+  refresh();
+  if (document.visibilityState === "visible") hurry();
+});
 addEventListener("beforeunload", event => { if (outbox.some(item => item.state === "queued")) event.preventDefault(); });
 
 // === START ===
@@ -242,6 +244,7 @@ for (const element of document.querySelectorAll("[data-label]")) {
   if (element.tagName === "BUTTON") element.title = T[element.dataset.label];
 }
 $("filter").placeholder = T.filter;
+$("room").placeholder = T.findRoom;
 $("kept-text").textContent = T.keptWhere(KEPT_MESSAGES, KEPT_BYTES / 1024);
 const explained = (code, text) => [make("dt", {}, make("code", {}, code)), make("dd", {}, text)];
 $("help-list").append(

@@ -12,10 +12,14 @@ const UPGRADE_REQUIRED = 426; // the status of a server that is there, and of ou
 const TOO_BIG = 1009;     // the close code of a server that could not take what we sent
 const SILENCE_MS = 30_000, ANSWER_MS = 10_000; // ask after so much silence; dead if no answer comes in time
 const RETAKE_TRIES = 7;
+const HISTORY_FIRST = 100; // so many messages of a room are fetched at first,
+const HISTORY_MAX = 1000;  // or more, if more are new,
+const HISTORY_BEFORE = 20; // and some before them
 
 const link = { socket: null, state: "nameless", turn: 0, tries: 0, triedAt: 0, retryAt: 0, timer: 0, welcomed: 0, heard: 0, probed: 0,
   shutdown: false, limit: BODY_BYTES, answer: "" };
-const me = { name: memory.get("roomd-name"), room: roomInAddress() || "lobby", chosen: false };
+const me = { name: memory.get("roomd-name"), chosen: false,
+  room: current }; // the one on show, or the last one that was
 const waiting = new Map(); // ref → the promise of an answer
 let refs = 0;
 
@@ -71,12 +75,9 @@ async function diagnose() {
  * so whatever it has not acknowledged it has not carried out. Otherwise nobody knows yet: see `settle`.
  */
 function disconnected(orderly) {
-  const had = link.state, socket = link.socket;
-  link.socket = null;
-  socket?.close();
+  const had = link.state;
   for (const item of outbox) if (item.state === "sent" && orderly) update(item, "queued");
-  for (const { reject } of waiting.values()) reject({ lost: true });
-  waiting.clear();
+  hangUp();
   if (["left", "nameless", "elsewhere"].includes(had)) return setState(had);
   if (link.welcomed && Date.now() - link.welcomed >= STEADY_MS) link.tries = 0;
   link.welcomed = 0;
@@ -86,6 +87,19 @@ function disconnected(orderly) {
   link.timer = setTimeout(connect, delay);
   setState("waiting");
 }
+
+/** Nothing more is heard from this connection, nor answered. */
+function hangUp() {
+  const { socket } = link;
+  link.socket = null;
+  socket?.close();
+  for (const { reject } of waiting.values()) reject({ lost: true });
+  waiting.clear();
+  for (const room of rooms()) room.joined = false;
+}
+
+/** Are we in, and can ask for more? */
+const isIn = () => link.state === "open" || link.state === "catching-up";
 
 /** Sends a request. Its promise is kept by the answer with the same `ref`, or broken by an error or the connection's end. */
 function request(message) {
@@ -109,7 +123,7 @@ function everySecond() {
 function probe() {
   if (link.probed > link.heard) return;
   link.probed = Date.now();
-  loadRooms(); // any answer will do, and this one keeps the list of rooms fresh
+  request({ type: "ping" }).catch(() => {});
 }
 
 /** The network or the reader came back: do not wait for the timer. Should it fail, the next delay is longer all the same. */
@@ -125,9 +139,13 @@ async function enter() {
   link.shutdown = false;
   const turn = ++link.turn; // a newer connection or another name ends this one
   setState("entering");
-  for (let attempt = 0; ;) {
+  for (let attempt = 0, isAlone = false; ;) {
+    const { room } = me, others = rooms().filter(other => other !== room);
     try {
-      return entered(await request({ type: "hello", name: me.name, room: me.room }));
+      const names = isAlone ? [] : others.map(other => other.name);
+      entered(room, await request({ type: "hello", name: me.name, room: room.name, rooms: names }));
+      if (isAlone) others.forEach(enterRoom);
+      return;
     } catch (error) {
       if (error.lost || turn !== link.turn) return;
       if (error.code === "name-taken" && !me.chosen && attempt < RETAKE_TRIES) {
@@ -138,10 +156,12 @@ async function enter() {
       } else if (error.code.startsWith("name-")) {
         setState("nameless");
         return askName(explain(error));
-      } else if (me.room !== "lobby") {
-        me.room = "lobby"; // that room cannot be had: no such name, or no space for one more
-        current = roomOf(me.room);
-        complain([explain(error)]);
+      } else if (error.code === "full" && others.length && !isAlone) {
+        isAlone = true; // too many at once: the server will say which ones
+      } else if (room.key !== LOBBY) {
+        // It cannot be had: no such name, or no space for one more.
+        me.room = rooms().find(other => other !== room) ?? roomOf("lobby");
+        refused(room, error);
       } else {
         complain([explain(error)]);
         return disconnected(false); // full, perhaps: later, then
@@ -150,69 +170,84 @@ async function enter() {
   }
 }
 
-/** We are in a room: on connecting and after /join. */
-async function entered(hello) {
-  const socket = link.socket;
+/** We are in, in one room at least. What is said of the others comes behind it, and `admit` takes it. */
+async function entered(room, hello) {
+  const { socket } = link;
   me.name = hello.name;
   me.chosen = false;
-  me.room = hello.room;
   memory.set("roomd-name", me.name);
   restore(me.name);
-  history.replaceState(null, "", me.room === "lobby" ? location.pathname : "#" + encodeURIComponent(me.room));
   link.welcomed ||= Date.now();
   link.answer = "";
   link.limit = hello.limit > 0 ? hello.limit : BODY_BYTES;
   setState("catching-up");
-  people.set(hello.users, hello.total);
-  const room = roomOf(hello.room);
-  if (current.isRoom) show(room);
-  announce(plain(T.youAreIn, { name: me.name, room: room.title }));
-  try {
-    settle(room, await catchUp(room, hello));
-  } catch (error) {
-    if (error.lost || socket !== link.socket) return;
-    room.note([explain(error)], "trouble");
-  }
+  announce(plain(T.youAreIn, { name: me.name, room: "#" + hello.room }));
+  for (const item of outbox) if (item.state === "sent" && !item.talk.isRoom) update(item, "unknown");
+  await admit(hello, room);
+  if (socket !== link.socket) return;
   setState("open");
   flush();
-  loadRooms();
 }
 
-/** Fetches what was said while we were away, by id. True: nothing is missing between what was here and what is new. */
-async function catchUp(room, { id, epoch }) {
+let queue = Promise.resolve(); // one room after the other, so that a slow network brings the room on show first
+
+/** The server says that we are in a room: what we hold of it is brought up to date, once. */
+function admit({ room: name, users, total, id, epoch }, room = conversations.get(roomKey(name))) {
+  if (!room || conversations.get(room.key) !== room) return tellLeft(name); // we did so before this arrived
+  if (room.name !== name) rename(room, name);
+  room.people.set(users, total);
+  if (room.joined) return;
+  room.joined = room.catchingUp = true;
+  if (room.epoch === null) room.read = id; // what was said before we first came is no news
+  else if (room.epoch !== epoch) room.beginAnew();
+  room.epoch = epoch;
+  room.told = id;
+  refresh();
+  keepSoon();
+  const { socket } = link;
+  return queue = queue.then(async () => {
+    if (socket !== link.socket || conversations.get(room.key) !== room) return;
+    try {
+      settle(room, await catchUp(room));
+    } catch (error) {
+      if (error.lost) return;
+      room.note([explain(error)], "trouble");
+      settle(room, false);
+    }
+    flush();
+  });
+}
+
+/**
+ * Fetches what was said while we were away, by id; at first, the last messages. True: nothing is missing between what
+ * was here and what is new.
+ */
+async function catchUp(room) {
+  const { told, fetched } = room;
   room.catchingUp = true;
   try {
-    // The server was restarted, or gave up this room while it was empty and made it anew: ids began at 1 again.
-    const restarted = room.epoch !== null && (room.epoch !== epoch || id < room.complete);
-    if (restarted) {
-      // What is here already stays as it is, and what comes is put behind it.
-      room.era++;
-      room.newest = room.complete = 0;
-      room.note([T.restarted], "gap");
-    }
-    let whole = !restarted;
-    if (restarted || room.epoch === null) {
-      room.epoch = epoch;
-      const { events, more } = await request({ type: "history", limit: 100 });
-      events.forEach(event => keep(room, event));
-      if (!restarted) room.more = more;
+    let whole = fetched;
+    if (!fetched) {
+      const limit = Math.min(HISTORY_MAX, Math.max(HISTORY_FIRST, told - room.read + HISTORY_BEFORE));
+      const { events, more } = await request({ type: "history", room: room.name, limit });
+      if (more) room.unread += Math.max(0, events[0].id - 1 - room.read); // so many have to be asked for by the reader
+      events.forEach(event => take(room, event));
+      room.fetched = true;
+      if (room.era === 0) room.more = more;
     } else {
-      for (let more = id > room.complete; more;) {
-        const after = room.complete, reply = await request({ type: "history", after, limit: 200 });
-        const missing = (reply.events[0]?.id ?? id + 1) - after - 1;
+      for (let more = told > room.complete; more;) {
+        const after = room.complete, reply = await request({ type: "history", room: room.name, after, limit: 200 });
+        const missing = (reply.events[0]?.id ?? told + 1) - after - 1;
         if (missing > 0) {
           room.note([T.gap(missing)], "gap", after, reply.events[0]?.ts);
           whole = false;
         }
-        for (const event of reply.events) {
-          const item = keep(room, event);
-          if (item && !item.own) arrived(room, item);
-        }
-        room.complete = reply.events.at(-1)?.id ?? id;
+        reply.events.forEach(event => take(room, event));
+        room.complete = reply.events.at(-1)?.id ?? told;
         more = reply.more;
       }
     }
-    room.complete = room.newest = Math.max(room.newest, id);
+    room.complete = room.newest = Math.max(room.newest, told);
     return whole;
   } finally {
     room.catchingUp = false;
@@ -226,8 +261,8 @@ async function catchUp(room, { id, epoch }) {
  * never arrived and is sent again. If the history cannot tell (restart, gap, private), the writer decides.
  */
 function settle(room, whole) {
-  for (const item of outbox.filter(item => item.state === "sent")) {
-    if (item.talk !== room || !whole || item.as !== me.name) { update(item, "unknown"); continue; }
+  for (const item of outbox.filter(item => item.state === "sent" && item.talk === room)) {
+    if (!whole || item.as !== me.name) { update(item, "unknown"); continue; }
     const twin = room.items.find(other => other.own && other.id > item.after && other.era === room.era && !other.claimed && same(other, item));
     if (twin) { twin.claimed = true; forget(item); } else update(item, item.attempts < ATTEMPTS_MAX ? "queued" : "unknown");
   }
@@ -235,12 +270,13 @@ function settle(room, whole) {
 
 /** The page was scrolled to its first message: are there older ones? */
 async function loadOlder(room, limit = 100) {
-  if (!room.canLoad || room.loading || link.state !== "open") return;
+  if (!room.canLoad || room.loading || room.catchingUp) return;
   room.loading = true;
   try {
     const ids = [...room.items, ...room.hidden].filter(item => item.id && item.era === 0).map(item => item.id);
     const oldest = ids.length ? Math.min(...ids) : 0;
-    const { events, more } = await request({ type: "history", limit, ...(oldest && { before: oldest }) });
+    const before = oldest && { before: oldest };
+    const { events, more } = await request({ type: "history", room: room.name, limit, ...before });
     events.forEach(event => keep(room, event));
     room.more = more;
   } catch { /* the button stays */

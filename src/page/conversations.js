@@ -1,4 +1,4 @@
-// A conversation is a room or a private talk. It keeps its items sorted and knows which slice of them,
+// A conversation is a room that we are in or a private talk. It keeps its items sorted and knows which slice of them,
 // its window, is in the document: so the document stays small however long the conversation is.
 
 const KEEP = 5000;    // items kept per conversation; what is older is dropped
@@ -14,25 +14,42 @@ class Conversation {
     this.items = [];
     this.first = this.last = 0; // the window is items[first..last]
     this.pinned = true;         // the reader is at the newest item and follows
+    this.place = null;          // else where they were when they went to another conversation
     this.unread = 0;
     this.mentions = 0;          // of the unread ones, those that name us
     this.mark = null;           // the first item that was new when the reader was away
     this.draft = "";
     this.hidden = [];           // of people who are ignored
-    // Rooms: ids are comparable within an `epoch` of the server; `era` counts the epochs seen here.
+    this.newest = 0;            // the highest id seen
+    // Rooms: ids are comparable within an `epoch` of the room; `era` counts the epochs seen here.
+    this.people = isRoom ? new Members(this) : null;
+    this.joined = false;        // the server has said so over this connection
     this.epoch = null;
     this.era = 0;
-    this.newest = 0;            // the highest id seen
+    this.told = 0;              // the newest id when we came in
+    this.read = 0;              // what was said up to this id is no news to the reader
     this.complete = 0;          // every id up to this one was seen
+    this.fetched = false;       // the messages from before we came were
     this.catchingUp = false;
     this.more = false;          // the server keeps older messages than items[0]
     this.dropped = false;
   }
 
-  /** Can older messages be had? Not while we are in another room, nor those of an earlier era, nor what was dropped. */
-  get canLoad() { return this.more && !this.dropped && this.era === 0 && this.key === roomKey(me.room); }
+  /** How many messages the reader has not seen: those that are here, and those that we only know of. */
+  get news() { return this.unread + Math.max(0, this.told - Math.max(this.complete, this.read)); }
+
+  /** Can older messages be had? Not those of an earlier era, nor what was dropped. */
+  get canLoad() { return this.more && !this.dropped && this.era === 0 && this.joined; }
 
   get title() { return this.isRoom ? "#" + this.name : this.name; }
+
+  /** The room was forgotten, and made again by the same name: its ids begin at 1. What is here stays above the new. */
+  beginAnew() {
+    if (this.items.length) this.era++;
+    this.newest = this.complete = this.read = this.told = 0;
+    this.fetched = false;
+    if (this.items.length) this.note([T.restarted], "gap");
+  }
 
   /** Puts an item where it belongs: by era, then by id; what is not delivered yet is last. False: it is here already. */
   insert(item) {
@@ -104,8 +121,9 @@ class Conversation {
   }
 }
 
-const conversations = new Map();
+const conversations = new Map(); // in the order that the reader chose
 const roomKey = name => "#" + fold(name), talkKey = name => "@" + fold(name);
+const LOBBY = roomKey("lobby");
 
 function conversation(key, name, isRoom) {
   if (!conversations.has(key)) conversations.set(key, new Conversation(key, name, isRoom));
@@ -113,22 +131,54 @@ function conversation(key, name, isRoom) {
 }
 const roomOf = name => conversation(roomKey(name), name, true);
 const talkWith = name => conversation(talkKey(name), name, false);
+const rooms = () => [...conversations.values()].filter(talk => talk.isRoom);
+const talks = () => [...conversations.values()].filter(talk => !talk.isRoom);
+
+let current = roomOf(roomInAddress() || "lobby"); // the conversation on show
+
+/** Puts the conversations in another order. */
+function arrange(list) {
+  conversations.clear();
+  for (const talk of list) conversations.set(talk.key, talk);
+  keepSoon();
+  refresh();
+}
+
+/** Moves a conversation to a place among those of its kind. */
+function move(talk, to) {
+  const peers = (talk.isRoom ? rooms() : talks()).filter(other => other !== talk);
+  peers.splice(to, 0, talk);
+  arrange(talk.isRoom ? [...peers, ...talks()] : [...rooms(), ...peers]);
+}
+
+/** Gives a conversation another name, at its place. */
+function rename(talk, name) {
+  const list = [...conversations.values()], key = (talk.isRoom ? roomKey : talkKey)(name);
+  Object.assign(talk, { name, key });
+  arrange(list.filter(other => other === talk || other.key !== key));
+}
 
 /** Has the reader this page before them? */
 const attentive = () => document.visibilityState === "visible" && document.hasFocus();
+const isRead = talk => talk === current && talk.pinned && attentive();
 
 /** Somebody else said something: count it, unless it is being read right now. */
 function arrived(talk, item) {
-  const reading = talk === current && talk.pinned && attentive();
   const isForUs = !talk.isRoom || mentionsUs(item.body);
-  if (!reading && talk.unread++ === 0) talk.mark = item;
-  if (!reading && talk.isRoom && isForUs) talk.mentions++;
+  if (!isRead(talk)) {
+    if (talk.unread++ === 0) talk.mark = item;
+    if (talk.isRoom && isForUs) talk.mentions++;
+  }
   if (isForUs && !attentive()) notify(talk, item);
-  if (talk === current || !talk.isRoom) {
-    announce(plain(talk.isRoom ? T.says : T.saysPrivately, { name: item.from, body: item.body }));
+  if (talk === current || isForUs) {
+    const name = talk === current || !talk.isRoom ? item.from : `${talk.title} ${item.from}`;
+    announce(plain(talk.isRoom ? T.says : T.saysPrivately, { name, body: item.body }));
   }
 }
 
+/** What is on show was read. */
 function markRead() {
-  if (current.pinned && attentive() && current.unread > 0) { current.unread = current.mentions = 0; keepSoon(); refresh(); }
+  if (!isRead(current)) return;
+  if (current.read < current.newest) { current.read = current.newest; keepSoon(READ_MS); }
+  if (current.unread) { current.unread = current.mentions = 0; keepSoon(); refresh(); }
 }

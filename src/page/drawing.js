@@ -2,13 +2,13 @@
 
 const log = $("log");
 let frame = 0;
-let current = roomOf(me.room);
-let drawn = []; // the items in the document
+let drawn = [], drawnTalk = current; // the items in the document, and whose they are
+
+const sum = (list, what) => list.reduce((total, talk) => total + talk[what], 0);
 
 function refresh() {
-  const unread = [...conversations.values()].reduce((sum, talk) => sum + talk.unread, 0);
-  const mentions = [...conversations.values()].reduce((sum, talk) => sum + talk.mentions, 0);
-  const title = `${unread ? `(${unread}) ` : ""}${mentions ? `@${mentions} ` : ""}${current.title} · roomd`;
+  const all = [...conversations.values()], news = sum(all, "news"), mentions = sum(all, "mentions");
+  const title = `${news ? `(${news}) ` : ""}${mentions ? `@${mentions} ` : ""}${current.title} · roomd`;
   if (document.title !== title) document.title = title; // here, since a hidden page draws nothing
   frame ||= requestAnimationFrame(() => { frame = 0; draw(); });
 }
@@ -17,62 +17,20 @@ function draw() {
   drawSide();
   drawTop();
   drawLog();
-}
-
-const rows = new Map(); // kept, so that a row keeps the focus while the list around it changes
-const used = new Set(); // the rows of this drawing; the others are forgotten
-
-function row(key, name, { act, symbol = () => face(name), title = "", isCurrent = false, unread = 0, aside = "" }) {
-  used.add(key);
-  if (!rows.has(key)) {
-    const count = make("span");
-    const button = make("button", { type: "button", className: "entry", act: event => { act(); afterChoice(event); } },
-      symbol(), make("bdi", { className: "cut" }, name), count);
-    rows.set(key, { item: make("li", {}, button), button, count });
-  }
-  const { item, button, count } = rows.get(key);
-  if (button.title !== title) button.title = title;
-  if (button.ariaCurrent !== String(isCurrent)) button.ariaCurrent = String(isCurrent);
-  put(count, unread || aside);
-  count.className = unread ? "badge" : "aside";
-  return item;
-}
-
-function drawSide() {
-  const here = { name: me.room, members: people.total };
-  const others = rooms.filter(room => roomKey(room.name) !== roomKey(me.room));
-  sync($("rooms"), [here, ...others].sort((a, b) => alphabet.compare(a.name, b.name)).map(({ name, members }) => {
-    const key = roomKey(name), symbol = () => make("span", { className: "hash", ariaHidden: "true" }, "#");
-    return row(key, name, { act: () => join(name), symbol, isCurrent: key === current.key, unread: conversations.get(key)?.unread, aside: members || "" });
-  }));
-
-  const talks = [...conversations.values()].filter(talk => !talk.isRoom);
-  $("no-talks").hidden = talks.length > 0;
-  sync($("talks"), talks.map(({ name, key, unread }) =>
-    row(key + name, name, { act: () => show(talkWith(name)), isCurrent: key === current.key, unread })));
-
-  drawPeople();
-
-  for (const key of rows.keys()) if (!used.has(key)) rows.delete(key);
-  used.clear();
-
-  const name = me.name || "?";
-  put($("me-name"), me.name || T.chooseName);
-  put($("me-face"), [...name][0].toUpperCase());
-  $("me-face").style.setProperty("--hue", hueOf(name));
-  put($("me-state"), link.state === "open" ? T.connected : T.notConnected);
-  $("me").dataset.state = link.state;
+  markRead();
 }
 
 function drawTop() {
   put($("title"), current.title);
-  put($("subtitle"), current.isRoom ? people.total ? T.here(people.total) : "" : T.privately);
-  $("close-talk").hidden = current.isRoom;
+  const others = [...conversations.values()].filter(talk => talk !== current), news = sum(others, "news");
+  const { people } = current, mentions = sum(others, "mentions");
+  put($("here"), current.isRoom ? people.total ? T.here(people.total) : "" : T.privately);
+  put($("elsewhere"), news ? " · " + T.elsewhereIs(T.unread(news, mentions)) : "");
   const invitation = current.isRoom ? plain(T.writeRoom, { room: current.title }) : plain(T.writeTalk, { name: current.name });
   if (entry.placeholder !== invitation) entry.placeholder = entry.ariaLabel = invitation;
-  const elsewhere = [...conversations.values()].reduce((sum, talk) => sum + (talk === current ? 0 : talk.unread), 0);
-  put($("menu-badge"), elsewhere);
-  $("menu-badge").hidden = elsewhere === 0;
+  put($("menu-badge"), news);
+  $("menu-badge").hidden = news === 0;
+  $("menu-badge").classList.toggle("call", mentions > 0);
   $("notices").setAttribute("aria-pressed", notices.areOn);
   drawBanner();
 }
@@ -112,14 +70,15 @@ function drawBanner() {
 function drawLog() {
   const talk = current;
   if (talk.pinned) talk.toTail();
-  const anchor = talk.pinned ? null : firstVisible();
+  const anchor = talk.pinned ? null : drawnTalk === talk ? firstVisible() : talk.place;
+  drawnTalk = talk;
   const left = new Set(drawn);
   drawn = talk.items.slice(talk.first, talk.last);
   for (const item of drawn) left.delete(item);
   for (const item of left) item.node = item.look = undefined; // an element out of sight is made again when it is needed
   sync($("items"), drawn.map((item, i) => nodeOf(item, talk.items[talk.first + i - 1], talk)));
 
-  const atStart = talk.first === 0, empty = talk.items.length === 0 && link.state === "open";
+  const atStart = talk.first === 0, empty = talk.items.length === 0 && link.state === "open" && !talk.catchingUp;
   $("older-button").hidden = !(atStart && talk.canLoad);
   put($("older-text"), !atStart ? "" : talk.dropped ? T.dropped : talk.isRoom && !talk.more && talk.items.length > 30 ? T.beginning : "");
   $("blank").hidden = !empty;

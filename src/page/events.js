@@ -16,26 +16,43 @@ function keep(room, { type, id, ts, from, body }) {
   return room.insert(item) && item;
 }
 
+/** The same from somebody, who may be heard now for the first time. */
+function take(room, event) {
+  const item = keep(room, event);
+  if (item && !item.own && item.id > room.read) arrived(room, item);
+  return item;
+}
+
 /** The same words? A server may have changed the white space between them. */
 const same = (one, other) => one.kind === other.kind && words(one.body) === words(other.body);
 const words = body => body.replace(/\s+/g, " ").trim();
 
+/** The room that an event is about; none if we have left it since. */
+function roomIn({ room: name }) {
+  const room = conversations.get(roomKey(name));
+  return room?.joined ? room : undefined;
+}
+
 function heardInRoom(event) {
-  const room = roomOf(event.room);
+  const room = roomIn(event);
+  if (!room) return;
   const hole = !room.catchingUp && event.id > room.complete + 1;
-  const item = keep(room, event);
-  if (item && !item.own) arrived(room, item);
+  const item = take(room, event), { people } = room;
   // In a crowd not all are listed, but who speaks is here.
-  if (room.key === roomKey(me.room) && !people.names.has(event.from) && people.names.size < people.total) people.add(event.from, people.total);
+  if (!people.names.has(event.from) && people.names.size < people.total) people.add(event.from, people.total);
   // Our own words came back before their ack: no need to show them twice for a moment.
   const echoed = item?.own && outbox.find(other => other.state === "sent" && other.talk === room && same(other, item));
   if (echoed) forget(echoed);
-  if (hole) catchUp(room, { id: event.id, epoch: room.epoch }).catch(() => {}); // the next connection repeats it
-  else if (!room.catchingUp) room.complete = room.newest;
+  if (hole) {
+    room.told = event.id;
+    catchUp(room).then(flush, () => {}); // the next connection repeats it
+  } else if (!room.catchingUp) room.complete = room.newest;
   refresh();
 }
 
 const on = {
+  hello: event => { admit(event); }, // where we are when the last room was left
+  room: event => { admit(event); },
   public: heardInRoom,
   action: heardInRoom,
   private({ ts, from, to, body }) {
@@ -49,41 +66,40 @@ const on = {
     keepSoon();
     refresh();
   },
-  join({ room, name, total }) {
-    people.add(name, total);
-    if (name !== me.name && !ignored.has(name)) comings(roomOf(room), name, T.joined);
+  join(event) {
+    const room = roomIn(event), { name, total } = event;
+    room?.people.add(name, total);
+    if (room && name !== me.name && !ignored.has(name)) comings(room, name, T.joined);
   },
-  leave({ room, name, total, why }) {
-    people.delete(name, total);
-    if (name === me.name || ignored.has(name)) return;
-    const [word, target] = (why ?? "").split(" "); // "timeout", or "room dev"
-    const reason = word && (T.whys[word] ?? word).replace("{room}", target);
-    comings(roomOf(room), name, reason ? T.goneWhy.replace("{why}", () => reason) : T.gone);
+  leave(event) {
+    const room = roomIn(event), { name, total, why } = event;
+    room?.people.delete(name, total);
+    if (!room || name === me.name || ignored.has(name)) return;
+    comings(room, name, why ? T.goneWhy.replace("{why}", () => T.whys[why] ?? why) : T.gone);
   },
-  nick({ room, from, name }) {
-    const isMe = from === me.name;
+  nick({ from, name }) {
+    const isMe = from === me.name, isQuiet = !isMe && ignored.has(from);
     if (isMe) {
       me.name = name;
       memory.set("roomd-name", name);
       restore(name);
     }
-    people.rename(from, name);
-    if (!isMe && ignored.has(from)) return ignored.add(name); // another name is no way around it
-    roomOf(room).note(isMe ? fill(T.renamedYou, { name }) : fill(T.renamed, { from, name }));
+    if (isQuiet) ignored.add(name); // another name is no way around it
+    const text = () => isMe ? fill(T.renamedYou, { name }) : fill(T.renamed, { from, name });
+    for (const room of rooms()) if (room.people.rename(from, name) && !isQuiet) room.note(text());
     const talk = conversations.get(talkKey(from));
-    if (talk) {
-      conversations.delete(talk.key);
-      Object.assign(talk, { name, key: talkKey(name) });
-      conversations.set(talk.key, talk);
-      talk.note(fill(T.renamed, { from, name }));
-    }
+    if (talk && !isQuiet) { rename(talk, name); talk.note(text()); }
+    refresh();
   },
-  presence({ room, joined, left, total }) {
-    roomOf(room).note([T.crowd(joined, left)]);
-    people.total = total;
-    people.reload();
+  presence(event) {
+    const room = roomIn(event);
+    room?.note([T.crowd(event.joined, event.left)]);
+    room?.people.crowded(event.total);
   },
-  error(event) { current.note([explain(event)], "trouble"); },
+  error(event) {
+    const room = event.room && conversations.get(roomKey(event.room));
+    if (room && !room.joined) refused(room, event); else current.note([explain(event)], "trouble");
+  },
   bye({ why }) { link.shutdown = /shut/.test(why); },
 };
 
@@ -99,9 +115,4 @@ function comings(room, name, text) {
   line.nodes = [...names].flatMap(([text, who], i) => [i ? T.comma : "", ...fill(text, { name: listed(who.map(({ name }) => name)) })]);
   line.version++;
   refresh();
-}
-
-let rooms = []; // [{name, members}]
-async function loadRooms() {
-  try { rooms = (await request({ type: "rooms" })).rooms; refresh(); } catch { /* with the next connection */ }
 }

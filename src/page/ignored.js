@@ -12,12 +12,11 @@ const ignored = {
   save() {
     for (const key of this.names.keys()) if (this.names.size > IGNORED_MAX) this.names.delete(key);
     if (this.names.size) memory.keep("roomd-ignored", JSON.stringify([...this.names.values()])); else memory.drop("roomd-ignored");
-    people.changed(people.total);
+    refresh();
   },
   add(name) {
     this.names.set(fold(name), name);
-    for (const room of conversations.values()) {
-      if (!room.isRoom) continue;
+    for (const room of rooms()) {
       for (const item of room.items.filter(item => item.id && !item.own && fold(item.from) === fold(name))) {
         room.remove(item);
         room.hide(item);
@@ -27,7 +26,7 @@ const ignored = {
   },
   delete(name) {
     this.names.delete(fold(name));
-    for (const room of conversations.values()) {
+    for (const room of rooms()) {
       const back = room.hidden.filter(item => fold(item.from) === fold(name));
       room.hidden = room.hidden.filter(item => !back.includes(item));
       back.forEach(item => room.insert(item));

@@ -1,55 +1,69 @@
-// The server keeps no private conversations, and nobody else has our drafts: they are in the browser's storage, one
-// record per name, so that a reload loses nothing. What is oldest goes first, messages as well as names.
+// The server keeps no private conversations, and nobody else has our drafts, or knows which rooms we are in and what we
+// have read: that is in the browser's storage, one record per name, so that a reload loses nothing. What is oldest goes
+// first, messages as well as names.
 
 const KEPT = "roomd-kept:";
 const KEPT_NAMES = 5, KEPT_MESSAGES = 1000, KEPT_BYTES = 256 * 1024, KEPT_DRAFT_BYTES = 32 * 1024;
 const KEEP_MS = 200; // a burst of changes is written once
+const READ_MS = 2000; // what was read may be counted again after a crash: a busy room need not write all the time
 
 const kept = { name: null, timer: 0 }; // whose record this page has read, and writes
 
-const keepSoon = () => { kept.timer ||= setTimeout(keepNow, KEEP_MS); };
+const keepSoon = (ms = KEEP_MS) => { kept.timer ||= setTimeout(keepNow, ms); };
 
 function keepNow() {
   clearTimeout(kept.timer);
   kept.timer = 0;
   if (kept.name === null || link.state === "elsewhere") return; // the other tab knows more
-  const talks = [...conversations.values()], messages = [], drafts = [];
-  const unread = talks.filter(talk => !talk.isRoom && talk.unread).map(talk => [talk.name, talk.unread]);
+  const messages = [], list = [];
   let bytes = 0;
   const fits = (text, limit) => (bytes += bytesOf(text) + 64) <= limit; // with what is around it
-  for (const talk of talks) {
-    const draft = talk === current ? entry.value : talk.draft;
-    if (draft.trim() && fits(draft, KEPT_DRAFT_BYTES)) drafts.push([talk.isRoom, talk.name, draft]);
+  for (const talk of conversations.values()) {
+    const { isRoom, name, unread, epoch, read, items } = talk, written = draftOf(talk);
+    const draft = written.trim() && fits(written, KEPT_DRAFT_BYTES) ? written : "";
+    if (isRoom || draft || items.length) list.push([isRoom, name, draft, isRoom ? 0 : unread, epoch, read]);
   }
-  const all = talks.filter(talk => !talk.isRoom).flatMap(talk => talk.items.filter(item => item.kind === "private").map(item => ({ talk, item })));
+  const all = talks().flatMap(talk => talk.items.filter(item => item.kind === "private").map(item => ({ talk, item })));
   all.sort((a, b) => b.item.ts - a.item.ts);
   for (const { talk, item } of all.slice(0, KEPT_MESSAGES)) {
     if (!fits(talk.name + item.body, KEPT_BYTES)) break;
     messages.push([talk.name, item.ts, item.own ? item.state : "", item.body]);
   }
   const key = KEPT + kept.name;
-  if (!messages.length && !drafts.length) return memory.drop(key);
-  memory.keep(key, JSON.stringify({ ts: Date.now(), messages: messages.reverse(), drafts, unread }));
+  memory.keep(key, JSON.stringify({ ts: Date.now(), messages: messages.reverse(), talks: list, shown: current.key }));
   const others = keptKeys().filter(other => other !== key);
+  if (others.length < KEPT_NAMES) return;
   others.sort((a, b) => keptIn(b).ts - keptIn(a).ts).slice(KEPT_NAMES - 1).forEach(memory.drop);
 }
+
+const draftOf = talk => talk === current ? entry.value : talk.draft;
 
 const keptKeys = () => memory.keys().filter(key => key.startsWith(KEPT));
 
 /** A record; whatever is not one counts as an empty one. */
 function keptIn(key) {
   try {
-    const { ts, messages, drafts, unread } = JSON.parse(memory.get(key));
-    if ([messages, drafts, unread].every(Array.isArray)) return { ts: Number(ts), messages, drafts, unread };
+    const { ts, messages, talks = [], shown } = JSON.parse(memory.get(key));
+    if ([messages, talks].every(Array.isArray)) return { ts: Number(ts), messages, talks, shown };
   } catch { /* somebody else wrote it */ }
-  return { ts: 0, messages: [], drafts: [], unread: [] };
+  return { ts: 0, messages: [], talks: [] };
 }
 
-/** We are this one now: their conversations are added to those that are here. */
+/** We are this one now: their conversations are added to those that are here, their rooms only before we come in. */
 function restore(name) {
   if (!name || kept.name === fold(name)) return;
+  const isFirst = kept.name === null, here = new Set(conversations.keys()), restored = [];
   kept.name = fold(name);
-  const { messages, drafts, unread } = keptIn(KEPT + kept.name), here = new Set(conversations.keys());
+  const { messages, talks: list, shown } = keptIn(KEPT + kept.name);
+  for (const [isRoom, who, draft, , epoch, read] of list) {
+    const key = (isRoom ? roomKey : talkKey)(String(who));
+    if (isRoom && link.socket && !here.has(key)) continue;
+    const talk = conversation(key, String(who), Boolean(isRoom));
+    restored.push(talk);
+    if (talk !== current) talk.draft ||= String(draft);
+    else if (!entry.value) setEntry(String(draft), false);
+    if (isRoom && talk.epoch === null && epoch) Object.assign(talk, { epoch: Number(epoch), read: Number(read) });
+  }
   for (const [who, ts, state, body] of messages) {
     const talk = talkWith(String(who));
     if (here.has(talk.key)) continue;
@@ -60,32 +74,47 @@ function restore(name) {
     if (item.state === "unknown") { item.era = item.n = LAST; outbox.push(item); }
     talk.insert(item);
   }
-  for (const [who, count] of unread) {
-    const talk = conversations.get(talkKey(String(who)));
-    if (!talk || here.has(talk.key)) continue;
-    talk.unread = Number(count);
+  for (const [isRoom, who, , unread] of list) {
+    const talk = !isRoom && conversations.get(talkKey(String(who)));
+    if (!talk || here.has(talk.key) || !unread) continue;
+    talk.unread = Number(unread);
     talk.mark = talk.items.filter(item => !item.own).at(-talk.unread) ?? null;
   }
-  for (const [isRoom, where, text] of drafts) {
-    const talk = (isRoom ? roomOf : talkWith)(String(where));
-    if (talk !== current) talk.draft ||= String(text);
-    else if (!entry.value) setEntry(String(text), false);
-  }
-  refresh();
+  if (isFirst) arrange([...new Set([...restored, ...conversations.values()])]);
+  if (isFirst && restored.some(talk => talk.isRoom)) resume(restored, conversations.get(String(shown)));
+}
+
+/** Shows what was on show, unless the address names a room. */
+function resume(restored, shown) {
+  if (roomInAddress()) return;
+  const provisional = current, typed = entry.value;
+  me.room = restored.find(talk => talk.isRoom);
+  show(shown ?? me.room);
+  if (restored.includes(provisional)) return;
+  conversations.delete(provisional.key);
+  if (typed && !entry.value) setEntry(typed, false);
 }
 
 /** Forgets all private conversations and drafts, under whatever name. */
 function forgetKept() {
-  dropTalks();
-  for (const room of conversations.values()) room.draft = "";
+  show(me.room);
+  for (const room of rooms()) room.draft = "";
+  dropConversations(talks());
   setEntry("", false);
   keptKeys().forEach(memory.drop);
 }
 
-function dropTalks() {
-  show(roomOf(me.room));
-  outbox = outbox.filter(item => item.talk.isRoom);
-  for (const talk of [...conversations.values()]) if (!talk.isRoom) conversations.delete(talk.key);
+/** Another tab knows them better, so all conversations are read again; but what has still to be sent is not lost. */
+function dropAll() {
+  const unsent = new Set(outbox.filter(item => item.talk.isRoom).map(item => item.talk));
+  dropConversations([...conversations.values()].filter(talk => !unsent.has(talk)));
+  me.room = roomOf(roomInAddress() || "lobby");
+  show(me.room);
+}
+
+function dropConversations(gone) {
+  outbox = outbox.filter(item => !gone.includes(item.talk));
+  for (const talk of gone) conversations.delete(talk.key);
   kept.name = null;
   refresh();
 }

@@ -1,51 +1,5 @@
-// Who is here, and the list of them.
-
-const people = {
-  names: new Set(), total: 0, timer: 0, inOrder: [],
-  set(names, total) { this.names = new Set(names); this.changed(total); },
-  add(name, total) {
-    if (!this.names.has(name)) this.inOrder = this.inOrder?.toSpliced(this.place(name), 0, name);
-    this.names.add(name);
-    this.count(total);
-  },
-  delete(name, total) {
-    if (this.names.delete(name)) this.inOrder = this.inOrder?.toSpliced(this.place(name), 1);
-    this.count(total);
-  },
-  rename(from, name) { if (this.names.delete(from)) this.names.add(name); this.changed(this.total); },
-  changed(total) {
-    this.inOrder = null;
-    this.count(total);
-  },
-  count(total) {
-    this.total = total;
-    refresh();
-  },
-  /** We are the first, then by the alphabet; what the alphabet holds for equal is in order, too, so that it is found again. */
-  order: (a, b) => (b === me.name) - (a === me.name) || alphabet.compare(a, b) || (a < b ? -1 : a > b),
-  /** Put in order only when somebody looks; always a new list, so that one sees that it has changed. */
-  get sorted() { return this.inOrder ??= [...this.names].sort(this.order); },
-  /** Where a name is in order, or would be. */
-  place(name) {
-    let low = 0, high = this.inOrder.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.order(this.inOrder[middle], name) < 0) low = middle + 1; else high = middle;
-    }
-    return low;
-  },
-  /** In a crowd only sums are told: ask for the names now and then, and not all pages at the same moment. */
-  reload() {
-    this.timer ||= setTimeout(async () => {
-      this.timer = 0;
-      if (document.visibilityState !== "visible") return;
-      try { const { users, total } = await request({ type: "users" }); this.set(users, total); } catch { /* with the next connection */ }
-    }, 2000 + Math.random() * 3000);
-  },
-};
-
-// The list of people is a listbox: one stop of Tab, arrow keys within. Only the rows in view are in the document,
-// so that it may have thousands.
+// The list of who is in the room is a listbox: one stop of Tab, arrow keys within. Only the rows in view are in the
+// document, so that it may have thousands.
 
 const MARGIN_ROWS = 6; // beyond the edges of what is in view
 
@@ -59,10 +13,10 @@ const crowd = {
 
   /** The names that fit the filter. */
   list() {
-    const wanted = fold(this.filter.value.trim());
-    if (this.from !== people.sorted || this.wanted !== wanted) {
-      this.shown = wanted ? people.sorted.filter(name => fold(name).includes(wanted)) : people.sorted;
-      this.from = people.sorted;
+    const wanted = fold(this.filter.value.trim()), { sorted } = me.room.people;
+    if (this.from !== sorted || this.wanted !== wanted) {
+      this.shown = wanted ? sorted.filter(name => fold(name).includes(wanted)) : sorted;
+      this.from = sorted;
       this.wanted = wanted;
     }
     return this.shown;
@@ -95,10 +49,10 @@ function drawPeople() {
   sync(box, indexes.map(i => personRow(names[i], i, names.length, i === at)));
   if (at >= 0) box.setAttribute("aria-activedescendant", rows.get(crowd.active).id); else box.removeAttribute("aria-activedescendant");
 
-  const { total } = people, isFiltered = crowd.wanted !== "";
+  const { total, names: listed } = me.room.people, isFiltered = crowd.wanted !== "";
   put($("total"), total ? isFiltered ? `${names.length} / ${total}` : total : "");
   put($("people-none"), isFiltered && !names.length ? T.nobodyFits : "");
-  put($("more-people"), total > people.names.size ? T.more(total - people.names.size) : "");
+  put($("more-people"), total > listed.size ? T.more(total - listed.size) : "");
 }
 
 function personRow(name, index, total, isActive) {

@@ -82,19 +82,20 @@ function say(talk, kind, body) {
 }
 
 function flush() {
-  if (link.state === "open") outbox.filter(item => item.state === "queued").forEach(transmit);
+  // What waits for the history of its room might be there already, and what follows it must not overtake it.
+  const isReady = ({ isRoom, joined, catchingUp }) => !isRoom || (joined && !catchingUp);
+  if (isIn()) outbox.filter(item => item.state === "queued" && isReady(item.talk)).forEach(transmit);
 }
 
 async function transmit(item) {
   const { talk, kind, body } = item;
   if (bytesOf(body) > link.limit) return update(item, "failed", T.longerThan(link.limit)); // written before this server was known
-  if (talk.isRoom && roomKey(me.room) !== talk.key) return update(item, "failed", T.wrongRoom);
   item.as = me.name;
   item.after = talk.complete;
   item.attempts++;
   update(item, "sent");
   try {
-    const ack = await request(talk.isRoom ? { type: kind, body } : { type: kind, to: talk.name, body });
+    const ack = await request(talk.isRoom ? { type: kind, room: talk.name, body } : { type: kind, to: talk.name, body });
     forget(item); // from "not delivered" at the end …
     const n = talk.isRoom ? ack.id : ++talk.newest;
     Object.assign(item, { era: talk.era, n, id: ack.id, ts: ack.ts, from: me.name });
@@ -104,7 +105,9 @@ async function transmit(item) {
     if (talk.complete === n - 1 && !talk.catchingUp) talk.complete = n;
     refresh();
   } catch (error) {
-    if (!error.lost) update(item, "failed", explain(error)); // else: see `disconnected` and `settle`
+    if (error.lost) return; // see `disconnected` and `settle`
+    if (error.code === "not-here" && item.attempts < ATTEMPTS_MAX) return enterAgain(item);
+    update(item, "failed", explain(error));
   }
 }
 
@@ -155,7 +158,7 @@ const usage = name => complain(fill(T.usage, { usage: written(name) }));
 
 /** Asks the server and shows the answer in the conversation. */
 function ask(message, showAnswer) {
-  if (link.state !== "open") return complain([T.noConnection]);
+  if (!isIn()) return complain([T.noConnection]);
   const talk = current;
   request(message).then(
     answer => {
@@ -164,6 +167,8 @@ function ask(message, showAnswer) {
     },
     error => { if (!error.lost) complain([explain(error)]); });
 }
+
+const withoutHash = name => name.trim().replace(/^#/, "");
 
 const listed = names => names.flatMap((name, i) => [i ? T.comma : "", make("bdi", {}, name)]);
 
@@ -184,29 +189,25 @@ const commands = {
     return sayWith(body => say(talk, "action", body), text);
   },
   nick(name) { return name ? ask({ type: "nick", name }, () => null) : usage("nick"); },
-  join(name) { return name ? join(name.replace(/^#/, "")) : usage("join"); },
-  leave(room) {
-    const name = room.trim().replace(/^#/, "");
-    if (name && roomKey(name) !== roomKey(me.room)) return complain(fill(T.notIn, { room: "#" + name }));
-    if (roomKey(me.room) === roomKey("lobby")) return complain([T.inLobby]);
-    return join("lobby");
+  join(name) { return name ? join(withoutHash(name)) : usage("join"); },
+  leave(name) {
+    const talk = name ? conversations.get(roomKey(withoutHash(name))) : current;
+    return talk ? leave(talk) : complain(fill(T.notIn, { room: "#" + withoutHash(name) }));
   },
-  who() {
-    return ask({ type: "users" }, ({ users, total }) => {
-      people.set(users, total);
+  who(name) {
+    return ask({ type: "users", room: name ? withoutHash(name) : me.room.name }, ({ room, users, total }) => {
+      conversations.get(roomKey(room))?.people.set(users, total);
       const more = total > users.length ? [T.comma, T.more(total - users.length)] : [];
-      return fill(T.whoIs, { total, names: [...listed(users), ...more] });
+      return [name ? `#${room}: ` : "", ...fill(T.whoIs, { total, names: [...listed(users), ...more] })];
     });
   },
   rooms() {
-    return ask({ type: "rooms" }, answer => {
-      rooms = answer.rooms;
-      return fill(T.roomList, { names: listed(rooms.map(room => `#${room.name} (${room.members})`)) });
-    });
+    return ask({ type: "rooms" }, ({ rooms }) =>
+      fill(T.roomList, { names: listed(rooms.map(room => `#${room.name} (${room.members})`)) }));
   },
   history(count) {
     if (!current.isRoom) return complain([T.roomsOnly]);
-    if (link.state !== "open") return complain([T.noConnection]);
+    if (!isIn()) return complain([T.noConnection]);
     const talk = current;
     loadOlder(talk, Math.min(1000, Math.max(1, parseInt(count, 10) || 100))).then(() => {
       talk.pinned = false;
@@ -251,15 +252,6 @@ function unignore(name) {
 function tell(nodes) {
   current.note(nodes);
   announce(textOf(nodes));
-}
-
-function join(name) {
-  if (roomKey(name) === roomKey(me.room)) return void show(roomOf(name));
-  if (link.state !== "open") return complain([T.noConnection]);
-  setState("entering");
-  request({ type: "join", room: name }).then(
-    hello => { show(roomOf(hello.room)); entered(hello); },
-    error => { if (!error.lost) { setState("open"); complain([explain(error)]); flush(); } });
 }
 
 function openTalk(name) {

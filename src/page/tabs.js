@@ -47,13 +47,13 @@ const tabs = (() => {
 
 /** Connects under our name, unless another tab of this browser is there with it. */
 async function come() {
-  if (link.state === "elsewhere") dropTalks(); // the other tab may have written to them: they are read again
+  if (link.state === "elsewhere") dropAll();
   abandon();
+  restore(me.name);
   setState("connecting");
   const turn = link.turn, isFree = await tabs.claim(me.name);
   if (turn !== link.turn) return;
   if (!isFree) return setState("elsewhere");
-  restore(me.name);
   connect();
 }
 
@@ -61,8 +61,5 @@ async function come() {
 function abandon() {
   link.turn++;
   clearTimeout(link.timer);
-  link.socket?.close();
-  link.socket = null;
-  for (const { reject } of waiting.values()) reject({ lost: true });
-  waiting.clear();
+  hangUp();
 }

@@ -39,16 +39,20 @@ macro_rules! scripts {
 scripts!(
     "texts.js",
     "helpers.js",
+    "members.js",
     "conversations.js",
     "mentions.js",
     "kept.js",
     "tabs.js",
     "connection.js",
+    "rooms.js",
     "ignored.js",
     "events.js",
     "sending.js",
     "people.js",
     "drawing.js",
+    "side.js",
+    "finder.js",
     "app.js"
 );
 /// What `index.html` has before, between and behind the two.

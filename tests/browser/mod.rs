@@ -206,11 +206,12 @@ impl Page {
         self.call("Input.insertText", &json!({ "text": text }));
     }
 
-    /// Presses a key: `Enter`, `Tab`, `Escape`, …, with `Shift+` or `Alt+` in front if need be.
+    /// Presses a key: `Enter`, `Tab`, `Escape`, …, with `Shift+`, `Alt+` or `Alt+Shift+` in front if need be.
     pub(crate) fn press(&mut self, keys: &str) {
-        let (modifiers, key) = match keys.split_once('+') {
+        let (modifiers, key) = match keys.rsplit_once('+') {
             Some(("Alt", key)) => (1, key),
             Some(("Shift", key)) => (8, key),
+            Some(("Alt+Shift", key)) => (9, key),
             _ => (0, keys),
         };
         let code = match key {
