@@ -504,8 +504,10 @@ impl Shadow {
         reference: Option<&str>,
     ) {
         let (home, mut refused) = (self.person(tag).home, Vec::new());
-        for room in rooms.iter().skip(1) {
-            if self.person(tag).is_in(room) {
+        for (index, room) in rooms.iter().enumerate().skip(1) {
+            if self.limits.max_joined.is_some_and(|max| index >= max) {
+                refused.push(room);
+            } else if self.person(tag).is_in(room) {
             } else if self.has_place(room, home, now) {
                 self.arrive(tag, room, false, now);
             } else {
@@ -513,7 +515,8 @@ impl Shadow {
             }
         }
         let joined = self.person(tag).rooms.clone();
-        for room in joined.iter().rev().filter(|room| !rooms.is_empty() && !rooms.contains(room)) {
+        let is_wanted = |room: &String| rooms.contains(room) && !refused.contains(&room);
+        for room in joined.iter().rev().filter(|room| !rooms.is_empty() && !is_wanted(room)) {
             self.depart(tag, room, None, now);
         }
         self.welcome(tag, history, reference);
@@ -700,9 +703,7 @@ impl Run {
         let rooms = if rooms.is_empty() { vec!["lobby".to_owned()] } else { rooms };
         let expected = if self.shadow.is_taken(&text, None, home, now) {
             Err("name-taken")
-        } else if self.shadow.limits.max_joined.is_some_and(|max| rooms.len() > max)
-            || !self.shadow.has_place(&rooms[0], home, now)
-        {
+        } else if !self.shadow.has_place(&rooms[0], home, now) {
             Err("full")
         } else {
             Ok(())
@@ -790,9 +791,7 @@ impl Run {
                 let first = hello_rooms.first().cloned();
                 let expected = if shadow.is_taken(name, Some(tag), home, now) {
                     Err("name-taken")
-                } else if shadow.limits.max_joined.is_some_and(|max| hello_rooms.len() > max)
-                    || !first.as_ref().is_none_or(|room| shadow.has_place(room, home, now))
-                {
+                } else if !first.as_ref().is_none_or(|room| shadow.has_place(room, home, now)) {
                     Err("full")
                 } else {
                     shadow.rename(tag, name, now, None).expect("a free name");

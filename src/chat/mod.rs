@@ -183,8 +183,7 @@ impl Chat {
     /// Lets somebody from `home` in, into the lobby if it names no room. Its outputs will carry `tag`.
     ///
     /// # Errors
-    /// [`ErrorCode::NameTaken`], or [`ErrorCode::Full`] if the first room would have to be made and cannot, or there are
-    /// too many.
+    /// [`ErrorCode::NameTaken`], or [`ErrorCode::Full`] if the first room would have to be made and cannot.
     pub fn enter(
         &mut self,
         tag: u64,
@@ -195,7 +194,6 @@ impl Chat {
     ) -> Result<MemberId, Refusal> {
         let forms = Forms::of(hello.name.as_str());
         self.refuse_taken(&hello.name, &forms, None, home, now)?;
-        self.check_joined(hello.rooms.len())?;
         if hello.rooms.is_empty() {
             hello.rooms.push(RoomName::lobby());
         }
@@ -273,7 +271,6 @@ impl Chat {
             Command::Hello(hello) => {
                 // All or nothing: nothing may be in the way of the first room when the name changes.
                 let forms = self.check_rename(key, &hello.name, now)?;
-                self.check_joined(hello.rooms.len())?;
                 let home = self.members[key as usize].home;
                 let first = hello.rooms.first().cloned();
                 first

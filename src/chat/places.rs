@@ -4,8 +4,7 @@
 //! current room is kept with it, as most have no other; the others are kept aside, the one that was current last at
 //! the end.
 
-use super::{Chat, ErrorCode, Hello, Output, Refusal, Reply, RoomName};
-use crate::chat::{Reference, Why};
+use super::{Chat, ErrorCode, Hello, Member, Output, Reference, Refusal, Reply, RoomName, Why};
 use crate::clock::Now;
 
 /// Where a member is.
@@ -46,19 +45,22 @@ impl Chat {
         reference: &Reference,
         now: Now,
     ) {
-        let home = self.members[key as usize].home;
-        let mut refused = Vec::new();
-        for room in hello.rooms.iter().skip(1) {
-            match self.find_or_make_room(room.clone(), home, now) {
-                Ok(number) if self.is_in(key, number) => {}
-                Ok(number) => self.arrive(key, number, false, now),
+        let Member { home, place, .. } = &self.members[key as usize];
+        let (home, mut wanted, mut refused) = (*home, vec![place.room], Vec::new());
+        for (count, room) in (1..).zip(&hello.rooms).skip(1) {
+            match self.check_joined(count).and_then(|()| self.find_or_make_room(room.clone(), home, now)) {
+                Ok(number) => {
+                    wanted.push(number);
+                    if !self.is_in(key, number) {
+                        self.arrive(key, number, false, now);
+                    }
+                }
                 Err(refusal) => refused.push((room.clone(), refusal)),
             }
         }
-        let named = |chat: &Self, number: u32| hello.rooms.contains(&chat.rooms[number as usize].name);
-        if !hello.rooms.is_empty() {
-            let unnamed: Vec<u32> = self.rooms_of(key).filter(|&number| !named(self, number)).collect();
-            unnamed.into_iter().for_each(|number| self.quit_room(key, number, now));
+        let others = self.rooms_of(key).filter(|number| !hello.rooms.is_empty() && !wanted.contains(number));
+        for number in others.collect::<Vec<u32>>() {
+            self.quit_room(key, number, now);
         }
         self.welcome(key, history, reference);
         if hello.lists_rooms {

@@ -34,8 +34,8 @@ const ROOM_BYTES: usize = 48;
 const EXCERPT_BYTES_MAX: usize = 200;
 /// `history` without a `limit` gives so many messages.
 const HISTORY_DEFAULT: usize = 100;
-/// A `hello` names at most so many rooms, whatever `max_joined` is.
-const ROOMS_MAX: usize = 1000;
+/// A `hello` names at most so many rooms, whatever `max_joined` is: each of them is answered.
+const ROOMS_MAX: usize = 256;
 /// A `history` gives at most so many messages.
 const HISTORY_MAX: usize = 1000;
 
@@ -402,7 +402,7 @@ fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
             let (name, lists_rooms) = (Name::parse(&name)?, rooms.is_some());
             let named: Vec<String> = current.into_iter().chain(rooms.into_iter().flatten()).collect();
             if named.len() > ROOMS_MAX {
-                return Err(Refusal::new(ErrorCode::Full, format!("rooms are at most {ROOMS_MAX}")));
+                return Err(Refusal::new(ErrorCode::Full, format!("a hello has at most {ROOMS_MAX} rooms")));
             }
             let mut rooms: Vec<RoomName> = Vec::new();
             for room in &named {

@@ -35,6 +35,8 @@ impl Record {
 /// A line that was typed and has a word of its own: `2.17` is the 17th of person 2.
 pub(super) struct Typed {
     pub(super) word: String,
+    /// The room that was the current one.
+    pub(super) room: String,
     /// Whom it was told, and how often that one's connection was in danger before; `None` while it is.
     pub(super) private: Option<(usize, Option<usize>)>,
     /// The session said that it may not have arrived.
@@ -43,10 +45,10 @@ pub(super) struct Typed {
     pub(super) refused: bool,
 }
 
-/// Where somebody is, and which message comes next. Ids that are skipped have to be accounted for.
+/// That somebody is in a room, and which message comes next. Ids that are skipped have to be accounted for.
 #[derive(Default)]
 pub(super) struct Stay {
-    pub(super) at: (String, u64),
+    pub(super) epoch: u64,
     /// `None` before the first one: it may be an older one, but not newer than this.
     pub(super) next: Option<u64>,
     newest_on_entering: u64,
@@ -71,9 +73,10 @@ pub(super) struct Person {
     /// How often its connection was cut, or dropped.
     pub(super) dangers: usize,
     pub(super) typed: Vec<Typed>,
-    pub(super) stay: Stay,
-    /// Id of the newest message, by the last `hello`.
-    hello_id: u64,
+    /// By room.
+    pub(super) stays: BTreeMap<String, Stay>,
+    /// Ids of the newest messages of rooms, by the last that told of them.
+    newest: BTreeMap<String, u64>,
     /// So many of the next lines were asked for.
     asked_for: usize,
     /// What reached it of private messages, its own too.
@@ -82,8 +85,8 @@ pub(super) struct Person {
     pub(super) privates: BTreeSet<String>,
     /// Own lines that were shown, by any ack, event or history.
     own_shown: BTreeSet<String>,
-    /// The last status: how it came back.
-    back: String,
+    /// How it came back into rooms, the last time.
+    back: BTreeMap<String, String>,
     /// Who it was when the connection broke.
     lost_name: Option<String>,
     pub(super) outcome: Option<Result<bool, String>>,
@@ -92,7 +95,7 @@ pub(super) struct Person {
 impl Person {
     pub(super) fn new(number: usize, seed: u64, now: Instant) -> Person {
         let name = Some(format!("p{number}"));
-        let session = Session::new(Mode::Person, "host:1".into(), name, None, seed, now);
+        let session = Session::new(Mode::Person, "host:1".into(), name, &[], seed, now);
         Person {
             number,
             session,
@@ -101,13 +104,13 @@ impl Person {
             dropped: Vec::new(),
             dangers: 0,
             typed: Vec::new(),
-            stay: Stay::default(),
-            hello_id: 0,
+            stays: BTreeMap::new(),
+            newest: BTreeMap::new(),
             asked_for: 0,
             told: Vec::new(),
             privates: BTreeSet::new(),
             own_shown: BTreeSet::new(),
-            back: String::new(),
+            back: BTreeMap::new(),
             lost_name: None,
             outcome: None,
         }
@@ -117,9 +120,9 @@ impl Person {
         matches!(self.session.phase, Phase::Nameless)
     }
 
-    /// The room it is in, and since when that counts.
-    fn at(&self) -> (String, u64) {
-        (self.session.room.clone().expect("a room"), self.session.epoch)
+    /// Since when this room counts.
+    fn epoch(&self, room: &str) -> u64 {
+        self.session.rooms.get(room).expect("a room").epoch
     }
 
     fn drop_link(&mut self) {
@@ -134,7 +137,9 @@ impl Person {
     pub(super) fn input(&mut self, now: Instant, input: Input, record: &Record, history: u64) {
         if let Input::Received(line) = &input {
             match protocol::read(line) {
-                Some(Event::Hello { id, .. }) => self.hello_id = id,
+                Some(Event::Hello { room, id, .. } | Event::Room { room, id, .. }) => {
+                    self.newest.insert(room, id);
+                }
                 Some(Event::Private { body, .. }) => self.told.push(word_of(&body).to_owned()),
                 _ => {}
             }
@@ -164,6 +169,25 @@ impl Person {
 
     fn shown(&mut self, line: Line, record: &Record, history: u64) {
         match line {
+            Line::Elsewhere(room, line) => {
+                assert_ne!(room, self.session.rooms.current());
+                if let Line::Said { message, .. } = &*line {
+                    assert_eq!(room, message.room);
+                }
+                self.shown_of(*line, record, history);
+            }
+            line => {
+                if let Line::Said { message, .. } = &line {
+                    assert_eq!(message.room, self.session.rooms.current(), "{line:?} has no label");
+                }
+                self.shown_of(line, record, history);
+            }
+        }
+    }
+
+    fn shown_of(&mut self, line: Line, record: &Record, history: u64) {
+        match line {
+            Line::Elsewhere(..) => panic!("two rooms"),
             Line::Said { message, action, old, .. } => self.said(&message, action, old, record, history),
             Line::Private { from, body, own, .. } => {
                 let word = word_of(&body);
@@ -173,74 +197,89 @@ impl Person {
             }
             Line::Answer(text) => self.answered(&text),
             Line::Status(text) if text.starts_with("back as ") => self.came_back(text),
-            Line::Status(_) => self.lost_name.clone_from(&self.session.name),
+            Line::Status(_) => {
+                self.lost_name.clone_from(&self.session.name);
+                self.back.clear();
+            }
             Line::Happened { .. } => {}
             Line::Trouble(text) => self.told_trouble(&text),
         }
     }
 
     fn said(&mut self, message: &Message, action: bool, old: bool, record: &Record, history: u64) {
-        let at = self.at();
+        let at = (message.room.clone(), self.epoch(&message.room));
         let said = record.0.get(&at).and_then(|said| said.get(message.id as usize - 1));
         let said = said.unwrap_or_else(|| panic!("{at:?} never heard {message:?}"));
         assert_eq!((&message.from, &message.body), (&said.message.from, &said.message.body));
-        assert_eq!((&message.room, action), (&at.0, said.action));
+        assert_eq!(action, said.action);
         if self.asked_for > 0 {
             self.asked_for -= 1;
             return;
         }
-        assert_eq!(at, self.stay.at, "it did not say that it was somewhere else");
-        let next = match self.stay.next {
-            None if old && message.id <= self.stay.newest_on_entering => message.id,
-            _ => self.stay.next(),
+        let stay = self.stays.get_mut(&at.0).expect("it did not say that it was there");
+        assert_eq!(at.1, stay.epoch, "it did not say that the room began anew");
+        let next = match stay.next {
+            None if old && message.id <= stay.newest_on_entering => message.id,
+            _ => stay.next(),
         };
         let skipped =
             message.id.checked_sub(next).unwrap_or_else(|| panic!("{message:?} comes after {next}"));
-        assert!(skipped <= self.stay.gone, "{message:?} was shown, and {next} never");
+        assert!(skipped <= stay.gone, "{message:?} was shown, and {next} never");
         assert!(skipped == 0 || message.id - 1 + history <= record.newest(&at), "{next} was still kept");
-        self.stay.gone -= skipped;
-        self.stay.next = Some(message.id + 1);
+        stay.gone -= skipped;
+        stay.next = Some(message.id + 1);
         let word = word_of(&message.body);
-        if word.starts_with(&format!("{}.", self.number))
-            && self.stay.next() > self.stay.newest_on_entering + 1
-        {
+        if word.starts_with(&format!("{}.", self.number)) && stay.next() > stay.newest_on_entering + 1 {
             assert!(self.own_shown.insert(word.to_owned()), "{word} was confirmed, and said again");
         }
     }
 
     fn answered(&mut self, text: &str) {
         if text.starts_with("you are ") {
-            assert_eq!(self.stay.gone, 0);
-            let at = self.at();
-            self.stay = Stay { at, next: None, newest_on_entering: self.hello_id, gone: 0 };
+            let room = room_in(text);
+            let (epoch, newest_on_entering) = (self.epoch(&room), self.newest[&room]);
+            let stay = Stay { epoch, newest_on_entering, ..Stay::default() };
+            assert!(self.stays.insert(room, stay).is_none(), "{text}, and was there already");
+        } else if let Some(room) = text.strip_prefix("you left #") {
+            let stay = self.stays.remove(room);
+            assert_eq!(stay.map(|stay| stay.gone), Some(0), "{text}");
         } else if let Some(count) = text.strip_prefix("the last ") {
             self.asked_for = number_in(count);
         }
     }
 
     fn came_back(&mut self, text: String) {
-        assert_eq!(self.stay.gone, 0, "{} are missing still", self.stay.gone);
+        let room = room_in(&text);
+        let epoch = self.epoch(&room);
+        let stay = self.stays.get_mut(&room).expect("a room that it was in");
+        assert_eq!(stay.gone, 0, "{} are missing still", stay.gone);
         if text.contains("began anew") {
-            let at = self.at();
-            self.stay = Stay { at, ..Stay::default() };
+            *stay = Stay { epoch, ..Stay::default() };
         }
-        self.stay.next = Some(self.stay.next());
-        self.stay.gone = text.split_once(" (").map_or(0, |(_, gone)| number_in(gone) as u64);
-        self.back = text;
+        stay.next = Some(stay.next());
+        stay.gone = text.split_once(" (").map_or(0, |(_, gone)| number_in(gone) as u64);
+        self.back.insert(room, text);
     }
 
     fn told_trouble(&mut self, text: &str) {
         let typed = self.typed.iter_mut().find(|typed| text.split(' ').any(|word| word == typed.word));
         let Some(typed) = typed else { return };
         if text.contains("this may not have arrived") {
-            let is_known = self.session.name == self.lost_name && !self.back.contains("no longer kept");
-            assert!(typed.private.is_some() || !is_known, "{text}: {} tells whether it has", self.back);
+            let back = self.back.get(&typed.room).map_or("", String::as_str);
+            let is_known = self.session.name == self.lost_name && !back.contains("no longer kept");
+            assert!(typed.private.is_some() || !is_known, "{text}: {back} tells whether it has");
             typed.unknown = true;
         } else {
             assert!(text.contains("not done"), "{text}");
             typed.refused = true;
         }
     }
+}
+
+/// The room that `… in #ROOM, …` names.
+fn room_in(text: &str) -> String {
+    let (_, room) = text.split_once(" in #").unwrap_or_else(|| panic!("{text}"));
+    room.split([' ', ',']).next().unwrap_or_default().to_owned()
 }
 
 pub(super) fn word_of(body: &str) -> &str {

@@ -13,17 +13,17 @@ use crate::pty::Terminal;
 use crate::{DEADLINE, ROOMD, chat};
 
 /// A running daemon.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Daemon {
-    fn start() -> Daemon {
+    pub(crate) fn start() -> Daemon {
         Daemon::listen("127.0.0.1:0", &[])
     }
 
-    fn listen(address: &str, flags: &[&str]) -> Daemon {
+    pub(crate) fn listen(address: &str, flags: &[&str]) -> Daemon {
         let mut command = Command::new(ROOMD);
         command.args(["serve", "--listen", address]).args(flags);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -42,7 +42,7 @@ impl Daemon {
     }
 
     /// Asks it to end, and waits until it has.
-    fn terminate(mut self) {
+    pub(crate) fn terminate(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         assert!(self.child.wait().unwrap().success());
@@ -50,10 +50,15 @@ impl Daemon {
 
     /// Everything that was said in the lobby, asked for by somebody else.
     fn record(&self) -> Vec<String> {
+        self.record_of("lobby")
+    }
+
+    /// The same of any room.
+    pub(crate) fn record_of(&self, room: &str) -> Vec<String> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut events = BufReader::new(stream.try_clone().unwrap()).lines();
-        let mut request = json!({"type": "hello", "name": "clerk"});
+        let mut request = json!({"type": "hello", "name": "clerk", "room": room});
         let mut record = Vec::new();
         loop {
             stream.write_all(format!("{request}\n").as_bytes()).unwrap();
@@ -83,21 +88,21 @@ impl Drop for Daemon {
 }
 
 /// Somebody with `nc`.
-struct Netcat(TcpStream);
+pub(crate) struct Netcat(TcpStream);
 
 impl Netcat {
-    fn start(address: &str, name: &str) -> Netcat {
+    pub(crate) fn start(address: &str, name: &str) -> Netcat {
         let mut netcat = Netcat(TcpStream::connect(address).unwrap());
         netcat.say(name);
         netcat
     }
 
-    fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         self.0.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// Waits for a line.
-    fn hears(&mut self, wanted: &str) {
+    pub(crate) fn hears(&mut self, wanted: &str) {
         self.0.set_read_timeout(Some(DEADLINE)).unwrap();
         let lines = BufReader::new(self.0.try_clone().unwrap()).lines();
         assert!(lines.map_while(Result::ok).any(|line| line == wanted), "{wanted}");
@@ -159,7 +164,9 @@ fn two_terminals_and_a_netcat_talk() {
     yuki.enter("/join dev");
     yuki.wait_row("·  you are yuki in #dev, 1 here: yuki");
     yuki.enter("/rooms");
-    yuki.wait("both rooms", |rows| count(rows, "#dev (1)") == 1 && count(rows, "#lobby (2)") == 1);
+    yuki.wait("both rooms", |rows| {
+        count(rows, "#dev (1, current)") == 1 && count(rows, "#lobby (3, joined)") == 1
+    });
     yuki.enter("/quit");
     assert_eq!(yuki.end(), 0);
 }
@@ -181,12 +188,9 @@ fn leaving_the_lobby_says_that_one_is_there() {
     alice.wait_row("!  you are not in #dev");
     alice.enter("/join dev");
     alice.wait_row("·  you are alice in #dev, 1 here: alice");
-    alice.enter("/part lobby");
-    alice.wait_row("!  you are not in #lobby");
-    let rows = alice.wait_prompt("> ");
-    assert_eq!(count(&rows, "said before"), 1, "{rows:#?}");
     alice.enter("/part #DEV");
-    alice.wait("the lobby again", |rows| count(rows, "you are alice in #lobby") == 2);
+    let rows = alice.wait_row("·  you left #dev");
+    assert_eq!(count(&rows, "said before"), 1, "{rows:#?}");
 
     // What is typed ahead of an answer is about the room that the answer will lead to.
     let input = "/join dev\n/leave dev\nback\n/leave\n";

@@ -73,9 +73,20 @@ impl Peer {
     }
 
     pub(crate) fn hello(&mut self, hello: &Value, newest: u64, epoch: u64) {
-        let name = &hello["name"];
-        self.send(&json!({"type": "hello", "name": name, "room": "lobby", "id": newest,
-            "users": [name, "bob"], "total": 2, "epoch": epoch, "ref": hello["ref"]}));
+        self.hello_in("lobby", hello, newest, epoch);
+    }
+
+    /// The same for any room; also answers a `join`.
+    pub(crate) fn hello_in(&mut self, room: &str, request: &Value, newest: u64, epoch: u64) {
+        let name = request["name"].as_str().unwrap_or("alice");
+        self.send(&json!({"type": "hello", "name": name, "room": room, "id": newest,
+            "users": [name, "bob"], "total": 2, "epoch": epoch, "ref": request["ref"]}));
+    }
+
+    /// The client is in this room, too.
+    pub(crate) fn room(&mut self, room: &str, newest: u64, epoch: u64) {
+        self.send(&json!({"type": "room", "room": room, "name": room, "id": newest,
+            "users": ["alice", "bob"], "total": 2, "epoch": epoch}));
     }
 
     pub(crate) fn said(&mut self, id: u64, from: &str, body: &str) {
@@ -84,13 +95,14 @@ impl Peer {
 
     /// Confirms a message: the room hears it, its sender gets the `ack`.
     pub(crate) fn confirm(&mut self, request: &Value, id: u64, from: &str) {
-        self.said(id, from, request["body"].as_str().unwrap());
+        let (room, body) = (request["room"].as_str().unwrap(), request["body"].as_str().unwrap());
+        self.send(&message_in(room, id, from, body));
         self.send(&json!({"type": "ack", "ref": request["ref"], "ts": 1, "id": id}));
     }
 
     /// Answers a request for history.
     pub(crate) fn history(&mut self, request: &Value, events: &[Value]) {
-        self.send(&json!({"type": "history", "room": "lobby", "events": events, "more": false,
+        self.send(&json!({"type": "history", "room": request["room"], "events": events, "more": false,
             "ref": request["ref"]}));
     }
 
@@ -103,6 +115,11 @@ impl Peer {
 
 /// A message of the room, said in 2026.
 pub(crate) fn message(id: u64, from: &str, body: &str) -> Value {
-    json!({"type": "public", "id": id, "ts": 1_767_323_045_000_u64 + id, "room": "lobby",
+    message_in("lobby", id, from, body)
+}
+
+/// The same in any room.
+pub(crate) fn message_in(room: &str, id: u64, from: &str, body: &str) -> Value {
+    json!({"type": "public", "id": id, "ts": 1_767_323_045_000_u64 + id, "room": room,
         "from": from, "body": body})
 }

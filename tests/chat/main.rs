@@ -3,6 +3,7 @@
 //! * `terminal` – what is seen while typing, colours, completion, wide characters;
 //! * `broken` – connections that break at the worst moment, against a scripted server;
 //! * `pipes` – the filter;
+//! * `rooms` – several rooms at once;
 //! * `daemon` – the same against the real daemon, restarts included.
 //!
 //! No test sleeps: each waits for a condition with a deadline. Ports are given by the kernel.
@@ -20,6 +21,7 @@ mod daemon;
 mod fake;
 mod pipes;
 mod pty;
+mod rooms;
 mod terminal;
 
 /// How long anything may take on a machine that is busy with something else.

@@ -11,13 +11,13 @@ use crate::chat::BODY_LINES_MAX;
 /// Every command: its name, what it takes, what it does.
 pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
     ("/msg", "NAME TEXT", "tell NAME privately (also /w)"),
-    ("/who", "", "who is here (also /names)"),
+    ("/who", "[ROOM]", "who is here, or there (also /names)"),
     ("/nick", "NAME", "take another name"),
     ("/me", "TEXT", "say what you do"),
-    ("/join", "ROOM", "go to another room"),
-    ("/leave", "[ROOM]", "go back to #lobby (also /part)"),
+    ("/join", "ROOM", "enter one more room, or turn to it (as Tab, Alt+N and F1 … F9 do)"),
+    ("/leave", "[ROOM]", "leave the current room, or ROOM (also /part)"),
     ("/rooms", "", "which rooms there are (also /list)"),
-    ("/history", "[N]", "show the last N lines (20)"),
+    ("/history", "[N [M]]", "show the last N lines (20) of the room, but for the last M"),
     ("/ignore", "[NAME]", "hide what NAME says, until you leave; alone: whom you ignore"),
     ("/unignore", "NAME", "show it again"),
     ("/ping", "", "how far away the server is"),
@@ -33,13 +33,15 @@ const HISTORY_LINES_MAX: usize = 1000;
 /// What a typed line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Something the server has to do.
-    Ask(Request),
+    /// Something the server has to do; a history, but for so many of the newest messages.
+    Ask(Request, Option<u64>),
     /// To hide what somebody says; without a name, who that is.
     Ignore(Option<String>),
     /// To show it again.
     Unignore(String),
-    /// To go back to the lobby, from this room if one is named.
+    /// To enter this room, or to turn to it.
+    Join(String),
+    /// To leave this room, or the current one.
     Leave(Option<String>),
     /// The list of commands.
     Help,
@@ -58,7 +60,7 @@ pub(super) fn parse(typed: &str) -> Result<Option<Command>, String> {
         // The first line of several is indented as the others are.
         let said = if text.contains('\n') { typed.trim_start_matches('\n').trim_end() } else { text };
         let body = text.strip_prefix('/').unwrap_or(said).to_owned();
-        return Ok(Some(Command::Ask(Request::Public { body })));
+        return Ok(Some(Command::Ask(Request::Public { body, room: None }, None)));
     }
     let (name, rest) = split_word(text);
     let name = name.to_lowercase();
@@ -69,22 +71,29 @@ pub(super) fn parse(typed: &str) -> Result<Option<Command>, String> {
         "/part" => "/leave",
         name => name,
     };
+    let mut skip = None;
     let request = match name {
         "/msg" => {
             let (to, body) = split_word(rest);
             Request::Private { to: given(name, to)?.trim_start_matches('@').into(), body: given(name, body)? }
         }
-        "/me" => Request::Action { body: given(name, rest)? },
+        "/me" => Request::Action { body: given(name, rest)?, room: None },
         // All others take one line.
         _ if text.contains('\n') && is_command(name) => return Err(usage(name)),
-        "/who" => Request::Users,
+        "/who" if rest.is_empty() => Request::Users { room: None },
+        "/who" => Request::Users { room: Some(one_word(name, rest)?) },
         "/nick" => Request::Nick { name: one_word(name, rest)? },
-        "/join" => Request::Join { room: one_word(name, rest)?.trim_start_matches('#').to_owned() },
+        "/join" => return Ok(Some(Command::Join(one_word(name, rest)?))),
         "/leave" if rest.is_empty() => return Ok(Some(Command::Leave(None))),
         "/leave" => return Ok(Some(Command::Leave(Some(one_word(name, rest)?)))),
         "/rooms" => Request::Rooms,
         "/history" => {
-            Request::History { limit: Some(number_of_lines(name, rest)?), before: None, after: None }
+            let (lines, but) = split_word(rest);
+            if !but.is_empty() {
+                skip = Some(but.parse().map_err(|_| usage(name))?);
+            }
+            let limit = Some(number_of_lines(name, lines)?);
+            Request::History { room: None, limit, before: None, after: None }
         }
         "/ignore" if rest.is_empty() => return Ok(Some(Command::Ignore(None))),
         "/ignore" => {
@@ -99,13 +108,14 @@ pub(super) fn parse(typed: &str) -> Result<Option<Command>, String> {
             return Err(format!("unknown command {name}: nothing was sent (/help lists them, //… says it)"));
         }
     };
-    Ok(Some(Command::Ask(request)))
+    Ok(Some(Command::Ask(request, skip)))
 }
 
 /// Why a message that was typed is too long for a server that takes so many bytes, if it is.
 pub(super) fn too_long(typed: &str, bytes_max: usize) -> Option<String> {
     let Ok(Some(Command::Ask(
-        Request::Public { body } | Request::Action { body } | Request::Private { body, .. },
+        Request::Public { body, .. } | Request::Action { body, .. } | Request::Private { body, .. },
+        _,
     ))) = parse(typed)
     else {
         return None;
@@ -159,7 +169,7 @@ mod tests {
 
     fn request(line: &str) -> Request {
         match parse(line) {
-            Ok(Some(Command::Ask(request))) => request,
+            Ok(Some(Command::Ask(request, None))) => request,
             other => panic!("{line:?} is {other:?}"),
         }
     }
@@ -175,10 +185,10 @@ mod tests {
     #[test]
     fn commands_are_known_in_any_case_and_by_the_names_they_have_elsewhere() {
         let body = "waves".to_owned();
-        assert_eq!(request("/ME waves"), Request::Action { body });
+        assert_eq!(request("/ME waves"), Request::Action { body, room: None });
         let (to, body) = ("bob".to_owned(), "psst".to_owned());
         assert_eq!(request("/W bob psst"), Request::Private { to, body });
-        assert_eq!((request("/names"), request("/list")), (Request::Users, Request::Rooms));
+        assert_eq!((request("/names"), request("/list")), (Request::Users { room: None }, Request::Rooms));
         assert_eq!(parse("/part"), Ok(Some(Command::Leave(None))));
         assert_eq!(parse("/Part #dev"), Ok(Some(Command::Leave(Some("#dev".into())))));
         assert_eq!(parse("/Ignore @bob"), Ok(Some(Command::Ignore(Some("bob".into())))));
@@ -187,9 +197,9 @@ mod tests {
     #[test]
     fn several_lines_are_one_message_with_its_indentation() {
         let body = "  if x:\n\t/quit\n\n  y".to_owned();
-        assert_eq!(request(&format!("\n{body}\n\n")), Request::Public { body });
+        assert_eq!(request(&format!("\n{body}\n\n")), Request::Public { body, room: None });
         let body = "one\n  two".to_owned();
-        assert_eq!(request("/me one\n  two"), Request::Action { body });
+        assert_eq!(request("/me one\n  two"), Request::Action { body, room: None });
         let (to, body) = ("bob".to_owned(), "one\n/two".to_owned());
         assert_eq!(request("/msg bob one\n/two"), Request::Private { to, body });
         for text in ["/who\nis here", "/quit\nx", "/nick a\nb"] {
@@ -210,20 +220,34 @@ mod tests {
 
     #[test]
     fn arguments_are_checked_before_anything_is_sent() {
-        for line in ["/msg", "/msg bob", "/nick", "/nick a b", "/history 0", "/history x"] {
+        for line in [
+            "/msg",
+            "/msg bob",
+            "/nick",
+            "/nick a b",
+            "/history 0",
+            "/history x",
+            "/history 1 x",
+            "/who a b",
+            "/join",
+        ] {
             assert!(parse(line).unwrap_err().starts_with("usage: "), "{line}");
         }
         assert!(parse("/").is_err());
         let (to, body) = ("bob".to_owned(), "hi there".to_owned());
         assert_eq!(request("/msg @bob  hi there"), Request::Private { to, body });
-        let room = "dev".to_owned();
-        assert_eq!(request("/join #dev"), Request::Join { room });
+        assert_eq!(parse("/join #dev"), Ok(Some(Command::Join("#dev".into()))));
+        let room = Some("dev".to_owned());
+        assert_eq!(request("/who dev"), Request::Users { room });
+        let (room, limit) = (None, Some(30));
+        let history = Request::History { room, limit, before: None, after: None };
+        assert_eq!(parse("/history 30 5"), Ok(Some(Command::Ask(history, Some(5)))));
     }
 
     #[test]
     fn controls_and_empty_lines_are_not_sent() {
         assert_eq!(parse("  \t "), Ok(None));
         let body = "a[0mb".to_owned();
-        assert_eq!(request("a\u{1b}[0mb"), Request::Public { body });
+        assert_eq!(request("a\u{1b}[0mb"), Request::Public { body, room: None });
     }
 }

@@ -1,8 +1,12 @@
-//! Completion: `/commands` at the beginning of a line, names of people who are here anywhere else.
+//! Completion: `/commands` at the beginning of a line, rooms behind those that take one, names of people who are here
+//! anywhere else.
 
 use std::collections::BTreeSet;
 
 use super::command::COMMANDS;
+
+/// The commands that take a room.
+const ROOM_COMMANDS: [&str; 5] = ["/join", "/leave", "/part", "/who", "/names"];
 
 /// What the Tab key finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +20,7 @@ pub(super) enum Completion {
 }
 
 /// Completes the word that ends at the end of `line` (which is what stands before the cursor).
-pub(super) fn complete(line: &str, names: &BTreeSet<String>) -> Completion {
+pub(super) fn complete(line: &str, names: &BTreeSet<String>, rooms: &BTreeSet<String>) -> Completion {
     let start = word_start(line);
     let word = &line[start..];
     if word.is_empty() {
@@ -25,6 +29,16 @@ pub(super) fn complete(line: &str, names: &BTreeSet<String>) -> Completion {
     if start == 0 && word.starts_with('/') {
         let commands = COMMANDS.iter().map(|(name, ..)| (*name).to_owned());
         return choose(word, "", commands.filter(|name| name.starts_with(word)).collect(), " ");
+    }
+    if ROOM_COMMANDS.contains(&line[..start].trim()) {
+        let (hash, begun) = word.strip_prefix('#').map_or(("", word), |begun| ("#", begun));
+        let begun = begun.to_lowercase();
+        return choose(
+            word,
+            hash,
+            rooms.iter().filter(|room| room.starts_with(&begun)).cloned().collect(),
+            " ",
+        );
     }
     let (at, begun) = word.strip_prefix('@').map_or(("", word), |begun| ("@", begun));
     let lower = begun.to_lowercase();
@@ -72,7 +86,8 @@ mod tests {
 
     fn completed(line: &str) -> Completion {
         let names = ["alice", "Albert", "bob", "ユキ"];
-        complete(line, &names.map(str::to_owned).into())
+        let rooms = ["ops", "lobby", "dev"];
+        complete(line, &names.map(str::to_owned).into(), &rooms.map(str::to_owned).into())
     }
 
     fn word(text: &str) -> Completion {
@@ -91,6 +106,14 @@ mod tests {
         assert_eq!(completed("BO"), word("bob: "));
         assert_eq!(completed("/msg b"), word("bob "));
         assert_eq!(completed("hi @ユ"), word("@ユキ "));
+    }
+
+    #[test]
+    fn rooms_behind_what_takes_one() {
+        assert_eq!(completed("/join d"), word("dev "));
+        assert_eq!(completed("/part #LO"), word("#lobby "));
+        assert_eq!(completed("/join a"), Completion::Nothing);
+        assert_eq!(completed("/msg d"), Completion::Nothing);
     }
 
     #[test]

@@ -38,10 +38,19 @@ pub(super) enum Line {
         /// What, as a sentence.
         text: String,
     },
+    /// One of these in a room that is not the current one.
+    Elsewhere(String, Box<Line>),
     /// The answer to something we asked.
     Answer(String),
     /// How the connection is doing.
     Status(String),
     /// Something we asked for was refused, or went wrong.
     Trouble(String),
+}
+
+impl Line {
+    /// The line without its room.
+    pub(super) fn bare(&self) -> &Line {
+        if let Line::Elsewhere(_, line) = self { line } else { self }
+    }
 }

@@ -74,7 +74,7 @@ struct Filter {
 
 impl Face for Filter {
     fn show(&mut self, line: &Line) -> io::Result<()> {
-        match line {
+        match line.bare() {
             Line::Status(text) | Line::Trouble(text) => {
                 eprintln!("roomd: {text}");
                 return Ok(());

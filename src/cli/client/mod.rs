@@ -6,6 +6,7 @@
 //! | where do I find | |
 //! |---|---|
 //! | what the client does, all of it | [`session::Session`] |
+//! | the rooms one is in, and which of them is the current one | [`rooms::Rooms`] |
 //! | what survives a broken connection, and how nothing is lost or doubled | [`outbox::Outbox`], [`seen::Seen`] |
 //! | the requests and events | [`protocol`] |
 //! | a typed line | [`command::parse`], [`completion::complete`] |
@@ -30,12 +31,14 @@ mod filter;
 mod outbox;
 mod paint;
 mod protocol;
+mod rooms;
 mod sanitize;
 mod screen;
 mod seen;
 mod session;
 mod terminal;
 
+use crate::chat::RoomName;
 use address::Address;
 use paint::Painter;
 use session::{Mode, Session};
@@ -49,9 +52,9 @@ pub(super) struct Args {
     /// The name to be known by; asked for on a terminal if missing
     #[arg(long)]
     name: Option<String>,
-    /// The room to enter
+    /// The room to enter; given several times, the first one is the current one
     #[arg(long)]
-    room: Option<String>,
+    room: Vec<String>,
     /// Send nothing, print what is heard until the server says good-bye
     #[arg(long)]
     receive: bool,
@@ -72,12 +75,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     }
     // The offset can be read while there is one thread only.
     let painter = painter(UtcOffset::current_local_offset());
-    let room = args.room.as_ref().map(|room| room.trim_start_matches('#').to_owned());
+    // As the server will call it; what cannot be a room it refuses.
+    let parsed =
+        |room: &String| RoomName::parse(room).map_or_else(|_| room.clone(), |room| room.as_str().to_owned());
+    let rooms: Vec<_> = args.room.iter().map(parsed).collect();
     let session = Session::new(
         mode,
         args.address.to_string(),
         args.name.clone(),
-        room,
+        &rooms,
         fastrand::u64(..),
         Instant::now(),
     );

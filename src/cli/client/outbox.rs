@@ -7,7 +7,7 @@
 //!
 //! # A connection that broke between a request and its answer
 //!
-//! Had the server read it? After reconnecting, the client fetches what the room heard since the
+//! Had the server read it? After reconnecting, the client fetches what each room heard since the
 //! last id it knows; once the name is ours again the server is done with the old connection.
 //!
 //! * A message that is in there under our name arrived.
@@ -19,12 +19,12 @@
 //!   with the old connection), the same is true for messages.
 //! * After an orderly `bye` there is no doubt: all answers came before it, the rest was not read. Only to those
 //!   who are too slow the answers that waited are not sent.
-//! * Questions (`/who` …), `/nick` and `/join` are simply asked again.
+//! * Questions (`/who` …), `/nick`, `/join` and `/leave` are simply asked again.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::protocol::{Message, Request};
+use super::protocol::{Message, Request, room_of};
 
 /// How many requests may be unanswered at once: enough to hide the distance to the server, few
 /// enough that a broken connection leaves little in doubt.
@@ -41,6 +41,8 @@ pub(super) struct Entry {
     pub(super) sent_at: Option<Instant>,
     /// The room's event for it has been shown, only the `ack` is missing.
     pub(super) heard: bool,
+    /// What it asks for is older than so many of the newest messages.
+    pub(super) skip: Option<u64>,
     /// It asks for what is older than these, which were asked for together with it: an answer has its limits.
     pub(super) newer: Vec<(Message, bool)>,
 }
@@ -54,14 +56,16 @@ impl Entry {
     /// True if nothing may be sent behind it until it is answered, because it changes who speaks
     /// or where.
     fn is_turning_point(&self) -> bool {
-        matches!(self.request, Request::Nick { .. } | Request::Join { .. })
+        matches!(self.request, Request::Nick { .. } | Request::Join { .. } | Request::Leave { .. })
     }
 
     /// True if `said` is what a room hears of this request. The server may trim a body.
     fn says(&self, said: &Request) -> bool {
         match (&self.request, said) {
-            (Request::Public { body: a }, Request::Public { body: b })
-            | (Request::Action { body: a }, Request::Action { body: b }) => a.trim() == b.trim(),
+            (Request::Public { body: a, .. }, Request::Public { body: b, .. })
+            | (Request::Action { body: a, .. }, Request::Action { body: b, .. }) => {
+                room_of(&self.request) == room_of(said) && a.trim() == b.trim()
+            }
             (Request::Private { to, body: a }, Request::Private { to: other, body: b }) => {
                 to.to_lowercase() == other.to_lowercase() && a.trim() == b.trim()
             }
@@ -80,31 +84,23 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Adds a request at the end.
-    pub(super) fn push(&mut self, request: Request) {
-        self.insert(self.entries.len(), request, Vec::new());
-    }
-
-    /// The room that we will be in once all is answered, if it is another than now.
-    pub(super) fn destination(&self) -> Option<&str> {
-        self.entries.iter().rev().find_map(|entry| match &entry.request {
-            Request::Join { room } => Some(room.as_str()),
-            _ => None,
-        })
+    pub(super) fn push(&mut self, request: Request, skip: Option<u64>) {
+        self.insert(self.entries.len(), request, skip, Vec::new());
     }
 
     /// Adds a request for what is older than `newer`, to be sent next.
-    pub(super) fn ask_on(&mut self, request: Request, newer: Vec<(Message, bool)>) {
-        self.insert(self.sent, request, newer);
+    pub(super) fn ask_on(&mut self, request: Request, skip: Option<u64>, newer: Vec<(Message, bool)>) {
+        self.insert(self.sent, request, skip, newer);
     }
 
-    fn insert(&mut self, at: usize, request: Request, newer: Vec<(Message, bool)>) {
+    fn insert(&mut self, at: usize, request: Request, skip: Option<u64>, newer: Vec<(Message, bool)>) {
         self.numbered += 1;
         let reference = format!("c{}", self.numbered);
-        self.entries.insert(at, Entry { reference, request, sent_at: None, heard: false, newer });
+        self.entries.insert(at, Entry { reference, request, sent_at: None, heard: false, skip, newer });
     }
 
     /// The next request to send, now marked as sent; `None` if all are or too many are unanswered.
-    pub(super) fn send_next(&mut self, now: Instant) -> Option<&Entry> {
+    pub(super) fn send_next(&mut self, now: Instant) -> Option<&mut Entry> {
         let turning = |entry: &Entry| entry.is_turning_point();
         if self.sent >= WINDOW || self.entries.iter().take(self.sent).any(turning) {
             return None;
@@ -149,10 +145,10 @@ impl Outbox {
         self.send_all_again();
     }
 
-    /// Decides about the sent requests of a connection that broke. `said` is everything the room heard
-    /// from us since, in order; `complete` is false if the room has dropped some of it. Returns those of
-    /// which nobody can tell; they are not sent again.
-    pub(super) fn decide(&mut self, said: &[Request], complete: bool) -> Vec<Entry> {
+    /// Decides about the sent requests of a connection that broke. `said` is everything that rooms heard
+    /// from us since, in order; `complete` are those rooms that have not dropped some of it. Returns those
+    /// requests of which nobody can tell; they are not sent again.
+    pub(super) fn decide(&mut self, said: &[Request], complete: &[String]) -> Vec<Entry> {
         let mut doubtful: Vec<Entry> = self.entries.drain(..self.sent).filter(|e| !e.heard).collect();
         for message in said {
             if let Some(index) = doubtful.iter().position(|entry| entry.says(message)) {
@@ -160,13 +156,20 @@ impl Outbox {
             }
         }
         let is_private = |entry: &Entry| matches!(entry.request, Request::Private { .. });
-        let decidable = |entry: &Entry| !is_private(entry) && (complete || !entry.is_message());
+        let is_complete =
+            |entry: &Entry| room_of(&entry.request).is_some_and(|room| complete.iter().any(|r| r == room));
+        let decidable = |entry: &Entry| !is_private(entry) && (is_complete(entry) || !entry.is_message());
         let (again, unknown): (Vec<_>, Vec<_>) = doubtful.into_iter().partition(decidable);
         for entry in again.into_iter().rev() {
             self.entries.push_front(entry);
         }
         self.send_all_again();
         unknown
+    }
+
+    /// True if this room is asked for and the server has not answered yet.
+    pub(super) fn joins(&self, name: &str) -> bool {
+        self.iter().any(|entry| matches!(&entry.request, Request::Join { room } if room == name))
     }
 
     /// Unanswered requests, oldest first.
@@ -201,8 +204,19 @@ impl Outbox {
 mod tests {
     use super::*;
 
+    const WHO: Request = Request::Users { room: None };
+
     fn say(body: &str) -> Request {
-        Request::Public { body: body.into() }
+        say_in("lobby", body)
+    }
+
+    fn say_in(room: &str, body: &str) -> Request {
+        Request::Public { body: body.into(), room: Some(room.into()) }
+    }
+
+    /// Nothing that the lobby heard is lost.
+    fn complete() -> [String; 1] {
+        ["lobby".into()]
     }
 
     fn tell(body: &str) -> Request {
@@ -214,11 +228,11 @@ mod tests {
     fn outbox(sent: &[Request], waiting: &[Request]) -> Outbox {
         let mut outbox = Outbox::default();
         for request in sent {
-            outbox.push(request.clone());
+            outbox.push(request.clone(), None);
             assert!(outbox.send_next(Instant::now()).is_some());
         }
         for request in waiting {
-            outbox.push(request.clone());
+            outbox.push(request.clone(), None);
         }
         outbox
     }
@@ -230,7 +244,15 @@ mod tests {
     #[test]
     fn the_same_words_twice_are_two_messages() {
         let mut outbox = outbox(&[say("hi"), say("hi")], &[]);
-        outbox.decide(&[say("hi")], true);
+        outbox.decide(&[say("hi")], &complete());
+        assert_eq!(requests(outbox.iter()), [say("hi")]);
+    }
+
+    #[test]
+    fn each_room_decides_about_what_was_said_there() {
+        let sent = [say("hi"), say_in("dev", "hi"), say_in("ops", "hi")];
+        let mut outbox = outbox(&sent, &[]);
+        assert_eq!(requests(&outbox.decide(&[say_in("dev", "hi")], &complete())), [say_in("ops", "hi")]);
         assert_eq!(requests(outbox.iter()), [say("hi")]);
     }
 
@@ -238,30 +260,30 @@ mod tests {
     #[test]
     fn what_came_after_a_private_message_does_not_prove_that_somebody_was_told() {
         let mut outbox = outbox(&[tell("a"), say("1"), tell("b")], &[]);
-        assert_eq!(requests(&outbox.decide(&[say("1")], true)), [tell("a"), tell("b")]);
+        assert_eq!(requests(&outbox.decide(&[say("1")], &complete())), [tell("a"), tell("b")]);
         assert!(outbox.is_empty());
     }
 
     /// It was too long, for example. It used to count as said, silently.
     #[test]
     fn a_message_that_the_room_did_not_hear_is_sent_again_whatever_came_after_it() {
-        let mut outbox = outbox(&[say("refused"), Request::Users, say("1")], &[]);
-        assert_eq!(requests(&outbox.decide(&[say("1")], true)), []);
-        assert_eq!(requests(outbox.iter()), [say("refused"), Request::Users]);
+        let mut outbox = outbox(&[say("refused"), WHO, say("1")], &[]);
+        assert_eq!(requests(&outbox.decide(&[say("1")], &complete())), []);
+        assert_eq!(requests(outbox.iter()), [say("refused"), WHO]);
     }
 
     #[test]
     fn without_a_complete_record_nothing_is_said_twice() {
-        let mut outbox = outbox(&[say("1"), Request::Users], &[say("2")]);
-        assert_eq!(requests(&outbox.decide(&[], false)), [say("1")]);
-        assert_eq!(requests(outbox.iter()), [Request::Users, say("2")]);
+        let mut outbox = outbox(&[say("1"), WHO], &[say("2")]);
+        assert_eq!(requests(&outbox.decide(&[], &[])), [say("1")]);
+        assert_eq!(requests(outbox.iter()), [WHO, say("2")]);
     }
 
     #[test]
     fn an_event_without_its_ack_is_proof_enough() {
         let mut outbox = outbox(&[tell("a"), say("1"), say("2")], &[]);
         outbox.heard(&say("1"));
-        outbox.decide(&[], true);
+        outbox.decide(&[], &complete());
         assert_eq!(requests(outbox.iter()), [say("2")]);
     }
 

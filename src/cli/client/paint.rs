@@ -83,16 +83,16 @@ impl Painter {
 
     /// The line as text ending in a newline. `now` (Unix milliseconds) is the time of what has none.
     pub(super) fn paint(&mut self, line: &Line, now: u64) -> String {
-        let ts = match line {
+        let ts = match line.bare() {
             Line::Said { message, .. } => message.ts,
             Line::Private { ts, .. } | Line::Happened { ts, .. } => *ts,
-            Line::Answer(_) | Line::Status(_) | Line::Trouble(_) => now,
+            _ => now,
         };
         let at = moment(if ts == 0 { now } else { ts }, self.offset);
         if !self.terminal {
-            let Row { log, body, .. } = Row::new(line);
+            let Row { label, log, body, .. } = Row::new(line);
             let (hour, minute, second) = at.to_hms();
-            let before = format!("{}T{hour:02}:{minute:02}:{second:02}Z {log}", at.date());
+            let before = format!("{}T{hour:02}:{minute:02}:{second:02}Z {label}{log}", at.date());
             return body.split('\n').map(|line| format!("{before}{line}\n")).collect();
         }
         let today = *self.day.get_or_insert(moment(now, self.offset).date());
@@ -110,6 +110,11 @@ impl Painter {
         self.wrap(GREY, &cut(&row, self.columns.saturating_sub(1)))
     }
 
+    /// Where one is and what is unread elsewhere, cut to one row of the terminal.
+    pub(super) fn bar(&self, bar: &str) -> String {
+        self.wrap(DIM, &cut(bar, self.columns.saturating_sub(1)))
+    }
+
     /// A prompt; dimmed it says that nobody is listening.
     pub(super) fn prompt(&self, prompt: &str, connected: bool) -> String {
         if connected { prompt.to_owned() } else { self.wrap(GREY, prompt) }
@@ -120,17 +125,20 @@ impl Painter {
         let time = format!("{:02}:{:02}", at.hour(), at.minute());
         // Without colours a mark says what dimming says with them.
         let mark = if row.old && !self.colours { '~' } else { ' ' };
-        let padding = " ".repeat(NAME_COLUMNS.saturating_sub(row.who.width()));
-        let before = time.len() + 1 + padding.len() + row.who.width() + 2;
+        let who_columns = row.label.width() + row.who.width();
+        let padding = " ".repeat(NAME_COLUMNS.saturating_sub(who_columns));
+        let before = time.len() + 1 + padding.len() + who_columns + 2;
+        let label = &row.label;
         let body = fold(row.body, before + row.actor.width(), before, self.columns);
         let actor = &row.actor;
         if row.dim {
-            return self.wrap(DIM, &format!("{time}{mark}{padding}{}  {actor}{body}", row.who));
+            return self.wrap(DIM, &format!("{time}{mark}{padding}{label}{}  {actor}{body}", row.who));
         }
-        let (time, who) = (self.wrap(DIM, &time), self.wrap(&row.who_style, &row.who));
+        let (time, label) = (self.wrap(DIM, &time), self.wrap(DIM, label));
+        let who = self.wrap(&row.who_style, &row.who);
         let (actor, body) = (self.wrap(&row.who_style, actor), self.wrap(row.body_style, &body));
         let bell = if row.bell { BELL } else { "" };
-        format!("{bell}{time}{mark}{padding}{who}  {actor}{body}")
+        format!("{bell}{time}{mark}{padding}{label}{who}  {actor}{body}")
     }
 
     fn wrap(&self, style: &str, text: &str) -> String {
@@ -145,6 +153,8 @@ impl Painter {
 /// A line in its parts.
 #[derive(Default)]
 struct Row<'a> {
+    /// The room in which it is, if that is not the current one. No name has a `#`, so nobody can fake one.
+    label: String,
     /// What stands before the body in a log, as in the text dialect.
     log: String,
     /// What stands in the column of names on a terminal.
@@ -172,6 +182,7 @@ impl<'a> Row<'a> {
                     false => (format!("{from}: "), from, String::new()),
                 };
                 Row {
+                    label: String::new(),
                     log,
                     who: who.into(),
                     who_style: format!("{}{}", if *own { BOLD } else { "" }, name_style(from)),
@@ -194,6 +205,7 @@ impl<'a> Row<'a> {
             Line::Happened { text, .. } | Line::Status(text) => {
                 Row { dim: true, ..Row::note("*", "*", text) }
             }
+            Line::Elsewhere(room, line) => Row { label: format!("#{room} "), ..Row::new(line) },
             Line::Answer(text) => Row::note("*", "·", text),
             Line::Trouble(text) => {
                 Row { who_style: RED.into(), body_style: RED, ..Row::note("!", "!", text) }
@@ -367,7 +379,8 @@ mod tests {
         for (body, columns) in fakes.iter().flat_map(|body| [30, 41, 60, 80].map(|columns| (body, columns))) {
             let mut painter = colourless();
             painter.set_columns(columns.into());
-            for line in [said("bob", body), spoken("bob", body, true, NOW)] {
+            let elsewhere = Line::Elsewhere("dev".into(), Box::new(said("bob", body)));
+            for line in [said("bob", body), spoken("bob", body, true, NOW), elsewhere] {
                 let rows = rows_of(&painter.paint(&line, NOW), columns);
                 assert!(rows.len() > 2 && rows[0].contains("bob"), "{rows:#?}");
                 assert!(rows[1..].iter().all(|row| row.starts_with("  ")), "{columns}: {rows:#?}");
@@ -421,6 +434,27 @@ mod tests {
         for mut painter in [colourless(), Painter::log()] {
             assert_ne!(painter.paint(&action, NOW), painter.paint(&happened, NOW));
         }
+    }
+
+    #[test]
+    fn what_is_elsewhere_has_its_room_in_front() {
+        let lines = [said("bob", "hi\nal"), spoken("bob", "waves", true, NOW), Line::Answer("yes".into())];
+        let lines = lines.map(|line| Line::Elsewhere("dev".into(), Box::new(line)));
+        let rows = lines.each_ref().map(|line| colourless().paint(line, NOW));
+        let indent = " ".repeat(20);
+        assert_eq!(rows[0], format!("03:04     #dev bob  hi\n{indent}al\n"));
+        assert_eq!(rows[1], "03:04      #dev **  bob waves\n");
+        assert_eq!(rows[2], "03:04       #dev ·  yes\n");
+        let logged = lines.map(|line| Painter::log().paint(&line, NOW).replace("2026-01-02T03:04:05Z ", ""));
+        assert_eq!(logged, ["#dev bob: hi\n#dev bob: al\n", "#dev ** bob waves\n", "#dev * yes\n"]);
+    }
+
+    #[test]
+    fn where_one_is_is_one_row() {
+        let mut painter = colourless();
+        painter.set_columns(20);
+        assert_eq!(painter.bar("#dev [#lobby 3]"), "#dev [#lobby 3]");
+        assert_eq!(painter.bar("#dev [#lobby 3 #ops 1!]"), "#dev [#lobby 3 #op…");
     }
 
     #[test]

@@ -13,6 +13,30 @@ pub(super) type Event = EventDocument<String>;
 /// A message that has an id.
 pub(super) type Message = MessageDocument<String>;
 
+/// The room that a request is about, if it says one. That of `join` is none: one is not there yet.
+pub(super) fn room_of(request: &Request) -> Option<&str> {
+    match request {
+        Request::Public { room, .. }
+        | Request::Action { room, .. }
+        | Request::Users { room }
+        | Request::History { room, .. }
+        | Request::Leave { room } => room.as_deref(),
+        _ => None,
+    }
+}
+
+/// The same, to be changed.
+pub(super) fn room_mut(request: &mut Request) -> Option<&mut Option<String>> {
+    match request {
+        Request::Public { room, .. }
+        | Request::Action { room, .. }
+        | Request::Users { room }
+        | Request::History { room, .. }
+        | Request::Leave { room } => Some(room),
+        _ => None,
+    }
+}
+
 /// Reads one line. `None` if it is not an event object of this protocol at all; an event of a type
 /// unknown here is [`Event::Unknown`]. Nothing in its strings can drive a terminal any more.
 pub(super) fn read(line: &str) -> Option<Event> {

@@ -26,7 +26,7 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{
     Cmd, ConditionalEventHandler, Context, Editor, Event, EventContext, EventHandler, ExternalPrinter,
-    KeyEvent, Movement, RepeatCount,
+    KeyCode, KeyEvent, Modifiers, Movement, RepeatCount,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -70,6 +70,8 @@ struct Shared {
     waking: bool,
     connected: bool,
     names: BTreeSet<String>,
+    /// Rooms one could want to join.
+    rooms: BTreeSet<String>,
     /// How many bytes a message may have.
     bytes_max: usize,
     painter: Painter,
@@ -99,6 +101,7 @@ pub(super) fn run(session: Session, address: Address, painter: Painter) -> Outco
         waking: false,
         connected: true,
         names: BTreeSet::new(),
+        rooms: BTreeSet::new(),
         bytes_max: session.bytes_max,
         painter,
     };
@@ -107,7 +110,7 @@ pub(super) fn run(session: Session, address: Address, painter: Painter) -> Outco
     let (event_loop, wakeups) = EventLoop::new(session, address);
     let modes = Modes::take().map_err(|error| error.to_string())?;
     restore_on_signals(&shared, &modes).map_err(|error| error.to_string())?;
-    let mut editor = editor(&shared).map_err(|error| error.to_string())?;
+    let mut editor = editor(&shared, &event_loop.inbox).map_err(|error| error.to_string())?;
     let waker = editor.create_external_printer().map_err(|error| error.to_string())?;
     let (wakes, wake) = mpsc::channel();
     let (ticks, waking) = (event_loop.inbox.clone(), Arc::clone(&shared));
@@ -161,14 +164,18 @@ impl Face for Terminal {
 
     fn settle(&mut self, session: &Session, prompt: Option<Prompt>) -> io::Result<()> {
         let mut shared = lock(&self.shared);
-        if shared.names != session.names {
-            shared.names.clone_from(&session.names);
+        if shared.names != *session.names() {
+            shared.names.clone_from(session.names());
+        }
+        if shared.rooms != *session.known_rooms() {
+            shared.rooms.clone_from(session.known_rooms());
         }
         shared.bytes_max = session.bytes_max;
         let changed = shared.connected != session.is_here();
         shared.connected = session.is_here();
         shared.painter.set_columns(columns());
-        let rows = unconfirmed_rows(&shared.painter, session);
+        let mut rows = unconfirmed_rows(&shared.painter, session);
+        rows.extend(session.bar().map(|bar| shared.painter.bar(&bar)));
         shared.screen.set_unconfirmed(rows);
         if let (Some(prompt), Owner::Program) = (prompt, shared.owner) {
             shared.owner = Owner::Editor;
@@ -262,7 +269,7 @@ fn history_file() -> Option<PathBuf> {
     Some(directory.join("chat_history"))
 }
 
-fn editor(shared: &Handle) -> rustyline::Result<Editor<Helper, FileHistory>> {
+fn editor(shared: &Handle, typed: &Sender<Wakeup>) -> rustyline::Result<Editor<Helper, FileHistory>> {
     let config = Builder::new()
         .max_history_size(HISTORY_LINES)?
         .history_ignore_space(true)
@@ -270,11 +277,13 @@ fn editor(shared: &Handle) -> rustyline::Result<Editor<Helper, FileHistory>> {
         .color_mode(ColorMode::Forced)
         .build();
     let mut editor = Editor::with_config(config)?;
-    let helper = || Helper { shared: Arc::clone(shared) };
+    let helper = || Helper { shared: Arc::clone(shared), typed: typed.clone() };
     editor.set_helper(Some(helper()));
     let clear = Cmd::Kill(Movement::WholeBuffer);
     editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Simple(clear));
-    for key in [KeyEvent::ctrl('D'), KeyEvent::from('\t')] {
+    // Alt with a digit would be the obvious key; the editor takes that for itself before it asks us.
+    let places = (1..=9).map(|place| KeyEvent(KeyCode::F(place), Modifiers::NONE));
+    for key in [KeyEvent::ctrl('D'), KeyEvent::alt('n'), KeyEvent::from('\t')].into_iter().chain(places) {
         editor.bind_sequence(key, EventHandler::Conditional(Box::new(helper())));
     }
     Ok(editor)
@@ -283,6 +292,8 @@ fn editor(shared: &Handle) -> rustyline::Result<Editor<Helper, FileHistory>> {
 /// What the line editor asks us: what to paint, what a word could become, whether to end a line.
 struct Helper {
     shared: Handle,
+    /// Where keys go that are not for the line.
+    typed: Sender<Wakeup>,
 }
 
 impl Highlighter for Helper {
@@ -312,7 +323,7 @@ impl Validator for Helper {
 }
 
 impl ConditionalEventHandler for Helper {
-    /// Ctrl-D and Tab.
+    /// Ctrl-D, F1 to F9, Alt-N, and Tab.
     fn handle(&self, event: &Event, _: RepeatCount, _: bool, line: &EventContext<'_>) -> Option<Cmd> {
         let mut shared = lock(&self.shared);
         if event.get(0) == Some(&KeyEvent::ctrl('D')) {
@@ -321,7 +332,17 @@ impl ConditionalEventHandler for Helper {
             }
             return None;
         }
-        match complete(&line.line()[..line.pos()], &shared.names) {
+        let turn = match event.get(0) {
+            Some(KeyEvent(KeyCode::F(place), _)) => Some(Input::TurnTo(usize::from(*place) - 1)),
+            Some(KeyEvent(_, Modifiers::ALT)) => Some(Input::TurnOn),
+            _ => line.line().is_empty().then_some(Input::TurnOn),
+        };
+        if let Some(turn) = turn {
+            // Whoever listens lives as long as we do.
+            let _ = self.typed.send(Wakeup::Typed(turn));
+            return Some(Cmd::Noop);
+        }
+        match complete(&line.line()[..line.pos()], &shared.names, &shared.rooms) {
             // Asks our completer, whose only candidate is taken without further keys.
             Completion::Word(_) => Some(Cmd::Complete),
             Completion::Choices(choices) => {
@@ -338,7 +359,8 @@ impl Completer for Helper {
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let before = &line[..pos];
-        Ok(match complete(before, &lock(&self.shared).names) {
+        let shared = lock(&self.shared);
+        Ok(match complete(before, &shared.names, &shared.rooms) {
             Completion::Word(word) => (word_start(before), vec![word]),
             Completion::Choices(_) | Completion::Nothing => (pos, Vec::new()),
         })

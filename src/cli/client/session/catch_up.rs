@@ -3,100 +3,129 @@
 use std::time::Instant;
 
 use super::phrases::{as_request, as_typed, message_of};
-use super::{CatchUp, Lost, Mode, OLD_LINES, OWN_REF, PAGE, Phase, Session, Why};
+use super::{CatchUp, Fetch, Mode, OLD_LINES, OWN_REF, PAGE, Phase, Session, When};
 use crate::cli::client::protocol::{Event, Request};
 use crate::cli::counted;
 
 impl Session {
-    /// Fetches what there is to fetch.
-    pub(super) fn catch_up(&mut self, now: Instant, why: Why, newest: u64) {
-        let request = match why {
-            Why::Entered if newest > 0 && self.mode == Mode::Person => {
-                Some(Request::History { limit: Some(OLD_LINES), before: Some(newest + 1), after: None })
-            }
-            Why::Missed { after, .. } if newest > after => Some(page_after(after)),
+    /// We are in this room, whose newest message is `newest`, for the first time or, if `after` says where we stopped,
+    /// again: there may be something to fetch.
+    pub(super) fn catch_up(&mut self, room: String, after: Option<u64>, newest: u64) {
+        let is_person = self.mode == Mode::Person && room == self.rooms.current();
+        let next = match after {
+            None if newest > 0 && is_person => Some(Request::History {
+                room: Some(room.clone()),
+                limit: Some(OLD_LINES),
+                before: Some(newest + 1),
+                after: None,
+            }),
+            Some(after) if newest > after => Some(page_after(&room, after)),
             _ => None,
         };
-        let catch_up = CatchUp { why, newest, fetched: Vec::new(), held: Vec::new() };
-        match request {
-            Some(request) => {
-                self.phase = Phase::CatchingUp(catch_up);
-                self.send(&request, OWN_REF);
+        let fetch = Fetch { room, after, newest, next, fetched: Vec::new() };
+        if !matches!(self.phase, Phase::CatchingUp(_)) {
+            self.phase = Phase::CatchingUp(CatchUp::default());
+        }
+        if let Phase::CatchingUp(catch_up) = &mut self.phase {
+            catch_up.fetches.push(fetch);
+        }
+    }
+
+    /// Asks for the next page, or goes on where we stopped if there is none and the server has told of all rooms.
+    pub(super) fn fetch_on(&mut self, now: Instant) {
+        let Phase::CatchingUp(catch_up) = &mut self.phase else { return };
+        while !catch_up.is_asking
+            && let Some(fetch) = catch_up.fetches.get_mut(catch_up.done)
+        {
+            match fetch.next.take() {
+                None => catch_up.done += 1,
+                Some(request) => {
+                    catch_up.is_asking = true;
+                    return self.send(&request, OWN_REF);
+                }
             }
-            None => self.caught_up(now, catch_up),
+        }
+        if !catch_up.is_asking && self.rooms.are_here() {
+            let catch_up = std::mem::take(catch_up);
+            self.phase = Phase::Here;
+            self.caught_up(now, catch_up);
         }
     }
 
     /// A page of what was asked for.
     pub(super) fn fetched(&mut self, now: Instant, events: Vec<Event>, more: bool) {
-        let mut catch_up = match std::mem::replace(&mut self.phase, Phase::Here) {
-            Phase::CatchingUp(catch_up) => catch_up,
-            phase => return self.phase = phase,
+        let Phase::CatchingUp(catch_up) = &mut self.phase else { return };
+        let Some(fetch) = catch_up.fetches.get_mut(catch_up.done).filter(|_| catch_up.is_asking) else {
+            return;
         };
-        catch_up.fetched.extend(events.into_iter().filter_map(message_of));
-        let last = catch_up.fetched.last().map_or(0, |(message, _)| message.id);
-        let missed = matches!(catch_up.why, Why::Missed { .. });
-        if missed && more && last < catch_up.newest && last > 0 {
-            self.phase = Phase::CatchingUp(catch_up);
-            self.send(&page_after(last), OWN_REF);
-        } else {
-            self.caught_up(now, catch_up);
+        catch_up.is_asking = false;
+        fetch.fetched.extend(events.into_iter().filter_map(message_of));
+        let last = fetch.fetched.last().map_or(0, |(message, _)| message.id);
+        if fetch.after.is_some() && more && last < fetch.newest && last > 0 {
+            fetch.next = Some(page_after(&fetch.room, last));
         }
+        self.fetch_on(now);
     }
 
     /// Shows what was fetched, decides about what was in doubt, then goes on where we stopped.
-    pub(super) fn caught_up(&mut self, now: Instant, catch_up: CatchUp) {
-        self.phase = Phase::Here;
-        let CatchUp { why, newest, mut fetched, held } = catch_up;
-        match why {
-            Why::Entered => {
-                for (message, action) in fetched {
-                    self.show_said(message, action, true);
-                }
-            }
-            Why::Missed { lost, after } => {
+    fn caught_up(&mut self, now: Instant, CatchUp { fetches, held, .. }: CatchUp) {
+        let lost = self.lost.take();
+        // Under another name we are here while the old connection may still have something to say.
+        let is_over = lost.as_ref().is_none_or(|lost| Some(&lost.name) == self.name.as_ref());
+        let (mut said, mut complete) = (Vec::new(), Vec::new());
+        for (place, Fetch { room: name, after, newest, mut fetched, .. }) in fetches.into_iter().enumerate() {
+            let Some(room) = self.rooms.get_mut(&name) else { continue };
+            if let (Some(lost), Some(after)) = (&lost, after) {
                 // What is newer was heard live as well, and has its place there.
                 fetched.retain(|(message, _)| message.id <= newest);
                 let gone = newest.saturating_sub(after).saturating_sub(fetched.len() as u64);
-                fetched.retain(|(message, _)| self.seen.note(message.id));
+                fetched.retain(|(message, _)| room.seen.note(message.id));
+                let anew = std::mem::take(&mut room.is_anew);
                 let (ours, others): (Vec<_>, Vec<_>) =
                     fetched.iter().partition(|(message, _)| message.from == lost.name);
-                let said: Vec<_> =
-                    ours.iter().map(|(message, action)| as_request(message, *action)).collect();
-                self.status(self.back(now, &lost, others.len(), gone));
-                for (message, action) in fetched {
-                    self.show_said(message, action, true);
+                said.extend(ours.iter().map(|(message, action)| as_request(message, *action)));
+                if is_over && gone == 0 {
+                    complete.push(name.clone());
                 }
-                // Under another name we are here while the old connection may still have something to say.
-                let is_over = Some(&lost.name) == self.name.as_ref();
-                self.judge(&said, is_over && gone == 0);
+                if place == 0 || anew || gone > 0 || !others.is_empty() {
+                    let away = (place == 0).then(|| now.saturating_duration_since(lost.at).as_secs_f64());
+                    self.status(self.back(&name, away, anew, others.len(), gone));
+                }
+            }
+            let when = if after.is_some() { When::Missed } else { When::Before };
+            for (message, action) in fetched {
+                self.show_said(message, action, when);
+            }
+            if let Some(room) = self.rooms.get_mut(&name) {
+                room.seen.skip_to(newest);
             }
         }
-        self.seen.skip_to(newest);
+        if lost.is_some() {
+            self.judge(&said, &complete);
+        }
         held.into_iter().for_each(|event| self.happening(event));
     }
 
-    /// That we are back, and what we missed, in words.
-    fn back(&self, now: Instant, lost: &Lost, missed: usize, gone: u64) -> String {
+    /// That we are back in a room, the first one after so many seconds, and what we missed, in words.
+    fn back(&self, room: &str, away: Option<f64>, anew: bool, missed: usize, gone: u64) -> String {
         let name = self.name.as_deref().unwrap_or_default();
-        let room = self.room.as_deref().unwrap_or_default();
-        let away = now.saturating_duration_since(lost.at).as_secs_f64();
-        let anew = if lost.anew { ", the room began anew" } else { "" };
+        let away = away.map_or(String::new(), |away| format!(" after {away:.1} s"));
+        let anew = if anew { ", the room began anew" } else { "" };
         let missed = if missed == 0 { "nothing".into() } else { counted(missed, "message") };
         let kept = if gone == 0 { String::new() } else { format!(" ({gone} more are no longer kept)") };
-        format!("back as {name} in #{room} after {away:.1} s{anew}, missed {missed}{kept}")
+        format!("back as {name} in #{room}{away}{anew}, missed {missed}{kept}")
     }
 
     /// Decides about what was sent and not answered when the connection broke, see [`super::super::outbox::Outbox`].
-    pub(super) fn judge(&mut self, said: &[Request], complete: bool) {
+    fn judge(&mut self, said: &[Request], complete: &[String]) {
         for entry in self.outbox.decide(said, complete) {
             self.failed = true;
-            let typed = as_typed(&entry.request);
+            let typed = as_typed(&entry.request, self.rooms.current());
             self.trouble(format!("the connection broke, this may not have arrived: {typed}"));
         }
     }
 }
 
-fn page_after(id: u64) -> Request {
-    Request::History { limit: Some(PAGE), before: None, after: Some(id) }
+fn page_after(room: &str, id: u64) -> Request {
+    Request::History { room: Some(room.to_owned()), limit: Some(PAGE), before: None, after: Some(id) }
 }

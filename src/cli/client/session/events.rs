@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use super::phrases::{as_request, as_typed, crowd, good_bye, here, message_of, shortened};
-use super::{Mode, OWN_REF, PAGE, Phase, Session};
+use super::{CatchUp, Mode, OWN_REF, PAGE, Phase, Session, When};
 use crate::cli::client::display::Line;
 use crate::cli::client::outbox::Entry;
-use crate::cli::client::protocol::{Event, Message, Request};
+use crate::cli::client::protocol::{Event, Message, Request, room_of};
+use crate::cli::client::rooms::LOBBY;
 use crate::cli::counted;
 
 impl Session {
@@ -24,22 +25,38 @@ impl Session {
     fn reply(&mut self, now: Instant, event: Event) -> Option<Event> {
         match event {
             Event::Ack { reference, ts, id } => self.acked(now, reference.as_deref(), ts, id),
-            Event::Error { code, text, reference } => {
+            Event::Error { code, text, room: Some(room), .. }
+                if self.rooms.get(&room).is_some_and(|room| !room.is_here) =>
+            {
+                self.not_had(now, &room, if text.is_empty() { &code } else { &text });
+            }
+            Event::Error { code, text, reference, .. } => {
                 self.refused(now, &code, &text, reference.as_deref());
             }
             Event::History { events, more, reference, .. } => match reference.as_deref() {
                 Some(OWN_REF) => self.fetched(now, events, more),
                 reference => self.older(now, events, more, reference),
             },
-            Event::Users { users, total, reference, .. } => {
-                self.names.extend(users.iter().cloned());
+            Event::Users { room, users, total, reference, .. } => {
                 self.answered(now, reference.as_deref());
-                self.answer(here(&users.into_iter().collect(), total));
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    room.names.extend(users.iter().cloned());
+                }
+                self.show_of(&room, Line::Answer(here(&users.into_iter().collect(), total)));
             }
             Event::Rooms { rooms, reference, .. } => {
                 self.answered(now, reference.as_deref());
-                let rooms = rooms.iter().map(|room| format!("#{} ({})", room.name, room.members));
-                self.answer(format!("rooms: {}", rooms.collect::<Vec<_>>().join(", ")));
+                let listed = rooms.iter().map(|room| {
+                    let mark = match self.rooms.get(&room.name) {
+                        None => "",
+                        Some(_) if room.name == self.rooms.current() => ", current",
+                        Some(_) => ", joined",
+                    };
+                    format!("#{} ({}{mark})", room.name, room.members)
+                });
+                let listed = listed.collect::<Vec<_>>().join(", ");
+                self.known_rooms.extend(rooms.into_iter().map(|room| room.name));
+                self.answer(format!("rooms: {listed}"));
             }
             Event::Pong { reference, .. } => {
                 let entry = self.answered(now, reference.as_deref());
@@ -49,6 +66,14 @@ impl Session {
                 }
             }
             Event::Hello { .. } => self.welcome(now, event),
+            Event::Room { room, id, epoch, users, total, .. } => {
+                self.enter(room, id, users, total, epoch);
+                self.fetch_on(now);
+            }
+            Event::Leave { room, reference: Some(reference), .. } => {
+                self.answered(now, Some(&reference));
+                self.left(&room);
+            }
             Event::Bye { why } => self.bye(now, &why),
             event => return Some(event),
         }
@@ -62,37 +87,64 @@ impl Session {
             Event::Public(message) => self.live(message, false),
             Event::Action(message) => self.live(message, true),
             Event::Private { ts, from, to, body, .. } => self.private(ts, from, to, body),
-            Event::Join { ts, name, .. } => {
+            Event::Join { ts, room, name, .. } => {
+                let Some(known) = self.rooms.get_mut(&room) else { return };
+                known.names.insert(name.clone());
                 if !is_own(&name) {
-                    self.happened(ts, format!("{name} joined"));
+                    self.happened(&room, ts, format!("{name} joined"));
                 }
-                self.names.insert(name);
             }
-            Event::Leave { ts, name, why, .. } => {
-                self.names.remove(&name);
+            Event::Leave { ts, room, name, why, .. } => {
+                let Some(known) = self.rooms.get_mut(&room) else { return };
+                known.names.remove(&name);
                 if !is_own(&name) {
                     let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-                    self.happened(ts, format!("{name} left{why}"));
+                    self.happened(&room, ts, format!("{name} left{why}"));
                 }
             }
-            Event::Nick { ts, from, name, .. } => self.renamed(ts, &from, name),
-            Event::Presence { ts, joined, left, total, .. } => {
-                self.happened(ts, crowd(joined, left, total));
+            Event::Nick { ts, room, from, name } => self.renamed(ts, &room, &from, name),
+            Event::Presence { ts, room, joined, left, total } if self.rooms.get(&room).is_some() => {
+                self.happened(&room, ts, crowd(joined, left, total));
             }
             _ => {}
         }
     }
 
+    fn happened(&mut self, room: &str, ts: u64, text: String) {
+        self.show_of(room, Line::Happened { ts, text });
+    }
+
+    /// We have left a room because we wanted to. From the last one we are put into the lobby, which is said next: there is
+    /// nothing to be done before that.
+    fn left(&mut self, room: &str) {
+        if self.rooms.remove(room) && self.mode == Mode::Person {
+            self.answer(format!("you left #{room}"));
+        }
+        if self.rooms.iter().next().is_none() {
+            self.rooms.get_or_ask(LOBBY);
+            self.phase = Phase::CatchingUp(CatchUp::default());
+        }
+    }
+
+    /// We do not come into a room in which we are not yet, unless that was asked for once more.
+    fn not_coming(&mut self, room: &str) {
+        if self.rooms.get(room).is_none() && !self.outbox.joins(room) {
+            self.rooms.give_up(room);
+        }
+    }
+
     /// Somebody said something just now.
     pub(super) fn live(&mut self, message: Message, action: bool) {
-        let id = message.id;
-        if self.seen.note(id) {
+        let (id, name) = (message.id, message.room.clone());
+        let Some(room) = self.rooms.get_mut(&name) else { return };
+        let is_new = room.seen.note(id);
+        room.seen.skip_to(id);
+        if is_new {
             if Some(&message.from) == self.name.as_ref() {
                 self.outbox.heard(&as_request(&message, action));
             }
-            self.show_said(message, action, false);
+            self.show_said(message, action, When::Live);
         }
-        self.seen.skip_to(id);
     }
 
     pub(super) fn private(&mut self, ts: u64, from: String, to: String, body: String) {
@@ -110,17 +162,23 @@ impl Session {
         }
     }
 
-    pub(super) fn renamed(&mut self, ts: u64, from: &str, name: String) {
-        self.names.remove(from);
-        self.names.insert(name.clone());
+    /// Told once, through `room`, whatever rooms we share.
+    pub(super) fn renamed(&mut self, ts: u64, room: &str, from: &str, name: String) {
+        let is_current = self.names().contains(from);
+        for known in self.rooms.iter_mut() {
+            if known.names.remove(from) || known.name == room {
+                known.names.insert(name.clone());
+            }
+        }
         if self.ignores(from) {
             self.ignored.insert(name.to_lowercase());
         }
         if Some(from) == self.name.as_deref() {
-            self.name = Some(name.clone());
-            self.happened(ts, format!("you are now {name}"));
+            self.show(Line::Happened { ts, text: format!("you are now {name}") });
+            self.name = Some(name);
         } else {
-            self.happened(ts, format!("{from} is now {name}"));
+            let room = if is_current { self.rooms.current().to_owned() } else { room.to_owned() };
+            self.happened(&room, ts, format!("{from} is now {name}"));
         }
     }
 
@@ -132,9 +190,11 @@ impl Session {
         // The ack overtook the event: show it now, and not again.
         let action = matches!(entry.request, Request::Action { .. });
         match (entry.request, id) {
-            (Request::Public { body } | Request::Action { body }, Some(id)) if self.seen.note(id) => {
-                let room = self.room.clone().unwrap_or_default();
-                self.show_said(Message { id, ts, room, from, body }, action, false);
+            (
+                Request::Public { body, room: Some(room) } | Request::Action { body, room: Some(room) },
+                Some(id),
+            ) if self.rooms.get_mut(&room).is_some_and(|room| room.seen.note(id)) => {
+                self.show_said(Message { id, ts, room, from, body }, action, When::Live);
             }
             (Request::Private { to, body }, _) => {
                 self.echoes.push(Request::Private { to: to.clone(), body: body.clone() });
@@ -161,7 +221,19 @@ impl Session {
         let text = if text.is_empty() { code } else { text };
         match entry {
             Some(entry) => {
-                let typed = as_typed(&entry.request);
+                let typed = as_typed(&entry.request, self.rooms.current());
+                match &entry.request {
+                    Request::Join { room } => self.not_coming(room),
+                    Request::Leave { room: Some(room) } if code == "not-here" => {
+                        self.rooms.remove(room);
+                    }
+                    Request::Leave { room: Some(room) } => {
+                        self.rooms.keep(room);
+                        // If it is the last one, we are not put there.
+                        self.not_coming(LOBBY);
+                    }
+                    _ => {}
+                }
                 self.trouble(format!("{text} – not done: {}", shortened(&typed)));
             }
             None => self.trouble(text.to_owned()),
@@ -171,21 +243,27 @@ impl Session {
     /// The answer to `/history`, or a part of it: then the rest is asked for.
     pub(super) fn older(&mut self, now: Instant, events: Vec<Event>, more: bool, reference: Option<&str>) {
         let mut events: Vec<_> = events.into_iter().filter_map(message_of).collect();
-        if let Some(Entry { request: Request::History { limit: Some(limit), .. }, newer, .. }) =
-            self.answered(now, reference)
-        {
+        let Some(Entry { request, skip, newer, .. }) = self.answered(now, reference) else { return };
+        let room = room_of(&request).unwrap_or_default().to_owned();
+        if let Request::History { limit: Some(limit), .. } = request {
             let left = limit.saturating_sub(events.len());
             let first = events.first().map(|(message, _)| message.id);
             events.extend(newer);
             if let Some(before) = first.filter(|_| more && left > 0) {
-                let older = Request::History { limit: Some(left), before: Some(before), after: None };
-                return self.outbox.ask_on(older, events);
+                let (room, limit, before) = (Some(room), Some(left), Some(before));
+                return self.outbox.ask_on(
+                    Request::History { room, limit, before, after: None },
+                    skip,
+                    events,
+                );
             }
         }
         let hint = if more && events.len() < PAGE { " (/history N shows more)" } else { "" };
-        self.answer(format!("the last {}{hint}:", counted(events.len(), "message")));
+        let but = skip.map_or(String::new(), |skip| format!(" but for {skip}"));
+        let text = format!("the last {}{but}{hint}:", counted(events.len(), "message"));
+        self.show_of(&room, Line::Answer(text));
         for (message, action) in events {
-            self.show_said(message, action, true);
+            self.show_said(message, action, When::Before);
         }
     }
 

@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use super::phrases::here;
-use super::{Mode, NAME_ATTEMPTS, Output, Phase, Prompt, Seen, Session, Why};
+use super::{Mode, NAME_ATTEMPTS, Output, Phase, Prompt, Session};
 use crate::cli::client::protocol::Event;
+use crate::cli::client::rooms::LOBBY;
 use crate::cli::client::sanitize::clean;
+use crate::cli::client::seen::Seen;
 use crate::limits::Limits;
 
 impl Session {
@@ -78,7 +80,7 @@ impl Session {
         }
     }
 
-    /// We are in a room: for the first time, again, or in another one.
+    /// We are in a room: for the first time, again, or in one more.
     pub(super) fn welcome(&mut self, now: Instant, event: Event) {
         let Event::Hello { name, room, id, users, total, epoch, limit, reference, .. } = event else {
             return;
@@ -87,39 +89,58 @@ impl Session {
         if let Some(reference) = reference {
             self.outbox.answered(&reference);
         }
-        let same_room = self.room.as_ref().is_none_or(|r| *r == room);
-        // By a restart of the server, or because an empty room was forgotten and made again.
-        let anew = self.epoch != epoch || id < self.seen.last();
-        let why = match self.lost.take() {
-            Some(mut lost) if same_room => {
-                if anew {
-                    self.seen = Seen::default();
-                    lost.anew = true;
-                }
-                Why::Missed { lost, after: self.seen.last() }
-            }
-            lost => {
-                if lost.is_some() {
-                    self.judge(&[], false);
-                }
-                self.seen = Seen::up_to(id);
-                if self.mode == Mode::Person {
-                    let here = here(&users.iter().cloned().collect(), total);
-                    self.answer(format!("you are {name} in #{room}, {here}"));
-                }
-                Why::Entered
-            }
-        };
+        if matches!(self.phase, Phase::Greeting(_)) && self.rooms.get(&room).is_none() {
+            // Where we did not ask for anything, or not for this.
+            let asked = self.rooms.to_ask().first().map_or(LOBBY, String::as_str).to_owned();
+            self.rooms.replace(&asked, &room);
+        }
+        self.name = Some(name);
+        self.enter(room, id, users, total, epoch);
         if !self.welcomed && self.mode == Mode::Person {
             self.output(Output::Prompt(Prompt::Chat));
         }
         self.welcomed = true;
         self.name_refused = 0;
         self.progress_at = now;
-        self.epoch = epoch;
-        self.names = users.into_iter().collect();
-        self.name = Some(name);
-        self.room = Some(room);
-        self.catch_up(now, why, id);
+        self.fetch_on(now);
+    }
+
+    /// The server says that we are in this room.
+    pub(super) fn enter(&mut self, name: String, newest: u64, users: Vec<String>, total: usize, epoch: u64) {
+        let room = self.rooms.get_or_ask(&name);
+        if room.is_here {
+            // It is only said again, as the one that is current for the server.
+            return;
+        }
+        room.is_here = true;
+        let is_new = std::mem::take(&mut room.is_new);
+        if is_new {
+            room.seen = Seen::up_to(newest);
+        } else if room.epoch != epoch || newest < room.seen.last() {
+            // By a restart of the server, or because an empty room was forgotten and made again.
+            room.seen = Seen::default();
+            room.is_anew = true;
+        }
+        let after = (!is_new).then(|| room.seen.last());
+        room.epoch = epoch;
+        room.names = users.into_iter().collect();
+        if is_new && self.mode == Mode::Person {
+            let here = here(&room.names, total);
+            let own = self.name.as_deref().unwrap_or_default();
+            self.answer(format!("you are {own} in #{name}, {here}"));
+        }
+        self.known_rooms.insert(name.clone());
+        self.catch_up(name, after, newest);
+    }
+
+    /// One of the rooms that we asked for cannot be had.
+    pub(super) fn not_had(&mut self, now: Instant, room: &str, text: &str) {
+        self.failed = true;
+        let is_new = self.rooms.get(room).is_some_and(|room| room.is_new);
+        let more = if is_new { "" } else { " any more" };
+        self.rooms.remove(room);
+        self.rooms.give_up(room);
+        self.trouble(format!("you are not in #{room}{more}: {text}"));
+        self.fetch_on(now);
     }
 }

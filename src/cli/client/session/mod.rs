@@ -12,7 +12,7 @@ use super::backoff::{self, Backoff};
 use super::display::Line;
 use super::outbox::Outbox;
 use super::protocol::{self, Event, Message, Request};
-use super::seen::Seen;
+use super::rooms::Rooms;
 use crate::cli::counted;
 use crate::limits::Limits;
 
@@ -23,6 +23,8 @@ mod catch_up;
 mod events;
 mod greeting;
 mod phrases;
+#[cfg(test)]
+mod several;
 #[cfg(test)]
 mod tests;
 mod typing;
@@ -78,6 +80,10 @@ pub(super) enum Input {
     Typed(String),
     /// There was something that is no line; a sentence says why.
     Unreadable(String),
+    /// The room at this place, in the order in which they were joined, is to be the current one.
+    TurnTo(usize),
+    /// The next room is.
+    TurnOn,
     /// Nothing more will be typed.
     Ended,
     /// Time has passed.
@@ -122,9 +128,9 @@ enum Phase {
     Connecting,
     /// `hello` was sent; to be answered by this time.
     Greeting(Instant),
-    /// In the room, fetching what was missed or what is older; live events are held back.
+    /// Let in, fetching what was missed or what is older; live events are held back.
     CatchingUp(CatchUp),
-    /// In the room.
+    /// In all our rooms.
     Here,
     /// `quit` was sent; at this time we go anyhow.
     Leaving(Instant),
@@ -132,25 +138,41 @@ enum Phase {
     Left,
 }
 
-/// The fetching of what the room heard without us.
-#[derive(Debug)]
+/// The fetching of what rooms heard without us, of one after the other.
+#[derive(Debug, Default)]
 struct CatchUp {
-    why: Why,
-    /// The room's newest id when we came.
-    newest: u64,
-    /// What was fetched.
-    fetched: Vec<(Message, bool)>,
-    /// What arrived live meanwhile.
+    fetches: Vec<Fetch>,
+    /// So many of them are done.
+    done: usize,
+    /// The next one was asked for.
+    is_asking: bool,
+    /// What arrived live meanwhile, in all rooms.
     held: Vec<Event>,
 }
 
-/// Why something is fetched.
+/// What one of the rooms heard without us.
 #[derive(Debug)]
-enum Why {
-    /// We entered a room: a few older lines.
-    Entered,
-    /// We were away; ids after this one were missed.
-    Missed { lost: Lost, after: u64 },
+struct Fetch {
+    room: String,
+    /// We were away; ids after this one were missed. `None` if we have just entered: a few older lines.
+    after: Option<u64>,
+    /// The room's newest id when we came.
+    newest: u64,
+    /// What to ask for next.
+    next: Option<Request>,
+    /// What was fetched.
+    fetched: Vec<(Message, bool)>,
+}
+
+/// When something was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// Just now.
+    Live,
+    /// While we were away.
+    Missed,
+    /// Before we came.
+    Before,
 }
 
 /// A connection that broke.
@@ -159,8 +181,6 @@ struct Lost {
     at: Instant,
     /// Who we were on it.
     name: String,
-    /// The room's ids count from 1 again since.
-    anew: bool,
 }
 
 /// The client's state. See the module for its use.
@@ -170,18 +190,16 @@ pub(super) struct Session {
     /// Names the server in sentences.
     address: String,
     name: Option<String>,
-    room: Option<String>,
-    epoch: u64,
+    rooms: Rooms,
     phase: Phase,
     /// True once the server has let us in.
     welcomed: bool,
-    /// Who is in the room, as far as known.
-    pub(super) names: BTreeSet<String>,
+    /// Rooms that there are or were, for completion.
+    known_rooms: BTreeSet<String>,
     /// Whose messages are not shown, in lower case.
     ignored: BTreeSet<String>,
     /// How many bytes a message may have.
     pub(super) bytes_max: usize,
-    seen: Seen,
     outbox: Outbox,
     backoff: Backoff,
     /// Since when there is a connection, if there is one.
@@ -220,7 +238,7 @@ impl Session {
         mode: Mode,
         address: String,
         name: Option<String>,
-        room: Option<String>,
+        rooms: &[String],
         seed: u64,
         now: Instant,
     ) -> Session {
@@ -228,14 +246,12 @@ impl Session {
             mode,
             address,
             name,
-            room,
-            epoch: 0,
+            rooms: Rooms::asked(rooms),
             phase: Phase::Nameless,
             welcomed: false,
-            names: BTreeSet::new(),
+            known_rooms: BTreeSet::new(),
             ignored: BTreeSet::new(),
             bytes_max: Limits::default().max_line_bytes,
-            seen: Seen::default(),
             outbox: Outbox::default(),
             backoff: Backoff::new(seed),
             connected_at: now,
@@ -284,7 +300,23 @@ impl Session {
     /// What was typed and is not confirmed, oldest first, as it was typed.
     pub(super) fn unconfirmed(&self) -> impl Iterator<Item = String> {
         let entries = self.outbox.iter().filter(|entry| !entry.heard);
-        entries.map(|entry| as_typed(&entry.request))
+        entries.map(|entry| as_typed(&entry.request, self.rooms.current()))
+    }
+
+    /// Who is in the current room, as far as known.
+    pub(super) fn names(&self) -> &BTreeSet<String> {
+        static NOBODY: BTreeSet<String> = BTreeSet::new();
+        self.rooms.get(self.rooms.current()).map_or(&NOBODY, |room| &room.names)
+    }
+
+    /// Rooms that one could want to join or leave.
+    pub(super) fn known_rooms(&self) -> &BTreeSet<String> {
+        &self.known_rooms
+    }
+
+    /// Where one is and where something is unread, if one is in several rooms.
+    pub(super) fn bar(&self) -> Option<String> {
+        self.rooms.bar().filter(|_| self.welcomed)
     }
 
     /// True while what is typed is sent at once.
@@ -307,6 +339,8 @@ impl Session {
             Input::Lost(why) => self.lost(now, &why),
             Input::Typed(line) => self.typed(now, &line),
             Input::Unreadable(sentence) => self.unreadable(sentence),
+            Input::TurnTo(place) => self.rooms.turn_to_place(place),
+            Input::TurnOn => self.rooms.turn_on(),
             Input::Ended => self.ended(now),
             Input::Tick => {}
         }
@@ -325,7 +359,11 @@ impl Session {
             (self.connected_at, self.heard_at) = (now, now);
             self.pinged = false;
             self.phase = Phase::Greeting(now + GREETING_WAIT);
-            self.send(&Request::Hello { name, room: self.room.clone() }, OWN_REF);
+            self.rooms.are_away();
+            let rooms = self.rooms.to_ask();
+            let room = rooms.first().cloned();
+            let rooms = Some(rooms).filter(|rooms| rooms.len() > 1);
+            self.send(&Request::Hello { name, room, rooms }, OWN_REF);
         }
     }
 
@@ -351,18 +389,14 @@ impl Session {
         let phase = std::mem::replace(&mut self.phase, next);
         self.output(Output::Disconnect);
         self.echoes.clear();
-        if let Phase::CatchingUp(CatchUp { why, mut held, .. }) = phase {
-            // We have not come back yet.
-            if let Why::Missed { lost, .. } = why {
-                self.lost = Some(lost);
-            }
+        if let Phase::CatchingUp(CatchUp { mut held, .. }) = phase {
             // A later history will bring the messages again.
             held.retain(|event| !matches!(event, Event::Public(_) | Event::Action(_)));
             held.into_iter().for_each(|event| self.happening(event));
         }
         if self.lost.is_none() {
             let name = self.name.clone().unwrap_or_default();
-            self.lost = Some(Lost { at: now, name, anew: false });
+            self.lost = Some(Lost { at: now, name });
             self.progress_at = now;
             self.status(format!("connection lost ({why}), reconnecting …"));
         }
@@ -431,6 +465,12 @@ impl Session {
         while matches!(self.phase, Phase::Here)
             && let Some(entry) = self.outbox.send_next(now)
         {
+            if let Request::History { room: Some(room), before, .. } = &mut entry.request
+                && let (Some(skip), Some(room)) =
+                    (entry.skip.filter(|_| before.is_none()), self.rooms.get(room))
+            {
+                *before = Some((room.seen.last() + 1).saturating_sub(skip).max(1));
+            }
             let line = entry.request.to_line(Some(&entry.reference));
             self.outputs.push_back(Output::Send(line));
         }
@@ -475,25 +515,34 @@ impl Session {
         }
     }
 
-    fn show_said(&mut self, message: Message, action: bool, old: bool) {
+    fn show_said(&mut self, message: Message, action: bool, when: When) {
         let own = Some(&message.from) == self.name.as_ref();
         if !own && self.ignores(&message.from) {
             return;
         }
         let name = self.name.as_deref().unwrap_or_default();
         let mention = !own && mentions(&message.body, name);
-        if !old {
-            self.names.insert(message.from.clone());
+        let is_elsewhere = message.room != self.rooms.current();
+        if let Some(room) = self.rooms.get_mut(&message.room) {
+            if when == When::Live {
+                room.names.insert(message.from.clone());
+            }
+            if is_elsewhere && !own && when != When::Before {
+                room.count(mention);
+            }
         }
-        self.show(Line::Said { message, action, own, mention, old });
+        let (room, old) = (message.room.clone(), when != When::Live);
+        self.show_of(&room, Line::Said { message, action, own, mention, old });
     }
 
     fn ignores(&self, name: &str) -> bool {
         self.ignored.contains(&name.to_lowercase())
     }
 
-    fn happened(&mut self, ts: u64, text: String) {
-        self.show(Line::Happened { ts, text });
+    /// Shows what is about a room, which is named if that is not the current one.
+    fn show_of(&mut self, room: &str, line: Line) {
+        let is_elsewhere = room != self.rooms.current();
+        self.show(if is_elsewhere { Line::Elsewhere(room.to_owned(), Box::new(line)) } else { line });
     }
 
     fn answer(&mut self, text: String) {

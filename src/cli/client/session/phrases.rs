@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::cli::client::protocol::{Event, Message, Request};
+use crate::cli::client::protocol::{Event, Message, Request, room_of};
 use crate::cli::client::sanitize::in_one_line;
 
 pub(super) fn message_of(event: Event) -> Option<(Message, bool)> {
@@ -15,26 +15,30 @@ pub(super) fn message_of(event: Event) -> Option<(Message, bool)> {
 
 /// The request that made such a message.
 pub(super) fn as_request(message: &Message, action: bool) -> Request {
-    let body = message.body.clone();
-    if action { Request::Action { body } } else { Request::Public { body } }
+    let (body, room) = (message.body.clone(), Some(message.room.clone()));
+    if action { Request::Action { body, room } } else { Request::Public { body, room } }
 }
 
-/// A request as somebody would type it.
-pub(super) fn as_typed(request: &Request) -> String {
-    match request {
-        Request::Public { body } if body.starts_with('/') => format!("/{body}"),
-        Request::Public { body } => body.clone(),
-        Request::Action { body } => format!("/me {body}"),
-        Request::Private { to, body } => format!("/msg {to} {body}"),
-        Request::Users => "/who".into(),
-        Request::Rooms => "/rooms".into(),
-        Request::History { limit, .. } => format!("/history {}", limit.unwrap_or_default()),
-        Request::Nick { name } => format!("/nick {name}"),
-        Request::Join { room } => format!("/join {room}"),
-        Request::Ping => "/ping".into(),
-        Request::Quit => "/quit".into(),
-        Request::Hello { name, .. } => name.clone(),
-    }
+/// A request as somebody would type it, behind the room it is for if that is not the current one.
+pub(super) fn as_typed(request: &Request, current: &str) -> String {
+    let label = room_of(request).filter(|room| *room != current);
+    let label = label.map(|room| format!("#{room} ")).unwrap_or_default();
+    label
+        + &match request {
+            Request::Public { body, .. } if body.starts_with('/') => format!("/{body}"),
+            Request::Public { body, .. } => body.clone(),
+            Request::Action { body, .. } => format!("/me {body}"),
+            Request::Private { to, body } => format!("/msg {to} {body}"),
+            Request::Users { .. } => "/who".into(),
+            Request::Rooms => "/rooms".into(),
+            Request::History { limit, .. } => format!("/history {}", limit.unwrap_or_default()),
+            Request::Nick { name } => format!("/nick {name}"),
+            Request::Join { room } => format!("/join {room}"),
+            Request::Leave { .. } => "/leave".into(),
+            Request::Ping => "/ping".into(),
+            Request::Quit => "/quit".into(),
+            Request::Hello { name, .. } => name.clone(),
+        }
 }
 
 /// Who is here, in words.
@@ -114,6 +118,8 @@ mod tests {
     #[test]
     fn what_is_shown_as_typed_could_be_typed() {
         let body = "/etc".to_owned();
-        assert_eq!(as_typed(&Request::Public { body }), "//etc");
+        let request = Request::Public { body, room: Some("dev".into()) };
+        assert_eq!(as_typed(&request, "dev"), "//etc");
+        assert_eq!(as_typed(&request, "lobby"), "#dev //etc");
     }
 }

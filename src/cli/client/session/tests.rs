@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::*;
 
 /// A session, the time, and what it said it wants.
-struct Script {
-    session: Session,
-    now: Instant,
+pub(super) struct Script {
+    pub(super) session: Session,
+    pub(super) now: Instant,
     /// What was sent and not looked at yet.
-    sent: VecDeque<Value>,
-    shown: Vec<Line>,
+    pub(super) sent: VecDeque<Value>,
+    pub(super) shown: Vec<Line>,
     connects: usize,
     prompts: Vec<Prompt>,
     left: Option<Result<bool, String>>,
@@ -20,9 +20,15 @@ struct Script {
 
 impl Script {
     fn new(mode: Mode, name: Option<&str>) -> Script {
+        Script::in_rooms(mode, name, &[])
+    }
+
+    /// The same with `--room` for each of these.
+    pub(super) fn in_rooms(mode: Mode, name: Option<&str>, rooms: &[&str]) -> Script {
         let now = Instant::now();
         let name = name.map(str::to_owned);
-        let session = Session::new(mode, "host:1".into(), name, None, 1, now);
+        let rooms: Vec<_> = rooms.iter().map(|room| (*room).to_owned()).collect();
+        let session = Session::new(mode, "host:1".into(), name, &rooms, 1, now);
         let (sent, shown, prompts) = (VecDeque::new(), Vec::new(), Vec::new());
         let mut script = Script { session, now, sent, shown, connects: 0, prompts, left: None };
         script.collect();
@@ -30,7 +36,7 @@ impl Script {
     }
 
     /// Somebody called alice who is in the room, with `newest` messages said before.
-    fn alice(mode: Mode, newest: u64) -> Script {
+    pub(super) fn alice(mode: Mode, newest: u64) -> Script {
         let mut script = Script::new(mode, Some("alice"));
         assert_eq!(script.connected()["type"], "hello");
         script.hello(newest, 1);
@@ -58,17 +64,17 @@ impl Script {
         }
     }
 
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         self.session.handle(self.now, input);
         self.collect();
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "reads better")]
-    fn server(&mut self, event: Value) {
+    pub(super) fn server(&mut self, event: Value) {
         self.input(Input::Received(event.to_string()));
     }
 
-    fn hello(&mut self, newest: u64, epoch: u64) {
+    pub(super) fn hello(&mut self, newest: u64, epoch: u64) {
         self.server(json!({"type": "hello", "name": "alice", "room": "lobby", "id": newest,
             "users": ["alice", "bob"], "total": 2, "epoch": epoch, "ref": OWN_REF}));
     }
@@ -77,27 +83,27 @@ impl Script {
         self.server(message(id, from, body));
     }
 
-    fn typed(&mut self, line: &str) {
+    pub(super) fn typed(&mut self, line: &str) {
         self.input(Input::Typed(line.into()));
     }
 
     /// The next request that was sent.
-    fn sent(&mut self) -> Value {
+    pub(super) fn sent(&mut self) -> Value {
         self.sent.pop_front().expect("nothing was sent")
     }
 
     /// The connection that was asked for is there; returns what is sent first.
-    fn connected(&mut self) -> Value {
+    pub(super) fn connected(&mut self) -> Value {
         self.input(Input::Connected);
         self.sent()
     }
 
-    fn breaks(&mut self) {
+    pub(super) fn breaks(&mut self) {
         self.input(Input::Lost("it broke".into()));
     }
 
     /// The connection breaks and `name` is asked for on the next one.
-    fn reconnect_as(&mut self, name: &str) {
+    pub(super) fn reconnect_as(&mut self, name: &str) {
         self.breaks();
         self.attempt();
         assert_eq!(self.connected()["name"], name);
@@ -121,17 +127,17 @@ impl Script {
     }
 
     /// The next attempt to connect comes due.
-    fn attempt(&mut self) {
+    pub(super) fn attempt(&mut self) {
         let before = self.connects;
         self.now = self.session.deadline().expect("nothing is due");
         self.input(Input::Tick);
         assert_eq!(self.connects, before + 1);
     }
 
-    /// What was shown as said, as `name: body`.
-    fn heard(&self) -> Vec<String> {
-        let said = |line: &Line| match line {
-            Line::Said { message, .. } => Some(format!("{}: {}", message.from, message.body)),
+    /// What was shown as said, as `name: body`, with its room if that is not the current one.
+    pub(super) fn heard(&self) -> Vec<String> {
+        let said = |line: &Line| match line.bare() {
+            Line::Said { message, .. } => Some(format!("{}{}: {}", label(line), message.from, message.body)),
             Line::Private { from, to, body, .. } => Some(format!("{from}>{to}: {body}")),
             _ => None,
         };
@@ -139,34 +145,42 @@ impl Script {
     }
 
     /// Everything else that was shown.
-    fn notes(&self) -> String {
-        let notes = self.shown.iter().filter_map(|line| match line {
+    pub(super) fn notes(&self) -> String {
+        let notes = self.shown.iter().filter_map(|line| match line.bare() {
             Line::Happened { text, .. } | Line::Answer(text) | Line::Status(text) | Line::Trouble(text) => {
-                Some(text.as_str())
+                Some(format!("{}{text}", label(line)))
             }
             _ => None,
         });
         notes.collect::<Vec<_>>().join("\n")
     }
 
-    fn unconfirmed(&self) -> Vec<String> {
+    pub(super) fn unconfirmed(&self) -> Vec<String> {
         self.session.unconfirmed().collect()
     }
 }
 
-fn message(id: u64, from: &str, body: &str) -> Value {
-    json!({"type": "public", "id": id, "ts": 1, "room": "lobby", "from": from, "body": body})
+fn label(line: &Line) -> String {
+    if let Line::Elsewhere(room, _) = line { format!("#{room} ") } else { String::new() }
+}
+
+pub(super) fn message(id: u64, from: &str, body: &str) -> Value {
+    message_in("lobby", id, from, body)
+}
+
+pub(super) fn message_in(room: &str, id: u64, from: &str, body: &str) -> Value {
+    json!({"type": "public", "id": id, "ts": 1, "room": room, "from": from, "body": body})
 }
 
 fn page(events: &[Value], more: bool) -> Value {
     part(events, more, &json!(OWN_REF))
 }
 
-fn part(events: &[Value], more: bool, reference: &Value) -> Value {
+pub(super) fn part(events: &[Value], more: bool, reference: &Value) -> Value {
     json!({"type": "history", "room": "lobby", "events": events, "more": more, "ref": reference})
 }
 
-fn ack(reference: &Value, id: Option<u64>) -> Value {
+pub(super) fn ack(reference: &Value, id: Option<u64>) -> Value {
     json!({"type": "ack", "ref": reference, "ts": 1, "id": id})
 }
 
@@ -420,9 +434,10 @@ fn another_room_has_its_own_ids() {
     script.server(json!({"type": "hello", "name": "alice", "room": "dev", "id": 1,
         "users": ["alice"], "total": 1, "epoch": 1, "ref": join["ref"]}));
     assert_eq!(script.sent()["before"], 2);
-    script.server(page(&[message(1, "bob", "old")], false));
-    assert_eq!(script.sent()["body"], "hi dev");
-    script.said(2, "alice", "hi dev");
+    script.server(page(&[message_in("dev", 1, "bob", "old")], false));
+    let said = script.sent();
+    assert_eq!((&said["body"], &said["room"]), (&json!("hi dev"), &json!("dev")));
+    script.server(message_in("dev", 2, "alice", "hi dev"));
     assert_eq!(script.heard(), ["bob: old", "alice: hi dev"]);
 }
 
@@ -434,7 +449,7 @@ fn comings_and_goings_keep_the_names() {
     script.server(json!({"type": "leave", "ts": 1, "room": "lobby", "name": "carol", "total": 2,
         "why": "timeout"}));
     script.server(json!({"type": "nick", "ts": 1, "room": "lobby", "from": "alice", "name": "al"}));
-    let names: Vec<_> = script.session.names.iter().map(String::as_str).collect();
+    let names: Vec<_> = script.session.names().iter().map(String::as_str).collect();
     assert_eq!(names, ["al", "rob"]);
     let expected = "carol joined\nbob is now rob\ncarol left (timeout)\nyou are now al";
     assert_eq!(script.notes(), expected);
@@ -479,13 +494,13 @@ fn a_filter_that_is_told_to_leave_looks_ahead_but_not_forever() {
 #[test]
 fn who_leaves_a_room_goes_from_where_they_will_be() {
     let mut script = Script::alice(Mode::Person, 0);
-    for line in ["/leave", "/part dev", "/join Dev", "/leave lobby", "/leave #dev", "/leave"] {
+    for line in ["/leave", "/part dev", "/join Dev", "/leave #dev", "/leave DEV", "/leave"] {
         script.typed(line);
     }
-    assert_eq!(script.sent()["room"], "Dev");
-    assert_eq!(script.unconfirmed(), ["/join Dev", "/join lobby"]);
+    assert_eq!(script.sent()["room"], "dev");
+    assert_eq!(script.unconfirmed(), ["/join dev", "#dev /leave"]);
     let here = "you are in the lobby; /quit leaves";
-    assert_eq!(script.notes(), [here, "you are not in #dev", "you are not in #lobby", here].join("\n"));
+    assert_eq!(script.notes(), [here, "you are not in #dev", "you are not in #dev", here].join("\n"));
 }
 
 /// It used to come back four times a second, for ever: being let in counted as success.
@@ -545,7 +560,11 @@ fn what_does_not_fit_into_one_answer_is_asked_for_in_parts() {
     assert_eq!(request["before"], 8);
     let older = [5, 6, 7].map(|id| message(id, "bob", &id.to_string()));
     script.server(part(&older, true, &request["ref"]));
-    assert_eq!(script.heard(), ["bob: 5", "bob: 6", "bob: 7", "bob: 8", "bob: 9"]);
+    assert_eq!(
+        script.heard(),
+        [5, 6, 7, 8, 9].map(|id| format!("#lobby bob: {id}")),
+        "dev is the current one"
+    );
     assert!(script.notes().contains("the last 5 messages (/history N shows more):"), "{}", script.notes());
     assert_eq!(script.sent()["type"], "join");
 }

@@ -6,7 +6,8 @@ use super::phrases::listed;
 use super::{LEAVE_WAIT, LOOK_AHEAD, Mode, Output, Phase, Prompt, Session};
 use crate::chat::RoomName;
 use crate::cli::client::command::{self, COMMANDS, Command};
-use crate::cli::client::protocol::Request;
+use crate::cli::client::protocol::{Request, room_mut};
+use crate::cli::client::rooms::LOBBY;
 use crate::cli::client::sanitize::clean;
 
 impl Session {
@@ -35,7 +36,8 @@ impl Session {
             Ok(None) => {}
             Ok(Some(Command::Help)) => self.help(),
             Ok(Some(Command::Quit)) => self.quit(now),
-            Ok(Some(Command::Leave(room))) => self.leave_room(room.as_deref()),
+            Ok(Some(Command::Join(room))) => self.named(Some(&room), Session::join),
+            Ok(Some(Command::Leave(room))) => self.named(room.as_deref(), Session::leave_room),
             Ok(Some(Command::Ignore(None))) => self.answer(listed("ignored", &self.ignored)),
             Ok(Some(Command::Ignore(Some(name)))) => {
                 self.answer(format!("{name} is ignored until you leave or say /unignore {name}"));
@@ -45,23 +47,53 @@ impl Session {
                 let was = if self.ignored.remove(&name.to_lowercase()) { "no longer" } else { "not" };
                 self.answer(format!("{name} is {was} ignored"));
             }
-            Ok(Some(Command::Ask(Request::Nick { name }))) if matches!(self.phase, Phase::Nameless) => {
+            Ok(Some(Command::Ask(Request::Nick { name }, _))) if matches!(self.phase, Phase::Nameless) => {
                 self.connect_as(name);
             }
-            Ok(Some(Command::Ask(request))) => self.outbox.push(request),
+            Ok(Some(Command::Ask(request, skip))) => self.ask(request, skip),
             Err(sentence) => self.not_done(sentence),
         }
     }
 
-    /// Goes back to the lobby. To enter it while one is there would show its older messages again.
-    fn leave_room(&mut self, named: Option<&str>) {
-        let here = self.outbox.destination().or(self.room.as_deref());
-        let here = here.and_then(|room| RoomName::parse(room).ok()).unwrap_or_else(RoomName::lobby);
-        match named.map(RoomName::parse) {
+    /// Does something with the room of this name, or else the current one.
+    fn named(&mut self, room: Option<&str>, act: impl FnOnce(&mut Session, String)) {
+        match room.map(RoomName::parse) {
             Some(Err(refusal)) => self.not_done(refusal.text.into_owned()),
-            Some(Ok(room)) if room != here => self.not_done(format!("you are not in {room}")),
-            _ if here == RoomName::lobby() => self.not_done("you are in the lobby; /quit leaves".into()),
-            _ => self.outbox.push(Request::Join { room: "lobby".into() }),
+            Some(Ok(room)) => act(self, room.as_str().to_owned()),
+            None => act(self, self.rooms.current().to_owned()),
+        }
+    }
+
+    /// Asks the server. The room it is about is settled now, whatever is the current one when it is sent.
+    fn ask(&mut self, mut request: Request, skip: Option<u64>) {
+        let Some(room) = room_mut(&mut request).map(Option::take) else {
+            return self.outbox.push(request, skip);
+        };
+        self.named(room.as_deref(), |session, room| {
+            room_mut(&mut request).map(|field| field.replace(room));
+            session.outbox.push(request, skip);
+        });
+    }
+
+    /// Enters one more room, and makes it the current one at once: what is typed next is for that.
+    fn join(&mut self, room: String) {
+        let is_new = !self.rooms.wants(&room);
+        self.rooms.turn_to(&room);
+        if is_new {
+            self.outbox.push(Request::Join { room }, None);
+        } else if self.mode == Mode::Person {
+            self.answer(format!("#{room} is the current room"));
+        }
+    }
+
+    fn leave_room(&mut self, room: String) {
+        if !self.rooms.wants(&room) {
+            self.not_done(format!("you are not in #{room}"));
+        } else if room == LOBBY && self.rooms.wants_only(LOBBY) {
+            self.not_done("you are in the lobby; /quit leaves".into());
+        } else {
+            self.rooms.give_up(&room);
+            self.outbox.push(Request::Leave { room: Some(room) }, None);
         }
     }
 
@@ -84,7 +116,7 @@ impl Session {
     pub(super) fn help(&mut self) {
         for (name, takes, does) in COMMANDS {
             let usage = format!("{name} {takes}");
-            self.answer(format!("{usage:<15} {does}"));
+            self.answer(format!("{usage:<16} {does}"));
         }
     }
 
