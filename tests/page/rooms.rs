@@ -569,7 +569,8 @@ fn coming_back_is_one_hello_and_nothing_is_lost_or_doubled_in_any_room() {
     page.until(&format!("{ids}[0].length === 225"));
     let (dev, ops): (Vec<_>, Vec<_>) = ((1..=225).collect(), (1..=3).collect());
     assert_eq!(page.eval(ids), json!([dev, ops]));
-    list(&mut page, &json!([["lobby", "", false], ["dev", "221", true], ["ops", "", false]]));
+    list(&mut page, &json!([["lobby", "", false], ["dev", "99+", true], ["ops", "", false]]));
+    assert_eq!(page.eval(TITLE), "(221) @1 #ops");
 
     // A server that has forgotten everything: what it has anew is told apart; what waits is said where it was typed.
     daemon.crash();
