@@ -39,6 +39,9 @@ pub(super) fn run(plan: Plan) -> Result<Report, String> {
     let before_connecting = look(server.as_ref());
     let connecting = phases::connect(&mut driver)?;
     phases::settle(&mut driver)?;
+    if phases::enter_others(&mut driver)? {
+        phases::settle(&mut driver)?;
+    }
     let before_load = look(server.as_ref());
     let own_before_load = look(generator.as_ref());
     let loaded = phases::load(&mut driver)?;
@@ -160,6 +163,7 @@ fn workload(plan: &Plan, loaded: &Loaded) -> Workload {
         members: plan.args.members,
         senders: plan.senders,
         rooms: plan.args.rooms,
+        joined: plan.args.joined,
         room: plan.room_name(0),
         message_bytes: plan.args.size,
         slow_members: plan.slow_members,

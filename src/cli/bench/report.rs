@@ -44,6 +44,8 @@ pub(super) struct Workload {
     pub(super) members: usize,
     pub(super) senders: usize,
     pub(super) rooms: usize,
+    /// In how many of them each member is.
+    pub(super) joined: usize,
     /// The first of them.
     pub(super) room: String,
     pub(super) message_bytes: usize,
@@ -155,10 +157,14 @@ impl Report {
 
     /// The result for people: what a figure is of, and the figure in words.
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let Workload { target, dialect, load, members, senders, rooms, room, message_bytes, .. } =
+        let Workload { target, dialect, load, members, senders, rooms, joined, room, message_bytes, .. } =
             &self.workload;
         let (members, senders) = (counted(members, "member"), counted(senders, "sender"));
-        let rooms = if *rooms > 1 { format!("{rooms} rooms from #{room}") } else { format!("#{room}") };
+        let rooms = match (rooms, joined) {
+            (1, _) => format!("#{room}"),
+            (_, 1) => format!("{rooms} rooms from #{room}"),
+            _ => format!("{rooms} rooms from #{room} and everybody in {joined} of them"),
+        };
         let Connect { connections, seconds, per_second } = &self.connect;
         let mut rows = vec![
             (
