@@ -523,6 +523,26 @@ fn who_is_not_let_into_all_rooms_is_said() {
 }
 
 #[test]
+fn a_room_beside_others_has_a_price() {
+    let daemon = Daemon::start();
+    let output = bench(daemon.address, "--members 40 --rooms 8 --joined 8 --idle --duration 10ms");
+    let report = report(&output);
+    assert!(output.status.success(), "{report:#}");
+    let further = &report["server"]["further_rooms"];
+    assert_eq!(further["places"], 40 * 7);
+    assert!(further["resident_bytes_each"].is_number(), "{report:#}");
+    assert!(further["cpu_us_each"].as_f64() > Some(0.0), "{report:#}");
+
+    let address = daemon.address.to_string();
+    let flags = ["bench", &address, "--members", "9", "--rooms", "3", "--joined", "2", "--idle"];
+    let output = Command::new(ROOMD).args(flags).args(["--duration", "10ms"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    for text in [" 3 rooms from #bench-", " and everybody in 2 of them, idle", "\n  more rooms "] {
+        assert!(shown.contains(text), "{text} is not in\n{shown}");
+    }
+}
+
+#[test]
 fn roomd_serves_the_others_while_members_stall_and_come_and_go() {
     let daemon = Daemon::start();
     let flags = "--members 40 --slow 10% --churn 50/s --window 8 --duration 300ms --seed 7";
@@ -542,4 +562,5 @@ fn roomd_lets_idle_members_in() {
     assert_eq!(report["connect"]["connections"], 50);
     assert!(report["server"]["resident_bytes_connected"].as_u64() > Some(0), "{report:#}");
     assert_eq!(report["traffic"], Value::Null);
+    assert_eq!(report["server"]["further_rooms"], Value::Null);
 }
