@@ -56,6 +56,12 @@ enum Fault {
     Reorder,
     Damage,
     HangUp,
+    /// It comes as one of another room.
+    Mislabel,
+    /// It comes without the room in front, or with it to who is there.
+    Relabel,
+    /// It comes to somebody in other rooms, too.
+    Stray,
 }
 
 /// Which message is treated wrongly, and for which of those who get it: clients come in in any order,
@@ -64,67 +70,90 @@ const FAULTY_MESSAGE: usize = 5;
 const FAULTY_CLIENT: usize = 0;
 
 #[derive(Default)]
-struct Room {
-    clients: Vec<TcpStream>,
+struct Hub {
+    clients: Vec<HubClient>,
     messages: usize,
     held_back: Option<String>,
+}
+
+struct HubClient {
+    output: TcpStream,
+    /// The current one is the last.
+    rooms: Vec<String>,
 }
 
 /// Starts a hub that speaks the text dialect as far as the bench needs it.
 fn hub(fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let room = Arc::new(Mutex::new(Room::default()));
+    let hub = Arc::new(Mutex::new(Hub::default()));
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let room = room.clone();
-            std::thread::spawn(move || serve(stream, &room, fault));
+            let hub = hub.clone();
+            std::thread::spawn(move || serve(stream, &hub, fault));
         }
     });
     address
 }
 
-fn serve(stream: TcpStream, room: &Mutex<Room>, fault: Fault) {
+fn serve(stream: TcpStream, hub: &Mutex<Hub>, fault: Fault) {
     let mut output = stream.try_clone().unwrap();
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     // What is JSON asks who is here, and that is not known.
     let Some(name) = lines.next().filter(|name| !name.starts_with('{')) else { return };
     writeln!(output, "* welcome {name} - #lobby, 1 here: {name}").unwrap();
-    let Some(join) = lines.next() else { return };
     let me = {
-        let mut room = room.lock().unwrap();
-        writeln!(output, "* welcome {name} - #{}", join.strip_prefix("/join ").unwrap()).unwrap();
-        room.clients.push(output);
-        room.clients.len() - 1
+        let mut hub = hub.lock().unwrap();
+        hub.clients.push(HubClient { output, rooms: Vec::new() });
+        hub.clients.len() - 1
     };
     for line in lines {
-        room.lock().unwrap().say(me, &format!("{name}: {line}\n"), fault);
+        let mut hub = hub.lock().unwrap();
+        if let Some(room) = line.strip_prefix("/join ") {
+            let me = &mut hub.clients[me];
+            me.rooms.push(room.to_owned());
+            writeln!(me.output, "* welcome {name} - #{room}").unwrap();
+        } else if line != "/leave lobby" {
+            hub.say(me, &format!("{name}: {line}\n"), fault);
+        }
     }
 }
 
-impl Room {
-    fn say(&mut self, from: usize, line: &str, fault: Fault) {
+impl Hub {
+    fn say(&mut self, from: usize, said: &str, fault: Fault) {
         let is_faulty = self.messages == FAULTY_MESSAGE;
         self.messages += 1;
         let mut held_back = self.held_back.take();
-        let others = self.clients.iter_mut().enumerate().filter(|(to, _)| *to != from);
-        for (to, (_, client)) in others.enumerate() {
+        let Some(room) = self.clients[from].rooms.last().cloned() else { return };
+        if fault == Fault::Stray && is_faulty {
+            let outside = self.clients.iter_mut().find(|client| !client.rooms.contains(&room)).unwrap();
+            write!(outside.output, "#{room} {said}").unwrap();
+        }
+        let others = self
+            .clients
+            .iter_mut()
+            .enumerate()
+            .filter(|(to, client)| *to != from && client.rooms.contains(&room));
+        for (to, (_, HubClient { output: client, rooms })) in others.enumerate() {
+            let (plain, labelled) = (said.to_owned(), format!("#{room} {said}"));
+            let is_current = rooms.last() == Some(&room);
+            let (line, relabelled) = if is_current { (plain, labelled) } else { (labelled, plain) };
             let text = match fault {
                 Fault::Lose if is_faulty && to == FAULTY_CLIENT => String::new(),
                 Fault::Double if is_faulty && to == FAULTY_CLIENT => line.repeat(2),
                 Fault::Damage if is_faulty && to == FAULTY_CLIENT => line.replace("..", ".x"),
                 Fault::Reorder if is_faulty && to == FAULTY_CLIENT => {
-                    self.held_back = Some(line.to_owned());
+                    self.held_back = Some(line);
                     String::new()
                 }
-                Fault::Reorder if to == FAULTY_CLIENT => {
-                    line.to_owned() + &held_back.take().unwrap_or_default()
-                }
+                Fault::Reorder if to == FAULTY_CLIENT => line + &held_back.take().unwrap_or_default(),
                 Fault::HangUp if is_faulty && to == FAULTY_CLIENT => {
                     client.shutdown(std::net::Shutdown::Both).unwrap();
                     String::new()
                 }
-                _ => line.to_owned(),
+                Fault::Mislabel if is_faulty && to == FAULTY_CLIENT => format!("#other {said}"),
+                Fault::Relabel if is_faulty && to == FAULTY_CLIENT => relabelled,
+                _ => line,
             };
             // The one that was hung up on cannot be written to.
             drop(client.write_all(text.as_bytes()));
@@ -149,9 +178,48 @@ fn an_honest_hub_passes_with_a_window() {
     assert_eq!(report["traffic"]["deliveries"], messages * 4, "3 members and the other sender");
 }
 
-/// Runs the small load against a hub with `fault` and returns the verdict.
-fn caught(fault: Fault) -> Value {
-    let output = bench(hub(fault), SMALL);
+/// 20 messages in 6 rooms for 6 members and the other senders: 4 in a room, 3 who hear what one says.
+const IN_SEVERAL_ROOMS: &str = "--members 6 --senders 6 --rooms 6 --joined 2 --rate 200 --duration 100ms";
+
+#[test]
+fn an_honest_hub_passes_with_everybody_in_several_rooms() {
+    let output = bench(hub(Fault::None), IN_SEVERAL_ROOMS);
+    assert_all_delivered(&output, 60);
+    let workload = &report(&output)["workload"];
+    assert_eq!((&workload["rooms"], &workload["joined"]), (&6.into(), &2.into()));
+}
+
+#[test]
+fn one_wrong_message_in_one_of_several_rooms_is_caught() {
+    let cases = [
+        (Fault::Lose, [1, 0, 0, 0]),
+        (Fault::Double, [0, 1, 0, 0]),
+        (Fault::Damage, [1, 0, 1, 0]),
+        // It was not heard where it was said.
+        (Fault::Mislabel, [1, 0, 0, 1]),
+        (Fault::Relabel, [1, 0, 0, 1]),
+        (Fault::Stray, [0, 0, 0, 1]),
+    ];
+    all_at_once(&cases, |(fault, found)| {
+        let verdict = caught(fault, IN_SEVERAL_ROOMS);
+        let counts = ["lost", "doubled", "damaged", "strayed"].map(|what| verdict[what].as_u64());
+        assert_eq!(counts, found.map(Some), "{fault:?}: {verdict:#}");
+    });
+}
+
+/// Runs `case` for all `cases`, which mostly wait, at the same time.
+fn all_at_once<T: Copy + Send>(cases: &[T], case: impl Fn(T) + Sync) {
+    let case = &case;
+    std::thread::scope(|scope| {
+        for &it in cases {
+            scope.spawn(move || case(it));
+        }
+    });
+}
+
+/// Runs the load of `flags` against a hub with `fault` and returns the verdict.
+fn caught(fault: Fault, flags: &str) -> Value {
+    let output = bench(hub(fault), flags);
     let mut report = report(&output);
     assert_eq!(output.status.code(), Some(1), "{report:#}");
     assert_eq!(report["ok"], false);
@@ -160,35 +228,35 @@ fn caught(fault: Fault) -> Value {
 
 #[test]
 fn a_lost_message_is_caught() {
-    let verdict = caught(Fault::Lose);
+    let verdict = caught(Fault::Lose, SMALL);
     assert_eq!(verdict["lost"], 1, "{verdict:#}");
     assert_eq!(verdict["doubled"], 0, "{verdict:#}");
 }
 
 #[test]
 fn a_doubled_message_is_caught() {
-    let verdict = caught(Fault::Double);
+    let verdict = caught(Fault::Double, SMALL);
     assert_eq!(verdict["doubled"], 1, "{verdict:#}");
     assert_eq!(verdict["lost"], 0, "{verdict:#}");
 }
 
 #[test]
 fn a_reordered_message_is_caught() {
-    let verdict = caught(Fault::Reorder);
+    let verdict = caught(Fault::Reorder, SMALL);
     assert_eq!(verdict["reordered"], 1, "{verdict:#}");
     assert_eq!(verdict["lost"], 0, "{verdict:#}");
 }
 
 #[test]
 fn a_damaged_message_is_caught() {
-    let verdict = caught(Fault::Damage);
+    let verdict = caught(Fault::Damage, SMALL);
     assert_eq!(verdict["damaged"], 1, "{verdict:#}");
     assert_eq!(verdict["lost"], 1, "{verdict:#}");
 }
 
 #[test]
 fn a_hung_up_member_is_caught_with_the_reason() {
-    let verdict = caught(Fault::HangUp);
+    let verdict = caught(Fault::HangUp, SMALL);
     assert_eq!(verdict["lost"], 20 - FAULTY_MESSAGE, "{verdict:#}");
     assert_eq!(verdict["closed"]["the server closed the connection"], 1, "{verdict:#}");
 }
@@ -383,6 +451,97 @@ fn roomd_keeps_rooms_apart() {
     }
 }
 
+/// 30 messages from six senders; 18 + 6 clients are in 3 of 6 rooms each, so that 12 are in a room.
+#[test]
+fn roomd_delivers_to_everybody_in_several_rooms_in_every_dialect() {
+    let daemon = Daemon::start();
+    let cases = [
+        ("text", 11),
+        ("json", 12),
+        ("length-text", 11),
+        ("length-json", 12),
+        ("ws-text", 12),
+        ("ws-json", 12),
+    ];
+    all_at_once(&cases, |(dialect, listeners)| {
+        let flags = format!(
+            "--members 18 --senders 6 --rooms 6 --joined 3 --rate 300 --duration 100ms --yes \
+             --dialect {dialect}"
+        );
+        assert_all_delivered(&bench(daemon.address, &flags), 30 * listeners);
+    });
+}
+
+#[test]
+fn members_in_several_rooms_stall_and_come_and_go() {
+    let daemon = Daemon::start();
+    for dialect in ["text", "json"] {
+        let flags = format!(
+            "--members 40 --senders 8 --rooms 8 --joined 4 --slow 10% --churn 50/s --window 16 \
+             --duration 300ms --dialect {dialect}"
+        );
+        let output = bench(daemon.address, &flags);
+        let report = report(&output);
+        assert!(output.status.success(), "{report:#}");
+        assert!(report["workload"]["churned"].as_u64() > Some(0), "{report:#}");
+        assert_eq!(report["verdict"]["refused"], serde_json::json!({}), "{report:#}");
+    }
+}
+
+#[test]
+fn what_cannot_have_several_rooms_is_said() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    for (flags, sentence) in [
+        (
+            "--members 4 --rooms 2 --joined 3",
+            "--joined must be between 1 and 2, the number of --rooms, not 3",
+        ),
+        (
+            "--members 4 --rooms 2 --senders 2 --joined 2 --dialect nats",
+            "clients that speak nats enter one room",
+        ),
+    ] {
+        let output = bench(address, flags);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said.contains(sentence), "{said}");
+    }
+}
+
+/// Nobody is let into more rooms than the daemon allows: then there is no run at all.
+#[test]
+fn who_is_not_let_into_all_rooms_is_said() {
+    let daemon = Daemon::start();
+    for dialect in ["text", "json"] {
+        let flags = format!("--members 40 --rooms 40 --joined 33 --idle --duration 10ms --dialect {dialect}");
+        let output = bench(daemon.address, &flags);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("0 of 40 clients came in at"), "{said}");
+        assert!(said.contains("full"), "{said}");
+    }
+}
+
+#[test]
+fn a_room_beside_others_has_a_price() {
+    let daemon = Daemon::start();
+    let output = bench(daemon.address, "--members 40 --rooms 8 --joined 8 --idle --duration 10ms");
+    let report = report(&output);
+    assert!(output.status.success(), "{report:#}");
+    let further = &report["server"]["further_rooms"];
+    assert_eq!(further["places"], 40 * 7);
+    assert!(further["resident_bytes_each"].is_number(), "{report:#}");
+    assert!(further["cpu_us_each"].as_f64() > Some(0.0), "{report:#}");
+
+    let address = daemon.address.to_string();
+    let flags = ["bench", &address, "--members", "9", "--rooms", "3", "--joined", "2", "--idle"];
+    let output = Command::new(ROOMD).args(flags).args(["--duration", "10ms"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    for text in [" 3 rooms from #bench-", " and everybody in 2 of them, idle", "\n  more rooms "] {
+        assert!(shown.contains(text), "{text} is not in\n{shown}");
+    }
+}
+
 #[test]
 fn roomd_serves_the_others_while_members_stall_and_come_and_go() {
     let daemon = Daemon::start();
@@ -403,4 +562,5 @@ fn roomd_lets_idle_members_in() {
     assert_eq!(report["connect"]["connections"], 50);
     assert!(report["server"]["resident_bytes_connected"].as_u64() > Some(0), "{report:#}");
     assert_eq!(report["traffic"], Value::Null);
+    assert_eq!(report["server"]["further_rooms"], Value::Null);
 }

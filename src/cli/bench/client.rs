@@ -1,4 +1,4 @@
-//! One connection of the generator: its socket, its entry into a room, and its unfinished bytes.
+//! One connection of the generator: its socket, its entry into its rooms, and its unfinished bytes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +22,7 @@ pub(super) enum State {
     Upgrading,
     /// Saying who it is.
     Entering,
-    /// In its room.
+    /// In all rooms it is to be in by now.
     Joined,
 }
 

@@ -45,8 +45,8 @@ pub(super) enum Dialect {
 pub(super) enum Notice {
     /// Nothing more to do; the answer, if any, is in the output.
     Idle,
-    /// The client is in its room.
-    Joined,
+    /// The client is welcome in a room; see [`Dialect::welcomes`].
+    Welcome,
     /// The server refused something or says good-bye: the line tells what.
     Refused,
 }
@@ -56,10 +56,29 @@ pub(super) enum Notice {
 pub(super) struct Entry {
     /// 9 characters, the longest nick every IRC server takes.
     pub(super) name: String,
-    /// Its room, without `#`.
-    pub(super) room: Rc<str>,
+    /// Its rooms, without `#`, in the order of entering them. It speaks in the last one.
+    pub(super) rooms: Box<[Rc<str>]>,
+    /// How often it was welcome so far.
+    pub(super) welcomes: usize,
     /// It subscribes (always, where members and senders are the same kind of client).
     pub(super) listens: bool,
+}
+
+impl Entry {
+    /// The room that it enters first.
+    fn first_room(&self) -> &str {
+        self.rooms.first().map_or("", |room| room)
+    }
+
+    /// The room that it speaks in.
+    fn own_room(&self) -> &str {
+        self.rooms.last().map_or("", |room| room)
+    }
+
+    /// The room that is its current one by text, where every welcome is to the next room.
+    fn current_room(&self) -> &str {
+        self.rooms.get(self.welcomes.saturating_sub(1)).map_or("", |room| room)
+    }
 }
 
 impl fmt::Display for Dialect {
@@ -92,6 +111,11 @@ impl Dialect {
         self.content().is_some()
     }
 
+    /// Whether there is more than one room.
+    pub(super) fn has_rooms(self) -> bool {
+        self != Self::Floor
+    }
+
     /// Whether a sender gets its own messages back.
     pub(super) fn own_comes_back(self) -> bool {
         self == Self::WsText || self.content() == Some(Content::Json)
@@ -112,10 +136,10 @@ impl Dialect {
 
     /// What a client says as soon as it is connected. For WebSocket that is the HTTP request.
     pub(super) fn open(self, entry: &Entry, host: &str, out: &mut Vec<u8>) {
-        let Entry { name, room, .. } = entry;
+        let (name, room) = (&entry.name, entry.first_room());
         let text = match self {
             Self::Text | Self::LengthText => return self.frame(&[name.as_bytes()], out),
-            Self::Json | Self::LengthJson => return self.hello(entry, out),
+            Self::Json | Self::LengthJson => return self.hello(entry, false, out),
             Self::WsText => websocket::request(host, &format!("/ws?name={name}&room={room}"), None),
             Self::WsJson => websocket::request(host, "/ws", Some("roomd.json")),
             Self::Irc => format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n"),
@@ -131,26 +155,47 @@ impl Dialect {
         out.extend_from_slice(text.as_bytes());
     }
 
-    /// What a WebSocket client says after the upgrade; says whether it is in its room already.
+    /// What a WebSocket client says after the upgrade; says whether it is in its first room already.
     pub(super) fn open_upgraded(self, entry: &Entry, out: &mut Vec<u8>) -> bool {
         if self == Self::WsJson {
-            self.hello(entry, out);
+            self.hello(entry, false, out);
         }
         self == Self::WsText
     }
 
-    /// Says in JSON who it is.
-    fn hello(self, Entry { name, room, .. }: &Entry, out: &mut Vec<u8>) {
-        let hello =
-            RequestDocument::Hello { name: name.clone(), room: Some((**room).to_owned()), rooms: None };
+    /// What a client says in its first room to get into the others.
+    pub(super) fn open_others(self, entry: &Entry, out: &mut Vec<u8>) {
+        match self.content() {
+            Some(Content::Json) => self.hello(entry, true, out),
+            _ => entry.rooms.iter().skip(1).for_each(|room| self.frame(&[b"/join ", room.as_bytes()], out)),
+        }
+    }
+
+    /// How often a client has been welcome when it is in so many `rooms`.
+    pub(super) fn welcomes(self, rooms: usize) -> usize {
+        match self.content() {
+            // The second `hello` is answered by a `hello`, and by a `room` for each.
+            Some(Content::Json) if rooms > 1 => 2 + rooms,
+            _ => rooms,
+        }
+    }
+
+    /// Says in JSON who it is and that it wants to be in its first room, or in all.
+    fn hello(self, entry: &Entry, in_all: bool, out: &mut Vec<u8>) {
+        let room = if in_all { entry.own_room() } else { entry.first_room() };
+        let rooms = in_all.then(|| entry.rooms.iter().map(|room| (**room).to_owned()).collect());
+        let hello = RequestDocument::Hello { name: entry.name.clone(), room: Some(room.to_owned()), rooms };
         self.frame(&[hello.to_line(None).trim_end().as_bytes()], out);
     }
 
-    /// Appends the message `body` for `room`.
-    pub(super) fn write_message(self, room: &str, body: &[u8], out: &mut Vec<u8>) {
-        let size = body.len();
+    /// Appends the message `body` for the room that the client speaks in.
+    pub(super) fn write_message(self, entry: &Entry, body: &[u8], out: &mut Vec<u8>) {
+        let (room, size) = (entry.own_room(), body.len());
         let (before, after) = match self {
             Self::Text | Self::LengthText | Self::WsText | Self::Floor => (String::new(), ""),
+            Self::Json | Self::LengthJson | Self::WsJson if entry.rooms.len() > 1 => {
+                (format!(r#"{{"type":"public","room":"{room}","body":""#), "\"}")
+            }
             Self::Json | Self::LengthJson | Self::WsJson => (r#"{"type":"public","body":""#.into(), "\"}"),
             Self::Irc => (format!("PRIVMSG #{room} :"), "\r"),
             Self::Redis => (format!("*3\r\n$7\r\nPUBLISH\r\n{}${size}\r\n", redis_room(room)), "\r"),
@@ -180,33 +225,52 @@ impl Dialect {
         }
     }
 
+    /// Whether what stands `before` the body of a message says that it is one of `room`.
+    pub(super) fn is_of_room(self, before: &[u8], room: &str, entry: &Entry) -> bool {
+        match self.content() {
+            Some(Content::Text) if room == entry.current_room() => before.first() != Some(&b'#'),
+            Some(Content::Text) => {
+                let label = before.strip_prefix(b"#").and_then(|rest| rest.strip_prefix(room.as_bytes()));
+                label.is_some_and(|rest| rest.first() == Some(&b' '))
+            }
+            Some(Content::Json) => {
+                let end = before.len().saturating_sub(BEHIND_ROOM.len());
+                let named = before[..end].strip_suffix(room.as_bytes());
+                named.is_some_and(|before| before.ends_with(br#""room":""#))
+            }
+            // What is heard by others is of the room it was sent to, or there is but one.
+            Some(Content::Labelled) | None => true,
+        }
+    }
+
     /// What `line`, which is no message of the run, means; an answer to it is appended to `out`.
     pub(super) fn notice(self, line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
         match self {
             Self::Text | Self::LengthText => self.text_notice(line, entry, out),
-            // It named its room in the request, and the upgrade let it in.
             Self::WsText if line.first() == Some(&b'!') => Notice::Refused,
+            // It named its first room in the request, and the upgrade let it in.
+            Self::WsText if is_welcome(line, entry.rooms.get(1..).unwrap_or_default()) => Notice::Welcome,
             Self::WsText => Notice::Idle,
             Self::Json | Self::LengthJson | Self::WsJson => match json_type(line) {
-                Some(b"hello") => Notice::Joined,
+                Some(b"hello" | b"room") => Notice::Welcome,
                 Some(b"error" | b"bye") => Notice::Refused,
                 _ => Notice::Idle,
             },
             Self::Irc => irc_notice(line, entry, out),
             Self::Redis => match line.first() {
                 // ":1" ends the answer to SUBSCRIBE; a publisher gets ":N" for each message.
-                Some(b':') if entry.listens => Notice::Joined,
-                Some(b'+') => Notice::Joined,
+                Some(b':') if entry.listens => Notice::Welcome,
+                Some(b'+') => Notice::Welcome,
                 Some(b'-') => Notice::Refused,
                 _ => Notice::Idle,
             },
             Self::Nats => match line {
                 b"PING" => answer(out, "PONG\r\n"),
-                b"PONG" => Notice::Joined,
+                b"PONG" => Notice::Welcome,
                 _ if line.starts_with(b"-ERR") => Notice::Refused,
                 _ => Notice::Idle,
             },
-            Self::Floor => Notice::Joined,
+            Self::Floor => Notice::Welcome,
         }
     }
 
@@ -214,9 +278,12 @@ impl Dialect {
         match line.first() {
             Some(b'!') => return Notice::Refused,
             _ if !line.starts_with(b"* welcome ") => {}
-            _ if welcome_to(line) == Some(entry.room.as_bytes()) => return Notice::Joined,
-            // The first welcome is to the lobby.
-            _ => self.frame(&[b"/join ", entry.room.as_bytes()], out),
+            _ if is_welcome(line, &entry.rooms) => return Notice::Welcome,
+            // The first welcome is to the lobby, where it is not to stay.
+            _ => {
+                self.frame(&[b"/join ", entry.first_room().as_bytes()], out);
+                self.frame(&[b"/leave lobby"], out);
+            }
         }
         Notice::Idle
     }
@@ -235,10 +302,14 @@ fn answer(out: &mut Vec<u8>, text: &str) -> Notice {
     Notice::Idle
 }
 
-/// The room in `* welcome NAME - #ROOM, 1 here: NAME`.
-fn welcome_to(line: &[u8]) -> Option<&[u8]> {
-    let room = memchr::memmem::find(line, b" - #")? + 4;
-    line[room..].split(|&byte| byte == b',').next()
+/// What stands between the room and the body of a JSON event, whoever said it: all names are as long as this.
+const BEHIND_ROOM: &[u8] = br#"","from":"b12300001","body":""#;
+
+/// Whether `line` is `* welcome NAME - #ROOM, 1 here: NAME` with one of `rooms`.
+fn is_welcome(line: &[u8], rooms: &[Rc<str>]) -> bool {
+    let Some(room) = memchr::memmem::find(line, b" - #") else { return false };
+    let room = line[room + 4..].split(|&byte| byte == b',').next().unwrap_or_default();
+    line.starts_with(b"* welcome ") && rooms.iter().any(|of_client| of_client.as_bytes() == room)
 }
 
 /// The `type` of a JSON event, which roomd writes first.
@@ -257,8 +328,8 @@ fn irc_notice(line: &[u8], entry: &Entry, out: &mut Vec<u8>) -> Notice {
     }
     let mut words = line.split(|&byte| byte == b' ');
     match words.nth(1).unwrap_or_default() {
-        b"001" => answer(out, &format!("JOIN #{}\r\n", entry.room)),
-        b"366" => Notice::Joined,
+        b"001" => answer(out, &format!("JOIN #{}\r\n", entry.first_room())),
+        b"366" => Notice::Welcome,
         // Cannot send, bad nick, nick in use, banned, channel full or forbidden.
         b"404" | b"432" | b"433" | b"465" | b"471" | b"473" | b"474" | b"475" => Notice::Refused,
         _ => Notice::Idle,
@@ -270,7 +341,12 @@ mod tests {
     use super::*;
 
     fn entry(room: &str) -> Entry {
-        Entry { name: "b12300001".into(), room: room.into(), listens: true }
+        entry_in(&[room])
+    }
+
+    fn entry_in(rooms: &[&str]) -> Entry {
+        let rooms = rooms.iter().map(|&room| room.into()).collect();
+        Entry { name: "b12300001".into(), rooms, listens: true, welcomes: 1 }
     }
 
     /// Feeds `lines` to a fresh client and returns what they meant and what it answered.
@@ -288,7 +364,7 @@ mod tests {
 
     fn message(dialect: Dialect) -> String {
         let mut out = Vec::new();
-        dialect.write_message("bench3", b"hello", &mut out);
+        dialect.write_message(&entry("bench3"), b"hello", &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -300,8 +376,76 @@ mod tests {
             entry("lobby"),
             &["* roomd 0.1.0 - your name?", "* welcome b12300001 - #lobby, 1 here: b12300001"],
         );
-        assert_eq!(meant, [Notice::Idle, Notice::Joined]);
+        assert_eq!(meant, [Notice::Idle, Notice::Welcome]);
         assert_eq!(said, "");
+    }
+
+    #[test]
+    fn by_text_one_passes_through_the_lobby_and_joins_room_after_room() {
+        let welcomes = ["lobby", "r1", "r2", "other"]
+            .map(|room| format!("* welcome b12300001 - #{room}, 2 here: a, b12300001"));
+        let (meant, said) = talk(Dialect::Text, entry_in(&["r1", "r2"]), &[&welcomes[0]]);
+        assert_eq!((&meant[..], &*said), (&[Notice::Idle][..], "/join r1\n/leave lobby\n"));
+        for (dialect, of_first) in [(Dialect::Text, Notice::Welcome), (Dialect::WsText, Notice::Idle)] {
+            let lines = ["* you left #lobby", &*welcomes[1], &*welcomes[2]];
+            let meant = talk(dialect, entry_in(&["r1", "r2"]), &lines).0;
+            assert_eq!(meant, [Notice::Idle, of_first, Notice::Welcome], "{dialect}");
+        }
+        let mut out = Vec::new();
+        Dialect::Text.open_others(&entry_in(&["r1", "r2", "r3"]), &mut out);
+        assert_eq!(out, b"/join r2\n/join r3\n");
+        assert_eq!(Dialect::Text.welcomes(3), 3);
+    }
+
+    #[test]
+    fn by_json_one_hello_is_for_all_rooms() {
+        let entry = entry_in(&["r1", "r2"]);
+        assert_eq!(
+            opening(Dialect::Json, &entry),
+            "{\"type\":\"hello\",\"name\":\"b12300001\",\"room\":\"r1\"}\n"
+        );
+        let mut out = Vec::new();
+        Dialect::Json.open_others(&entry, &mut out);
+        Dialect::Json.write_message(&entry, b"hi", &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"type\":\"hello\",\"name\":\"b12300001\",\"room\":\"r2\",\"rooms\":[\"r1\",\"r2\"]}\n\
+             {\"type\":\"public\",\"room\":\"r2\",\"body\":\"hi\"}\n"
+        );
+        let answers = [r#"{"type":"hello","name":"b12300001"}"#, r#"{"type":"room","room":"r1"}"#];
+        assert_eq!(talk(Dialect::Json, entry, &answers).0, [Notice::Welcome; 2]);
+        assert_eq!((Dialect::Json.welcomes(1), Dialect::Json.welcomes(2)), (1, 4));
+    }
+
+    #[test]
+    fn a_message_says_which_room_it_is_of() {
+        let mut entry = entry_in(&["r1", "r2"]);
+        let json = |room: &str| {
+            format!(r#"{{"type":"public","id":9,"ts":1,"room":"{room}","from":"b12300002","body":""#)
+        };
+        let json_of_r1 = json("r1");
+        // While r1 is the current room of the text client, and when r2 is.
+        for (welcomes, label_of_r1, label_of_r2) in [(1, "", "#r2 "), (2, "#r1 ", "")] {
+            entry.welcomes = welcomes;
+            let of_r1 = format!("{label_of_r1}b12300002: ");
+            let of_r2 = format!("{label_of_r2}b12300002: ");
+            for (dialect, before, room, is_right) in [
+                (Dialect::Text, &of_r1, "r1", true),
+                (Dialect::Text, &of_r2, "r2", true),
+                (Dialect::WsText, &of_r1, "r2", false),
+                (Dialect::LengthText, &of_r2, "r1", false),
+                (Dialect::Json, &json_of_r1, "r1", true),
+                (Dialect::Json, &json_of_r1, "r2", false),
+                (Dialect::Json, &json_of_r1, "1", false),
+                (Dialect::Irc, &json_of_r1, "r2", true),
+            ] {
+                let is_of_room = dialect.is_of_room(before.as_bytes(), room, &entry);
+                assert_eq!(is_of_room, is_right, "{dialect}: {before} of {room}");
+            }
+        }
+        assert!(!Dialect::Text.is_of_room(b"#r12 b: ", "r1", &entry), "not all of the label");
+        assert!(Dialect::WsText.is_of_room(b"", "r2", &entry), "a hub may put nothing in front");
+        assert!(!Dialect::Json.is_of_room(b"", "r2", &entry));
     }
 
     #[test]
@@ -326,14 +470,14 @@ mod tests {
             entry("bench3"),
             &[":h 001 b12300001 :Welcome", "PING :abc", ":h 366 b12300001 #bench3 :End"],
         );
-        assert_eq!(irc.0, [Notice::Idle, Notice::Idle, Notice::Joined]);
+        assert_eq!(irc.0, [Notice::Idle, Notice::Idle, Notice::Welcome]);
         assert_eq!(irc.1, "JOIN #bench3\r\nPONG :abc\r\n");
         let redis = talk(Dialect::Redis, entry("bench3"), &["*3", "$9", "subscribe", "$6", "bench3", ":1"]);
-        assert_eq!(redis.0.last(), Some(&Notice::Joined));
+        assert_eq!(redis.0.last(), Some(&Notice::Welcome));
         let nats = talk(Dialect::Nats, entry("bench3"), &["INFO {}", "PONG", "PING"]);
-        assert_eq!(nats, (vec![Notice::Idle, Notice::Joined, Notice::Idle], "PONG\r\n".into()));
+        assert_eq!(nats, (vec![Notice::Idle, Notice::Welcome, Notice::Idle], "PONG\r\n".into()));
         let json = talk(Dialect::Json, entry("bench3"), &[r#"{"type":"hello","name":"b12300001"}"#]);
-        assert_eq!(json.0, [Notice::Joined]);
+        assert_eq!(json.0, [Notice::Welcome]);
     }
 
     #[test]

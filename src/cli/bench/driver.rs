@@ -48,7 +48,7 @@ pub(super) struct Driver {
     pub(super) closings: BTreeMap<String, u64>,
     /// What the server refused without closing the connection, and how often.
     pub(super) refusals: BTreeMap<String, u64>,
-    /// How many clients are in their room.
+    /// How many clients are in all rooms they are to be in by now.
     pub(super) joined: usize,
     /// How many connections ended, for whatever reason.
     pub(super) closed: usize,
@@ -62,6 +62,9 @@ pub(super) struct Driver {
     pub(super) spun: Duration,
     /// Due times count from here.
     pub(super) epoch: Instant,
+    /// In how many rooms everybody is to be by now.
+    rooms_each: usize,
+    room_names: Vec<Rc<str>>,
     poll: Poll,
     events: Events,
     payload: Payload,
@@ -75,20 +78,23 @@ impl Driver {
     /// member `m` is one that never reads.
     pub(super) fn new(plan: Plan, slow: &[bool]) -> Result<Self, String> {
         let Args { dialect, rooms, .. } = plan.args;
-        let sender_rooms: Vec<usize> = (0..plan.senders).map(|sender| plan.room_of(sender)).collect();
-        let names: Vec<Rc<str>> = (0..rooms).map(|room| plan.room_name(room).into()).collect();
-        let mut ledger = Ledger::new(rooms, &sender_rooms);
+        let rooms_of_senders: Vec<Vec<usize>> =
+            (0..plan.senders).map(|sender| plan.rooms_of(sender)).collect();
+        let spoken_in: Vec<usize> =
+            rooms_of_senders.iter().filter_map(|rooms| rooms.last()).copied().collect();
+        let room_names: Vec<Rc<str>> = (0..rooms).map(|room| plan.room_name(room).into()).collect();
+        let mut ledger = Ledger::new(rooms, &spoken_in);
         let mut clients = Vec::with_capacity(plan.connections());
-        let mut enter = |room: usize, sender: Option<usize>, listens: bool, is_slow: bool| {
-            ledger.enter(room, listens && !is_slow, sender.filter(|_| !dialect.own_comes_back()));
-            let entry = Entry { room: Rc::clone(&names[room]), listens, ..Entry::default() };
-            clients.push(Client::new(entry, is_slow));
+        let mut enter = |rooms: &[usize], sender: Option<usize>, listens: bool, is_slow: bool| {
+            ledger.enter(rooms, listens && !is_slow, sender.filter(|_| !dialect.own_comes_back()));
+            let rooms = rooms.iter().map(|&room| Rc::clone(&room_names[room])).collect();
+            clients.push(Client::new(Entry { rooms, listens, ..Entry::default() }, is_slow));
         };
         for (member, &is_slow) in slow.iter().enumerate() {
-            enter(plan.room_of(member), None, true, is_slow);
+            enter(&plan.rooms_of(member), None, true, is_slow);
         }
-        for (sender, &room) in sender_rooms.iter().enumerate() {
-            enter(room, Some(sender), dialect.senders_listen(), false);
+        for (sender, rooms) in rooms_of_senders.iter().enumerate() {
+            enter(rooms, Some(sender), dialect.senders_listen(), false);
         }
         let now = Instant::now();
         Ok(Self {
@@ -107,6 +113,8 @@ impl Driver {
             delivered_at: now,
             spun: Duration::ZERO,
             epoch: now,
+            rooms_each: 1,
+            room_names,
             poll: Poll::new().map_err(|error| format!("cannot set up polling: {error}"))?,
             events: Events::with_capacity(EVENTS_PER_TURN),
             buffer: vec![0; BUFFER_BYTES],
@@ -119,7 +127,9 @@ impl Driver {
     /// # Errors
     /// A sentence if the system has no descriptor or port left. What the server does is counted.
     pub(super) fn open(&mut self, index: usize) -> Result<(), String> {
-        self.clients[index].entry.name = self.plan.name(self.opened);
+        let entry = &mut self.clients[index].entry;
+        entry.name = self.plan.name(self.opened);
+        entry.welcomes = 0;
         loop {
             let source = source_address(self.plan.target.ip(), self.sources_used_up);
             let registry = self.poll.registry();
@@ -138,6 +148,22 @@ impl Driver {
         }
         self.opened += 1;
         Ok(())
+    }
+
+    /// From now on everybody is to be in all of its rooms, and nobody is yet.
+    pub(super) fn expect_in_all_rooms(&mut self) {
+        self.rooms_each = self.plan.args.joined;
+        for client in self.clients.iter_mut().filter(|client| client.state == State::Joined) {
+            client.state = State::Entering;
+        }
+        self.joined = 0;
+    }
+
+    /// Client `index`, which is in its first room, enters the others.
+    pub(super) fn enter_others(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        self.plan.args.dialect.open_others(&client.entry, &mut client.out);
+        self.flush(index);
     }
 
     /// Waits for events, at most `timeout`, and serves them.
@@ -175,7 +201,7 @@ impl Driver {
         let body = self.payload.write(Message { sender: sender as u16, sequence, due_us });
         let client = &mut self.clients[index];
         let unsent_before = client.out.len();
-        self.plan.args.dialect.write_message(&client.entry.room, body, &mut client.out);
+        self.plan.args.dialect.write_message(&client.entry, body, &mut client.out);
         client.message_bytes = client.out.len() - unsent_before;
         self.flush(index);
     }
@@ -320,7 +346,7 @@ impl Driver {
             let client = &mut self.clients[index];
             client.state = State::Entering;
             if self.plan.args.dialect.open_upgraded(&client.entry, &mut client.out) {
-                self.join(index);
+                self.welcome(index);
             }
         }
         while let Some((frame, length)) = websocket::read_frame(&bytes[used..])? {
@@ -344,7 +370,10 @@ impl Driver {
             return;
         }
         match self.payload.find(unit) {
-            Found::Message(message) => {
+            Found::Message(message, at) if !self.is_of_its_room(index, message.sender, &unit[..at]) => {
+                self.ledger.strayed();
+            }
+            Found::Message(message, _) => {
                 if self.ledger.deliver(index, message) {
                     self.delivered_at = self.read_at;
                     let latency_us = now_us.saturating_sub(u64::from(message.due_us));
@@ -356,11 +385,20 @@ impl Driver {
         }
     }
 
+    /// Whether what stands `before` a message of `sender` tells client `index` the room it was said in.
+    fn is_of_its_room(&self, index: usize, sender: u16, before: &[u8]) -> bool {
+        let is_of = |room: usize| {
+            let entry = &self.clients[index].entry;
+            self.plan.args.dialect.is_of_room(before, &self.room_names[room], entry)
+        };
+        self.ledger.room_of(sender).is_none_or(is_of)
+    }
+
     fn notice(&mut self, index: usize, line: &[u8]) {
         let client = &mut self.clients[index];
         match self.plan.args.dialect.notice(line, &client.entry, &mut client.out) {
             Notice::Idle => {}
-            Notice::Joined => self.join(index),
+            Notice::Welcome => self.welcome(index),
             Notice::Refused => {
                 let line = &line[..line.len().min(FAREWELL_BYTES_MAX)];
                 let said = String::from_utf8_lossy(line).replace(&client.entry.name, "NAME");
@@ -373,11 +411,20 @@ impl Driver {
         }
     }
 
-    fn join(&mut self, index: usize) {
+    /// Client `index` is welcome in one more room.
+    fn welcome(&mut self, index: usize) {
+        let dialect = self.plan.args.dialect;
         let client = &mut self.clients[index];
-        if client.state == State::Entering {
+        if client.state != State::Entering {
+            return;
+        }
+        client.entry.welcomes += 1;
+        if client.entry.welcomes == dialect.welcomes(self.rooms_each) {
             client.state = State::Joined;
             self.joined += 1;
+        } else if client.entry.welcomes == 1 {
+            // It comes back when all others are in all of their rooms.
+            dialect.open_others(&client.entry, &mut client.out);
         }
     }
 

@@ -1,9 +1,9 @@
-//! Who must have got what: every member every message of its room, once, in order per sender.
+//! Who must have got what: every member every message of each of its rooms, once, in order per sender.
 //!
 //! The ledger is told of every message sent and of every delivery, and knows nothing of sockets or
 //! clocks. A delivery costs two table look-ups:
 //!
-//! * `next`, for each member and each sender of its room, the sequence number that must come next.
+//! * `next`, for each member and each sender of its rooms, the sequence number that must come next.
 //!   A higher one opens a *gap*; a late one closes its part of the gap and is *reordered*; one that
 //!   neither is next nor belongs to a gap is *doubled*. What remains of the gaps at the end is *lost*.
 //! * `waiting`, for each message in flight, how many members have not yet got past it. It says when
@@ -14,6 +14,7 @@
 //! that does not read, or only sends, has no places in `next`, and gets nothing that counts.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use super::payload::Message;
 
@@ -33,25 +34,32 @@ pub(super) struct Faults {
     pub(super) reordered: u64,
     /// Arrived cut short or overwritten.
     pub(super) damaged: u64,
-    /// Arrived in a room it was not sent to.
+    /// Arrived at a member that is not in its room, or as one of another room.
     pub(super) strayed: u64,
 }
 
 #[derive(Debug)]
 struct Member {
-    room: usize,
+    /// For each of its rooms; end to end in [`Ledger::next`].
+    rows: Box<[Row]>,
     /// Messages wait for this one: counted in [`Room::awaited`].
     awaited: bool,
     /// It came back: what it missed before is lost, or was never for it.
     is_churned: bool,
-    /// Its row of [`Ledger::next`]: one place for each sender of its room.
-    row: std::ops::Range<usize>,
+}
+
+/// What a member gets from one of its rooms.
+#[derive(Clone, Debug)]
+struct Row {
+    room: usize,
+    /// In [`Ledger::next`], one for each sender of the room; none if what it gets does not count.
+    places: Range<usize>,
 }
 
 #[derive(Debug)]
 struct Sender {
     room: usize,
-    /// Its column in the rows of its room's members.
+    /// Its place in the rows of its room's members.
     column: usize,
     sent: u32,
     /// For the messages in flight, the oldest first, how many members are not past them yet.
@@ -97,25 +105,36 @@ impl Ledger {
     }
 
     /// Enters the next member; members are numbered from 0 in the order of entering. Only if it `reads` it must get
-    /// what is sent to the room. `own` is the sender it is itself, if its own messages do not come back to it.
-    pub(super) fn enter(&mut self, room: usize, reads: bool, own: Option<usize>) {
-        let start = self.next.len();
-        if reads {
-            self.next.resize(start + self.rooms[room].senders.len(), 0);
-            self.rooms[room].awaited += 1;
-            if let Some(own) = own {
-                self.next[start + self.senders[own].column] = NONE;
+    /// what is sent to its `rooms`. `own` is the sender it is itself, if its own messages do not come back to it.
+    pub(super) fn enter(&mut self, rooms: &[usize], reads: bool, own: Option<usize>) {
+        let mut enter = |&room: &usize| {
+            let start = self.next.len();
+            if reads {
+                self.next.resize(start + self.rooms[room].senders.len(), 0);
+                self.rooms[room].awaited += 1;
             }
+            Row { room, places: start..self.next.len() }
+        };
+        let rows = rooms.iter().map(&mut enter).collect();
+        self.members.push(Member { rows, awaited: reads, is_churned: false });
+        let place = own.and_then(|own| self.place(self.members.len() - 1, own));
+        if let Some(place) = place {
+            self.next[place] = NONE;
         }
-        self.members.push(Member { room, awaited: reads, is_churned: false, row: start..self.next.len() });
+    }
+
+    /// The room of sender number `sender`, if there is one.
+    pub(super) fn room_of(&self, sender: u16) -> Option<usize> {
+        self.senders.get(usize::from(sender)).map(|log| log.room)
     }
 
     /// Enters the next message of `sender` and returns its sequence number. `member` is the number
     /// of the sender's own connection.
     pub(super) fn send(&mut self, sender: usize, member: usize) -> u32 {
-        let member = &self.members[member];
+        let is_awaited = self.members[member].awaited;
+        let not_to_itself =
+            is_awaited && self.place(member, sender).is_some_and(|place| self.next[place] == NONE);
         let log = &mut self.senders[sender];
-        let not_to_itself = member.awaited && self.next[member.row.start + log.column] == NONE;
         let sequence = log.sent;
         log.sent += 1;
         log.waiting.push_back(self.rooms[log.room].awaited - u32::from(not_to_itself));
@@ -145,14 +164,14 @@ impl Ledger {
             return false;
         };
         let receiver = &self.members[member];
-        if receiver.room != log.room {
-            self.faults.strayed += 1;
+        let Some(row) = receiver.rows.iter().find(|row| row.room == log.room) else {
+            self.strayed();
+            return false;
+        };
+        if row.places.is_empty() {
             return false;
         }
-        if receiver.row.is_empty() {
-            return false;
-        }
-        let place = receiver.row.start + log.column;
+        let place = row.places.start + log.column;
         let next = self.next[place];
         match next {
             ANY => {}
@@ -177,6 +196,11 @@ impl Ledger {
         self.faults.damaged += 1;
     }
 
+    /// A message arrived as one of another room than it was sent to.
+    pub(super) fn strayed(&mut self) {
+        self.faults.strayed += 1;
+    }
+
     /// `member` was disconnected by the server. What it should have got stays due, but the messages
     /// in flight no longer wait for it.
     pub(super) fn disconnect(&mut self, member: usize) {
@@ -198,15 +222,22 @@ impl Ledger {
         for (&(_, first), &last) in &self.gaps {
             faults.lost += u64::from(last - first) + 1;
         }
-        for member in &self.members {
-            let senders = &self.rooms[member.room].senders;
-            for (&next, &sender) in self.next[member.row.clone()].iter().zip(senders) {
+        for row in self.members.iter().flat_map(|member| &member.rows) {
+            let senders = &self.rooms[row.room].senders;
+            for (&next, &sender) in self.next[row.places.clone()].iter().zip(senders) {
                 if next != ANY && next != NONE {
                     faults.lost += u64::from(self.senders[sender].sent.saturating_sub(next));
                 }
             }
         }
         faults
+    }
+
+    /// Where `next` holds what `member` must get from `sender`.
+    fn place(&self, member: usize, sender: usize) -> Option<usize> {
+        let log = &self.senders[sender];
+        let row = self.members[member].rows.iter().find(|row| row.room == log.room)?;
+        (!row.places.is_empty()).then(|| row.places.start + log.column)
     }
 
     /// A message with a number that was already passed: from a gap, or once too often.
@@ -250,29 +281,32 @@ impl Ledger {
 
     /// No message, in flight or later, waits for `member`.
     fn stop_waiting(&mut self, member: usize) {
-        let Member { room, ref row, awaited: true, .. } = self.members[member] else {
+        if !std::mem::take(&mut self.members[member].awaited) {
             return;
-        };
-        let row = row.clone();
-        for column in 0..row.len() {
-            let sender = self.rooms[room].senders[column];
-            let next = self.next[row.start + column];
-            if next != NONE {
-                self.pass(sender, next, self.senders[sender].sent);
-            }
         }
-        self.members[member].awaited = false;
-        self.rooms[room].awaited -= 1;
+        for Row { room, places } in self.members[member].rows.clone() {
+            for (column, place) in places.enumerate() {
+                let sender = self.rooms[room].senders[column];
+                let next = self.next[place];
+                if next != NONE {
+                    self.pass(sender, next, self.senders[sender].sent);
+                }
+            }
+            self.rooms[room].awaited -= 1;
+        }
     }
 
     /// `member` must get everything from the next message it sees. What it missed so far is lost for good.
     fn restart(&mut self, member: usize) {
-        let row = self.members[member].row.clone();
-        for ((_, first), last) in self.gaps.extract_if((row.start, 0)..(row.end, 0), |_, _| true) {
-            self.faults.lost += u64::from(last - first) + 1;
+        let Member { rows, is_churned, .. } = &mut self.members[member];
+        *is_churned = true;
+        for Row { places, .. } in rows {
+            let gaps = (places.start, 0)..(places.end, 0);
+            for ((_, first), last) in self.gaps.extract_if(gaps, |_, _| true) {
+                self.faults.lost += u64::from(last - first) + 1;
+            }
+            self.next[places.clone()].fill(ANY);
         }
-        self.next[row].fill(ANY);
-        self.members[member].is_churned = true;
     }
 }
 
@@ -283,9 +317,9 @@ mod tests {
     /// One room, members 0 and 1, and sender 0, who is connection 2 and no member.
     fn room_of_two() -> Ledger {
         let mut ledger = Ledger::new(1, &[0]);
-        ledger.enter(0, true, None);
-        ledger.enter(0, true, None);
-        ledger.enter(0, false, None);
+        ledger.enter(&[0], true, None);
+        ledger.enter(&[0], true, None);
+        ledger.enter(&[0], false, None);
         ledger
     }
 
@@ -338,15 +372,13 @@ mod tests {
     #[test]
     fn order_is_per_sender() {
         let mut ledger = Ledger::new(1, &[0, 0]);
-        ledger.enter(0, true, None);
-        ledger.enter(0, true, Some(0));
-        ledger.enter(0, true, Some(1));
+        ledger.enter(&[0], true, None);
+        ledger.enter(&[0], true, Some(0));
+        ledger.enter(&[0], true, Some(1));
         ledger.send(0, 1);
         ledger.send(1, 2);
         ledger.send(0, 1);
-        for (member, sender, sequence) in [(0, 1, 0), (0, 0, 0), (0, 0, 1), (1, 1, 0), (2, 0, 0), (2, 0, 1)] {
-            assert!(ledger.deliver(member, message(sender, sequence)));
-        }
+        deliver_all(&mut ledger, &[(0, 1, 0), (0, 0, 0), (0, 0, 1), (1, 1, 0), (2, 0, 0), (2, 0, 1)]);
         assert_eq!(ledger.in_flight, 0);
         assert_eq!(ledger.faults(), Faults::default());
     }
@@ -354,7 +386,7 @@ mod tests {
     #[test]
     fn an_own_message_that_should_not_come_back_is_doubled() {
         let mut ledger = Ledger::new(1, &[0]);
-        ledger.enter(0, true, Some(0));
+        ledger.enter(&[0], true, Some(0));
         ledger.send(0, 0);
         assert_eq!(ledger.in_flight, 0, "nobody else is there");
         assert!(!ledger.deliver(0, message(0, 0)));
@@ -364,11 +396,80 @@ mod tests {
     #[test]
     fn a_message_of_another_room_is_strayed() {
         let mut ledger = Ledger::new(2, &[0, 1]);
-        ledger.enter(0, true, None);
-        ledger.enter(1, true, Some(1));
+        ledger.enter(&[0], true, None);
+        ledger.enter(&[1], true, Some(1));
         ledger.send(1, 1);
         assert!(!ledger.deliver(0, message(1, 0)));
         assert_eq!(ledger.faults().strayed, 1);
+    }
+
+    /// Rooms 0, 1 and 2 with a sender each; members 0 and 1 in two of them, the senders in their own.
+    fn three_rooms() -> Ledger {
+        let mut ledger = Ledger::new(3, &[0, 1, 2]);
+        ledger.enter(&[0, 1], true, None);
+        ledger.enter(&[1, 2], true, None);
+        (0..3).for_each(|sender| ledger.enter(&[sender], true, Some(sender)));
+        ledger
+    }
+
+    /// Delivers for the first time: to which member, of which sender, the how-manieth.
+    fn deliver_all(ledger: &mut Ledger, deliveries: &[(usize, u16, u32)]) {
+        for &(member, sender, sequence) in deliveries {
+            assert!(ledger.deliver(member, message(sender, sequence)), "{member} {sender} {sequence}");
+        }
+    }
+
+    #[test]
+    fn a_member_gets_what_is_sent_to_each_of_its_rooms() {
+        let mut ledger = three_rooms();
+        for sender in [0, 1, 1, 2] {
+            ledger.send(sender, 2 + sender);
+        }
+        assert_eq!((ledger.in_flight, ledger.faults().lost), (4, 6), "1, 2 × 2 and 1 deliveries");
+        // Between rooms there is no order.
+        deliver_all(&mut ledger, &[(0, 1, 0), (0, 0, 0), (0, 1, 1), (1, 2, 0), (1, 1, 0), (1, 1, 1)]);
+        assert_eq!((ledger.in_flight, ledger.deliveries), (0, 6));
+        assert_eq!(ledger.faults(), Faults::default());
+    }
+
+    #[test]
+    fn faults_are_found_in_every_room_of_a_member() {
+        let mut ledger = three_rooms();
+        for sender in [0, 1, 1, 1, 2] {
+            ledger.send(sender, 2 + sender);
+        }
+        // Of room 0, the first room of member 0: twice. Of room 1, the second: one lost, one late.
+        for (sender, sequence) in [(0, 0), (0, 0), (1, 1), (1, 0)] {
+            ledger.deliver(0, message(sender, sequence));
+        }
+        // Room 2 it is not in; of room 0, member 1 is not.
+        assert!(!ledger.deliver(0, message(2, 0)));
+        assert!(!ledger.deliver(1, message(0, 0)));
+        let none = Faults::default();
+        let of_member_1 = 4;
+        let faults = Faults { lost: 1 + of_member_1, doubled: 1, reordered: 1, strayed: 2, ..none };
+        assert_eq!(ledger.faults(), faults);
+    }
+
+    #[test]
+    fn who_is_in_several_rooms_leaves_and_comes_back_in_all_of_them() {
+        let mut ledger = three_rooms();
+        ledger.send(0, 2);
+        ledger.send(1, 3);
+        ledger.deliver(1, message(1, 0));
+        ledger.churn(0);
+        assert_eq!(ledger.in_flight, 0, "nobody waits for it in either room");
+        for _ in 0..3 {
+            ledger.send(0, 2);
+            ledger.send(1, 3);
+        }
+        assert_eq!(ledger.in_flight, 3, "those of room 1, for member 1");
+        deliver_all(&mut ledger, &[(1, 1, 1), (1, 1, 2), (1, 1, 3)]);
+        // From where it came back, without holes in each room.
+        deliver_all(&mut ledger, &[(0, 0, 2), (0, 0, 3), (0, 1, 1), (0, 1, 3)]);
+        assert_eq!((ledger.in_flight, ledger.faults().lost), (0, 1));
+        ledger.disconnect(0);
+        assert_eq!(ledger.faults().lost, 1);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::phases::{self, Loaded};
 use super::plan::{Load, Plan};
 use super::process::{Snapshot, Usage, listening_on};
 use super::report::{
-    Connect, Generator, KEPT_WAITING_SHARE_MAX, Latency, Report, Server, Traffic, Verdict, Workload,
+    Connect, FurtherRooms, Generator, KEPT_WAITING_SHARE_MAX, Latency, Report, Server, Traffic, Verdict,
+    Workload,
 };
 
 use crate::cli::counted;
@@ -39,14 +40,20 @@ pub(super) fn run(plan: Plan) -> Result<Report, String> {
     let before_connecting = look(server.as_ref());
     let connecting = phases::connect(&mut driver)?;
     phases::settle(&mut driver)?;
-    let before_load = look(server.as_ref());
+    let connected = look(server.as_ref());
+    let mut before_load = connected;
+    if phases::enter_others(&mut driver)? {
+        phases::settle(&mut driver)?;
+        before_load = look(server.as_ref());
+    }
     let own_before_load = look(generator.as_ref());
     let loaded = phases::load(&mut driver)?;
     let took = driver.epoch.elapsed();
     let own = look(generator.as_ref()).used_since(own_before_load).unwrap_or_default();
     let after_load = look(server.as_ref());
     phases::linger(&mut driver)?;
-    let measured = Measured { before_connecting, before_load, after_load, own, connecting, took, loaded };
+    let measured =
+        Measured { before_connecting, connected, before_load, after_load, own, connecting, took, loaded };
     Ok(measured.report(&mut driver, server.as_ref()))
 }
 
@@ -67,8 +74,10 @@ fn reserve_descriptors(connections: usize) -> Result<(), String> {
 
 /// What was measured around the phases.
 struct Measured {
-    /// The server at three moments; nothing if it cannot be seen.
+    /// The server at four moments; nothing if it cannot be seen.
     before_connecting: Snapshot,
+    /// Everybody is in its first room; there may be no other.
+    connected: Snapshot,
     before_load: Snapshot,
     after_load: Snapshot,
     /// What the generator used up in the load phase.
@@ -111,10 +120,10 @@ impl Measured {
 
     fn server(&self, process: &Process, driver: &Driver) -> Option<Server> {
         let (connections, deliveries) = (driver.plan.connections() as f64, driver.ledger.deliveries);
-        let connecting = self.before_load.used_since(self.before_connecting);
+        let connecting = self.connected.used_since(self.before_connecting);
         let loading = self.after_load.used_since(self.before_load);
         let before = self.before_connecting.resident_bytes;
-        let connected = self.before_load.resident_bytes;
+        let connected = self.connected.resident_bytes;
         let share = |time_ns: u64| time_ns as f64 / self.took.as_nanos() as f64;
         Some(Server {
             pid: process.pid as u32,
@@ -127,12 +136,26 @@ impl Measured {
             kept_waiting_share: loading.map(|used| share(used.waited_ns)),
             resident_bytes_before: before,
             resident_bytes_connected: connected,
+            further_rooms: self.further_rooms(driver),
             resident_bytes_after: self.after_load.resident_bytes,
             resident_bytes_per_connection: before
                 .zip(connected)
                 .map(|(before, connected)| (connected as f64 - before as f64) / connections),
             switches_voluntary: loading.map(|used| used.switches_voluntary),
             switches_involuntary: loading.map(|used| used.switches_involuntary),
+        })
+    }
+
+    /// What the rooms cost that everybody entered after the first.
+    fn further_rooms(&self, driver: &Driver) -> Option<FurtherRooms> {
+        let places = driver.plan.connections() * (driver.plan.args.joined - 1);
+        let used = self.before_load.used_since(self.connected).filter(|_| places > 0)?;
+        let (first, all) = self.connected.resident_bytes.zip(self.before_load.resident_bytes)?;
+        Some(FurtherRooms {
+            places,
+            cpu_us_each: used.cpu_ns as f64 / 1e3 / places as f64,
+            resident_bytes_each: (all as f64 - first as f64) / places as f64,
+            resident_bytes: all,
         })
     }
 
@@ -160,6 +183,7 @@ fn workload(plan: &Plan, loaded: &Loaded) -> Workload {
         members: plan.args.members,
         senders: plan.senders,
         rooms: plan.args.rooms,
+        joined: plan.args.joined,
         room: plan.room_name(0),
         message_bytes: plan.args.size,
         slow_members: plan.slow_members,

@@ -13,7 +13,7 @@
 //! | `payload.rs` | what a message carries |
 //! | `ledger.rs` | lost, doubled, reordered: who must have got what |
 //! | `client.rs`, `driver.rs` | sockets and the loop |
-//! | `phases.rs` | connect, settle, load, drain; when messages are due |
+//! | `phases.rs` | connect, settle, enter more rooms, load, drain; when messages are due |
 //! | `measure.rs` | one run, and what is measured around its phases |
 //! | `process.rs` | CPU time and memory of the server |
 //! | `report.rs` | the result |

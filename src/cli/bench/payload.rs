@@ -43,8 +43,8 @@ pub(super) struct Message {
 /// What was found in a line or frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A message of this run, complete and unchanged.
-    Message(Message),
+    /// A message of this run, complete and unchanged, and where it begins.
+    Message(Message, usize),
     /// A message of this run, but cut short, glued to something or overwritten.
     Damaged,
     /// No message of this run.
@@ -88,11 +88,12 @@ impl Payload {
             return Found::Nothing;
         };
         self.marker_hint = at;
-        self.read(&unit[at..])
+        self.read(unit, at)
     }
 
-    /// Reads a body at the start of `text`.
-    fn read(&self, text: &[u8]) -> Found {
+    /// Reads the body at `at` of `unit`.
+    fn read(&self, unit: &[u8], at: usize) -> Found {
+        let text = &unit[at..];
         let number = |at: usize| text.get(at..at + 8).and_then(from_letters);
         let Some(run_and_sender) = number(RUN_AND_SENDER) else {
             return Found::Nothing;
@@ -110,7 +111,7 @@ impl Payload {
         if !padding_is_whole || !ends_here {
             return Found::Damaged;
         }
-        Found::Message(Message { sender: run_and_sender as u16, sequence, due_us })
+        Found::Message(Message { sender: run_and_sender as u16, sequence, due_us }, at)
     }
 }
 
@@ -148,9 +149,10 @@ mod tests {
             format!("bob: {body}"),
             format!(r##"{{"type":"public","id":9,"ts":1,"room":"lobby","from":"b","body":"{body}"}}"##),
             format!(":b!~b@127.0.0.1 PRIVMSG #bench :{body}"),
-            body,
+            body.clone(),
         ] {
-            assert_eq!(payload.find(unit.as_bytes()), Found::Message(MESSAGE), "{unit}");
+            let at = unit.find(&body).unwrap();
+            assert_eq!(payload.find(unit.as_bytes()), Found::Message(MESSAGE, at), "{unit}");
         }
     }
 

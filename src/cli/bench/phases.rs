@@ -1,5 +1,5 @@
-//! The phases of a run: connect, settle, load, drain. Each is a loop around [`Driver::turn`] with
-//! an end in time, however the server behaves.
+//! The phases of a run: connect, settle, with `--joined` enter more rooms and settle again, load, drain. Each is
+//! a loop around [`Driver::turn`] with an end in time, however the server behaves.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::cli::counted;
 
 /// No client gets anywhere for so long: the server does not let them in.
 const CONNECT_STALL: Duration = Duration::from_secs(10);
-/// Everybody is in the room when nothing was heard for so long: roomd sums up arrivals in a crowd
+/// Everybody is in its rooms when nothing was heard for so long: roomd sums up arrivals in a crowd
 /// once a second.
 const QUIET: Duration = Duration::from_millis(1100);
 const QUIET_SOON: Duration = Duration::from_millis(200);
@@ -31,21 +31,46 @@ const UNSENT_BYTES_MAX: usize = 16 * 1024;
 /// The longest wait in one turn, so that progress is shown.
 const TURN_MAX: Duration = Duration::from_millis(50);
 
-/// Lets all clients in.
+/// Lets all clients into their first room.
 ///
 /// # Errors
 /// A sentence that says how many came in, and why the others did not.
 pub(super) fn connect(driver: &mut Driver) -> Result<Duration, String> {
+    let_in(driver, "connecting", Driver::open)
+}
+
+/// Lets all clients, which are in their first room, into the others. Returns whether there are any.
+pub(super) fn enter_others(driver: &mut Driver) -> Result<bool, String> {
+    if driver.plan.args.joined == 1 {
+        return Ok(false);
+    }
+    driver.expect_in_all_rooms();
+    let enter = |driver: &mut Driver, index| {
+        driver.enter_others(index);
+        Ok(())
+    };
+    let_in(driver, "entering all rooms", enter).map(|_| true)
+}
+
+/// Lets all clients in, a number at a time: each begins with `begin`.
+fn let_in(
+    driver: &mut Driver,
+    phase: &'static str,
+    begin: impl Fn(&mut Driver, usize) -> Result<(), String>,
+) -> Result<Duration, String> {
     let total = driver.clients.len();
-    let mut progress = Progress::begin("connecting", total, Some("clients"));
+    let mut progress = Progress::begin(phase, total, Some("clients"));
     let start = Instant::now();
     let mut moved = (start, 0);
+    let mut begun = 0_usize;
     while driver.joined + driver.closed < total {
-        let begun = driver.opened as usize;
-        let under_way = begun - driver.joined - driver.closed;
-        for index in begun..total.min(begun + driver.plan.args.connecting.saturating_sub(under_way)) {
-            driver.open(index)?;
+        // Some may have been closed before it was their turn.
+        let under_way = begun.saturating_sub(driver.joined + driver.closed);
+        let end = total.min(begun + driver.plan.args.connecting.saturating_sub(under_way));
+        for index in begun..end {
+            begin(driver, index)?;
         }
+        begun = end;
         driver.turn(TURN_MAX)?;
         let now = Instant::now();
         let settled = driver.joined + driver.closed;

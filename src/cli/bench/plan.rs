@@ -13,8 +13,9 @@ use crate::cli::counted;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "\
 Every message says who sent it, as the how-manieth, and when it was due. Every member must get every \
-message of its room once and in order per sender. The exit status is 1 if one was lost, doubled, \
-reordered or damaged, or if the server closed a connection it should have kept.
+message of each of its rooms once, in order per sender, and as one of that room. The exit status is 1 \
+if one was lost, doubled, reordered, damaged or in the wrong room, or if the server closed a connection \
+it should have kept.
 
 CPU time and memory are those of the server process, found by its listening port or named by --pid. \
 For figures worth comparing give the server and the generator a processor each:
@@ -69,6 +70,15 @@ pub(crate) struct Args {
     /// Spread members and senders evenly over this many rooms
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) rooms: usize,
+
+    /// Each member is in so many of the rooms
+    ///
+    /// So is each sender, which speaks in one of them only. A room has J times as many members as it would have
+    /// otherwise. Everybody is let into one room first and then into all others, so that the report can tell what
+    /// another room costs. For roomd's dialects; a roomd takes 32 rooms for each (--max-joined), and 64 in all
+    /// (--max-rooms).
+    #[arg(long, value_name = "J", default_value_t = 1)]
+    pub(super) joined: usize,
 
     /// Load this room, not one of its own; with several rooms, ROOM-1 and so on [default: bench-…]
     #[arg(long, value_name = "ROOM", value_parser = parse_room)]
@@ -197,9 +207,11 @@ impl Plan {
         self.args.members + self.senders
     }
 
-    /// The room of member or sender number `index`.
-    pub(super) fn room_of(&self, index: usize) -> usize {
-        index % self.args.rooms
+    /// The rooms of member or sender number `index`, in the order of entering them: all different, and all rooms
+    /// about equally full. A sender speaks in the last one, so that every room has its share of the senders.
+    pub(super) fn rooms_of(&self, index: usize) -> Vec<usize> {
+        let Args { rooms, joined, .. } = self.args;
+        (0..joined).rev().map(|nth| (index + nth * rooms / joined) % rooms).collect()
     }
 
     /// The name of room number `room`, without `#`.
@@ -215,7 +227,7 @@ impl Plan {
     }
 
     fn check(&self) -> Result<(), String> {
-        let Args { members, rooms, dialect, .. } = self.args;
+        let Args { members, rooms, joined, dialect, .. } = self.args;
         let range = |flag: &str, value: f64, from: f64, to: f64| {
             if value >= from && value <= to {
                 return Ok(());
@@ -224,6 +236,19 @@ impl Plan {
         };
         range("--members", members as f64, 1.0, MEMBERS_MAX as f64)?;
         range("--rooms", rooms as f64, 1.0, members as f64)?;
+        if rooms > 1 && !dialect.has_rooms() {
+            return Err(format!("there are no rooms by --dialect {dialect}: leave out --rooms"));
+        }
+        if !(1..=rooms).contains(&joined) {
+            return Err(format!(
+                "--joined must be between 1 and {rooms}, the number of --rooms, not {joined}"
+            ));
+        }
+        if joined > 1 && !dialect.is_of_roomd() {
+            return Err(format!(
+                "clients that speak {dialect} enter one room each: --joined is for the dialects of roomd"
+            ));
+        }
         range("--size", self.args.size as f64, SIZE_MIN as f64, dialect.body_size_max() as f64)?;
         range("--duration in seconds", self.args.duration.as_secs_f64(), 0.01, DURATION_MAX.as_secs_f64())?;
         range("--connecting", self.args.connecting as f64, 1.0, 10_000.0)?;
@@ -240,7 +265,7 @@ impl Plan {
                 counted(self.senders, "sender")
             ));
         }
-        let places = self.connections() * self.senders.div_ceil(rooms);
+        let places = self.connections() * joined * self.senders.div_ceil(rooms);
         if places > LEDGER_PLACES_MAX {
             return Err(format!(
                 "{} times {} are too many pairs to verify: use fewer senders or more rooms",
@@ -305,12 +330,42 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn everybody_is_in_so_many_different_rooms_and_the_rooms_are_equally_full() {
+        for (members, senders, rooms, joined) in
+            [(920, 80, 80, 8), (6, 3, 3, 3), (10, 5, 5, 2), (14, 7, 7, 5), (9, 3, 1, 1), (12, 12, 4, 1)]
+        {
+            let flags = format!("--members {members} --senders {senders} --rooms {rooms} --joined {joined}");
+            let plan = plan(&flags).unwrap();
+            let mut of_room = vec![0; rooms];
+            for index in (0..members).chain(0..senders) {
+                let mut mine = plan.rooms_of(index);
+                assert_eq!(mine.last(), Some(&(index % rooms)), "every room has its share of the senders");
+                mine.sort_unstable();
+                mine.dedup();
+                assert_eq!(mine.len(), joined, "{flags}");
+                mine.iter().for_each(|&room| of_room[room] += 1);
+            }
+            let each = (members + senders) * joined / rooms;
+            assert!(of_room.iter().all(|&count: &usize| count.abs_diff(each) <= 1), "{flags}: {of_room:?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_is_said_in_a_sentence() {
         for (line, sentence) in [
             ("--members 0", "--members must be between 1 and 500000, not 0"),
             ("--size 10", "--size must be between 26 and 65000, not 10"),
             ("--size 500 --dialect irc", "--size must be between 26 and 400, not 500"),
             ("--rooms 2", "say --senders 2"),
+            ("--rooms 2 --dialect floor", "there are no rooms by --dialect floor"),
+            ("--joined 0", "--joined must be between 1 and 1, the number of --rooms, not 0"),
+            (
+                "--rooms 3 --joined 4 --senders 3",
+                "--joined must be between 1 and 3, the number of --rooms, not 4",
+            ),
+            ("--rooms 3 --joined 2 --senders 3 --dialect irc", "clients that speak irc enter one room each"),
+            ("--rooms 3 --joined 2 --idle --dialect redis", "clients that speak redis enter one room each"),
+            ("--members 50000 --senders 8000 --joined 2 --rooms 2", "too many pairs"),
             ("--rate NaN", "--rate must be between"),
             ("--rate 0", "--rate must be between"),
             ("--window 0", "--window must be between"),

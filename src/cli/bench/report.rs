@@ -44,6 +44,8 @@ pub(super) struct Workload {
     pub(super) members: usize,
     pub(super) senders: usize,
     pub(super) rooms: usize,
+    /// In how many of them each member is.
+    pub(super) joined: usize,
     /// The first of them.
     pub(super) room: String,
     pub(super) message_bytes: usize,
@@ -109,11 +111,26 @@ pub(super) struct Server {
     /// Share of the load phase it was ready to run and got no processor.
     pub(super) kept_waiting_share: Option<f64>,
     pub(super) resident_bytes_before: Option<u64>,
+    /// With everybody in one room.
     pub(super) resident_bytes_connected: Option<u64>,
     pub(super) resident_bytes_after: Option<u64>,
     pub(super) resident_bytes_per_connection: Option<f64>,
+    /// Absent if everybody is in one room.
+    pub(super) further_rooms: Option<FurtherRooms>,
     pub(super) switches_voluntary: Option<u64>,
     pub(super) switches_involuntary: Option<u64>,
+}
+
+/// What it costs the server that connections are in further rooms besides the first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct FurtherRooms {
+    /// How many rooms that are for all connections together.
+    pub(super) places: usize,
+    /// Of entering, and of telling those who were there.
+    pub(super) cpu_us_each: f64,
+    pub(super) resident_bytes_each: f64,
+    /// With everybody in all rooms.
+    pub(super) resident_bytes: u64,
 }
 
 /// The generator itself, in the load phase.
@@ -155,10 +172,14 @@ impl Report {
 
     /// The result for people: what a figure is of, and the figure in words.
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let Workload { target, dialect, load, members, senders, rooms, room, message_bytes, .. } =
+        let Workload { target, dialect, load, members, senders, rooms, joined, room, message_bytes, .. } =
             &self.workload;
         let (members, senders) = (counted(members, "member"), counted(senders, "sender"));
-        let rooms = if *rooms > 1 { format!("{rooms} rooms from #{room}") } else { format!("#{room}") };
+        let rooms = match (rooms, joined) {
+            (1, _) => format!("#{room}"),
+            (_, 1) => format!("{rooms} rooms from #{room}"),
+            _ => format!("{rooms} rooms from #{room} and everybody in {joined} of them"),
+        };
         let Connect { connections, seconds, per_second } = &self.connect;
         let mut rows = vec![
             (
@@ -208,6 +229,14 @@ impl Server {
                 "  memory",
                 format!("{connected} resident when connected, {each:.0} bytes per connection{after}"),
             ));
+        }
+        if let Some(FurtherRooms { cpu_us_each: cpu, resident_bytes_each: each, resident_bytes, .. }) =
+            self.further_rooms
+        {
+            let all = ByteSize(resident_bytes);
+            let more =
+                format!("{each:.0} bytes and {cpu:.1} µs CPU for each beyond the first of a connection");
+            rows.push(("  more rooms", format!("{all} resident in all of them, {more}")));
         }
         if let Some((voluntary, involuntary)) = self.switches_voluntary.zip(self.switches_involuntary) {
             rows.push(("  switches", format!("{voluntary} voluntary, {involuntary} involuntary")));

@@ -74,6 +74,21 @@ const WORKLOADS: &[Workload] = &[
         flags: &["--members", "100", "--senders", "20", "--window", "64"],
         figures: &[figure("CPU per delivery", "µs", 3, delivery_us, TimesFloor(1.25))],
     },
+    // These two have the same connections, rooms of the same size, and as many messages on their way to each of
+    // them: six or so, which go out in one write. Of 8000 members in one room each, most would be written to for a
+    // single message, and the two would differ by what a system call costs.
+    Workload {
+        name: "in-one-room-of-100",
+        title: "1000 members and senders, each in 1 of 10 rooms of 100, saturated, window 64",
+        flags: &["--members", "920", "--senders", "80", "--rooms", "10", "--window", "64"],
+        figures: &[figure("CPU per delivery", "µs", 3, delivery_us, Unlimited)],
+    },
+    Workload {
+        name: "in-eight-rooms-of-100",
+        title: "1000 members and senders, each in 8 of 80 rooms of 100, saturated, window 64",
+        flags: &["--members", "920", "--senders", "80", "--rooms", "80", "--joined", "8", "--window", "64"],
+        figures: &[figure("CPU per delivery", "µs", 3, delivery_us, Unlimited)],
+    },
     Workload {
         name: "idle",
         title: "10 000 idle members",
@@ -83,7 +98,24 @@ const WORKLOADS: &[Workload] = &[
             figure("CPU per connection to let them in", "µs", 1, entry_us, Amount(25.0)),
         ],
     },
+    Workload {
+        name: "idle-in-eight-rooms",
+        title: "10 000 idle members, each in 8 of 800 rooms of 100",
+        flags: &["--members", "10000", "--rooms", "800", "--joined", "8", "--idle"],
+        figures: &[
+            figure("resident memory for each room beyond the first", "B", 0, room_bytes, Amount(48.0)),
+            figure("CPU to let them in there", "µs", 1, room_us, Unlimited),
+        ],
+    },
 ];
+
+impl Workload {
+    /// Whether clients that speak `dialect` can do it.
+    fn is_for(&self, dialect: Dialect) -> bool {
+        (dialect.has_rooms() || !self.flags.contains(&"--rooms"))
+            && (dialect.is_of_roomd() || !self.flags.contains(&"--joined"))
+    }
+}
 
 const fn figure(
     title: &'static str,
@@ -113,6 +145,14 @@ fn member_bytes(report: &Report) -> Option<f64> {
 
 fn entry_us(report: &Report) -> Option<f64> {
     report.server.as_ref()?.cpu_us_per_connection
+}
+
+fn room_bytes(report: &Report) -> Option<f64> {
+    Some(report.server.as_ref()?.further_rooms.as_ref()?.resident_bytes_each)
+}
+
+fn room_us(report: &Report) -> Option<f64> {
+    Some(report.server.as_ref()?.further_rooms.as_ref()?.cpu_us_each)
 }
 
 /// What came out: all reports by workload and contender.
@@ -157,7 +197,8 @@ fn contenders(args: &Args) -> Result<Vec<Against>, String> {
         ));
     }
     let listen = ["--listen", "127.0.0.1:0"];
-    let serve = [&["serve"], &listen[..], &["--log-level", "warn", "--max-connections", "15000"]].concat();
+    let limits = ["--log-level", "warn", "--max-connections", "15000", "--max-rooms", "none"];
+    let serve = [&["serve"], &listen[..], &limits].concat();
     let mut contenders = vec![
         Against::announced(ROOMD, Dialect::Text, &roomd, &serve),
         Against::announced(FLOOR, Dialect::Floor, &floor, &listen),
@@ -174,13 +215,17 @@ fn run_all(args: &Args, contenders: &[Against], workloads: &[&Workload]) -> Resu
     let processors = two_processors();
     let mut outcome =
         Outcome { machine: machine(processors.is_some()), runs: args.runs, ..Outcome::default() };
-    let total = args.runs * contenders.len() * workloads.len();
+    let able = |workload: &Workload| {
+        let able = contenders.iter().filter(|contender| workload.is_for(contender.dialect));
+        able.collect::<Vec<_>>()
+    };
+    let total = args.runs * workloads.iter().map(|workload| able(workload).len()).sum::<usize>();
     let mut progress = Progress::begin("suite", total, Some("runs"));
     let generator = this_program()?;
     let mut done = 0;
     for workload in workloads {
         for _ in 0..args.runs {
-            for contender in contenders {
+            for contender in able(workload) {
                 progress.show(std::time::Instant::now(), done, || {
                     format!("{}: {}", workload.name, contender.name)
                 });
@@ -290,7 +335,8 @@ fn table(outcome: &Outcome, contenders: &[Against], workloads: &[&Workload]) -> 
              processor: repeat it on an idle machine."
         ));
     }
-    lines.push("One by one, against a server of your own:\n\n    roomd serve --max-connections 15000".into());
+    lines.push("One by one, against a server of your own:\n".into());
+    lines.push("    roomd serve --max-connections 15000 --max-rooms none".into());
     let by_hand =
         |workload: &&Workload| format!("    roomd bench {}    # {}", workload.flags.join(" "), workload.name);
     lines.extend(workloads.iter().map(by_hand));
@@ -345,6 +391,18 @@ mod tests {
     fn every_workload_is_a_plan() {
         for workload in WORKLOADS {
             crate::cli::bench::plan::tests::plan(&workload.flags.join(" ")).unwrap();
+        }
+    }
+
+    #[test]
+    fn who_has_no_rooms_or_one_at_a_time_is_left_out_where_members_are_in_several() {
+        for (dialect, left_out) in [
+            (Dialect::Json, &[][..]),
+            (Dialect::Redis, &["in-eight-rooms-of-100", "idle-in-eight-rooms"]),
+            (Dialect::Floor, &["in-one-room-of-100", "in-eight-rooms-of-100", "idle-in-eight-rooms"]),
+        ] {
+            let unable = WORKLOADS.iter().filter(|workload| !workload.is_for(dialect));
+            assert_eq!(unable.map(|workload| workload.name).collect::<Vec<_>>(), left_out, "{dialect}");
         }
     }
 }
