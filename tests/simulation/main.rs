@@ -5,6 +5,7 @@
 //! | random clients in up to six rooms: everybody hears everything once and in order | here and [`random`], what is drawn: [`setting`] |
 //! | what must be so: what was published in which order | [`chronicle`]; what a client must be told of it | [`shadow`]; all else | [`checks`] |
 //! | a room waits for whoever takes the minimum, and for nobody else | [`readers`] |
+//! | the same across rooms: who hears a room beside another one, and who tells one something from elsewhere | [`several`] |
 //! | conspirators cannot slow a room down below a bound | [`conspirators`] |
 //! | turns keep to their budget, and do their work when they are full | [`busy`] |
 //! | who ends while its input is deferred | [`ends`] |
@@ -27,6 +28,7 @@ mod random;
 mod readers;
 mod scene;
 mod setting;
+mod several;
 mod shadow;
 
 use random::Run;
