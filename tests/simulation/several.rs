@@ -253,3 +253,25 @@ fn whoever_does_not_keep_up_with_one_room_is_told_so_once_and_leaves_all() {
     assert_eq!(numbers, (0..numbers.len()).map(|number| format!("{number}-")).collect::<Vec<_>>());
     assert_eq!(rooms.scene.server.net().feed_bytes(), 0);
 }
+
+/// What is told of a room that is left is told before the room makes place for others.
+#[test]
+fn a_room_that_is_left_and_makes_place_at_once_is_still_told_of() {
+    let limits = Limits { max_rooms: None, rate: None, ..Limits::default() };
+    let mut scene = Scene::new(1, limits);
+    let member = scene.connect(EXEMPT, usize::MAX / 2, b"member\n");
+    scene.turns(5);
+    // So many empty rooms are remembered, all of which are worth more than one in which nothing was said.
+    for number in 0..1024 {
+        scene.machine.send(member, format!("/join room{number}\nhello\n/leave\n").as_bytes());
+        scene.turn_unchecked();
+    }
+    scene.turns(50);
+    assert_eq!(scene.server.handler().chat().rooms().len(), 1025);
+    scene.machine.receive(member, usize::MAX);
+    scene.machine.send(member, b"/join silent\n/leave silent\n/join silent\n/join other\n/leave silent\n");
+    scene.turns(10);
+    let told = String::from_utf8(scene.machine.receive(member, usize::MAX)).unwrap();
+    assert_eq!(told.lines().filter(|line| *line == "* you left #silent").count(), 2, "{told}");
+    assert_eq!(scene.server.handler().chat().rooms().len(), 1026);
+}
