@@ -12,7 +12,7 @@ pub struct Event {
     /// Whom it is about; none if it sums up.
     pub who: Option<usize>,
     pub what: What,
-    /// As people are told in their current room, and as programs are.
+    /// As people are told in their current room, in one line or several, and as programs are.
     text: String,
     document: String,
 }
@@ -40,7 +40,10 @@ impl Event {
                 self.document.replacen(&own, &format!(r#""room":"{room}""#), 1)
             }
             (false, true) => self.text.clone(),
-            (false, false) => format!("#{room} {}", self.text),
+            (false, false) => {
+                let lines: Vec<String> = self.text.lines().map(|line| format!("#{room} {line}")).collect();
+                lines.join("\n")
+            }
         }
     }
 }
@@ -106,7 +109,8 @@ impl Chronicle {
                 let body = field("body");
                 let author = author_of(body).expect("somebody has said it");
                 assert_eq!((Some(author.0), self.said.insert(author, at)), (who, None), "{body} was doubled");
-                (What::Said, format!("{name}: {body}"), 0)
+                let lines: Vec<String> = body.lines().map(|line| format!("{name}: {line}")).collect();
+                (What::Said, lines.join("\n"), 0)
             }
             "join" => {
                 self.joined.entry(key).or_default().push(at);

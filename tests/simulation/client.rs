@@ -164,7 +164,8 @@ impl Client {
 
     /// Says something to its current room; a program may name one.
     pub fn say(&self, body: &str, room: Option<&str>) -> Vec<u8> {
-        let (number, _) = body.rsplit_once('-').unwrap_or((body, ""));
+        let (first, _) = body.split_once('\n').unwrap_or((body, ""));
+        let (number, _) = first.rsplit_once('-').unwrap_or((first, ""));
         let line = match (self.is_json(), room) {
             (true, Some(room)) => {
                 json!({ "type": "public", "body": body, "ref": number, "room": room }).to_string()

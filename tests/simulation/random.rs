@@ -286,7 +286,11 @@ impl Run {
         for _ in 0..=self.rng.below(lines_max) {
             let filler = "x".repeat(self.rng.below(60));
             let client = &mut self.clients[who];
-            let body = format!("{who}-{}-{filler}", client.said.len());
+            let mut body = format!("{who}-{}-{filler}", client.said.len());
+            if client.is_json() && self.rng.chance(10) {
+                // People are told it in two lines.
+                body = format!("{body}\n{body}");
+            }
             client.said.push(room.map(Into::into));
             self.say(who, |client| client.say(&body, room));
         }

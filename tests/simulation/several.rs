@@ -275,3 +275,22 @@ fn a_room_that_is_left_and_makes_place_at_once_is_still_told_of() {
     assert_eq!(told.lines().filter(|line| *line == "* you left #silent").count(), 2, "{told}");
     assert_eq!(scene.server.handler().chat().rooms().len(), 1026);
 }
+
+#[test]
+fn whoever_is_ignored_is_heard_in_none_of_the_rooms() {
+    let mut rooms = Rooms::new();
+    let program = rooms.program("program", r#""lobby","dev""#);
+    for (command, is_heard) in [("/ignore program", 0), ("/unignore program", 1)] {
+        rooms.scene.machine.send(rooms.reader, format!("{command}\n").as_bytes());
+        rooms.pass(2 * TICK_MS, usize::MAX);
+        for room in ["lobby", "dev"] {
+            let line = format!(r#"{{"type":"public","room":"{room}","body":"{command} {room}"}}"#) + "\n";
+            rooms.scene.machine.send(program, line.as_bytes());
+        }
+        rooms.pass(2 * TICK_MS, usize::MAX);
+        for line in [format!("program: {command} lobby\n"), format!("#dev program: {command} dev\n")] {
+            assert_eq!(rooms.heard.matches(&line).count(), is_heard, "{line}");
+            assert_eq!(rooms.observed.matches(&line).count(), 1, "{line}");
+        }
+    }
+}
