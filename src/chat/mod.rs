@@ -315,6 +315,10 @@ impl Chat {
 
     /// The next thing to do; none when all is done. To be called after everything that changes something.
     pub fn poll_output(&mut self) -> Option<Output> {
+        // Only when all is done: what is still to be told may be about the room.
+        if self.outputs.is_empty() && self.empty_rooms.len() > EMPTY_ROOMS_MAX {
+            self.forget_a_room(None);
+        }
         self.outputs.pop_front()
     }
 
@@ -592,10 +596,6 @@ impl Chat {
         let total = self.rooms[number as usize].members.len();
         if self.is_told_now(number, false, total, now) && total > 0 {
             self.announce(number, Event::Left { name, total, why });
-        }
-        // Only when all is done: the room may be the one that somebody goes to.
-        if self.empty_rooms.len() > EMPTY_ROOMS_MAX {
-            self.forget_a_room(None);
         }
     }
 

@@ -1,109 +1,49 @@
 //! What must be so after a random run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::chronicle::{Chronicle, author_of, number_of};
 use crate::client::{Client, Temper, Told, upgrade};
-use crate::random::{ROOMS, Run};
-
-/// Where a body was said: room and place in its transcript.
-type Places<'a> = BTreeMap<&'a str, (usize, usize)>;
+use crate::random::{OBSERVER, Private, ROOMS, Run};
+use crate::shadow::{Shadow, Tally};
 
 impl Run {
-    /// The bodies of all messages of a room, by id, as its observer was told.
-    fn transcript(&self, observer: usize) -> Vec<String> {
-        let mut transcript = Vec::new();
-        let mut room = String::new();
-        for told in &self.clients[observer].told {
-            match told {
-                Told::Welcome { room: entered, .. } => room.clone_from(entered),
-                Told::Said { body, id } if room == ROOMS[observer] => {
-                    transcript.push(body.clone());
-                    assert_eq!(*id, Some(transcript.len() as u64), "ids count 1, 2, 3 …");
-                }
-                _ => {}
+    /// Checks everything; says what was there to be seen.
+    pub fn check(&self) -> Tally {
+        let mut tally = Tally::default();
+        let is_exact = self.setting.limits.quiet_above.is_none();
+        let chronicle = Chronicle::of(&self.clients[OBSERVER], &ROOMS, is_exact);
+        for (who, client) in self.clients.iter().enumerate().skip(OBSERVER + 1) {
+            let (has_stayed, has_left) = (self.has_stayed(client), self.has_left_in_peace(client));
+            let mut shadow =
+                Shadow::new(&chronicle, &self.privates, who, client, is_exact, has_stayed || has_left);
+            shadow.follow();
+            if has_stayed {
+                shadow.stay();
+            } else if has_left {
+                shadow.end();
             }
+            shadow.tally.0.into_iter().for_each(|(what, count)| tally.count(what, count));
+            self.check_end(who, client, &chronicle);
+            self.check_said(who, client, &chronicle);
         }
-        transcript
-    }
-
-    pub fn check(&self) {
-        let transcripts: Vec<Vec<String>> = (0..ROOMS.len()).map(|room| self.transcript(room)).collect();
-        let place: Places<'_> = transcripts
-            .iter()
-            .enumerate()
-            .flat_map(|(room, bodies)| bodies.iter().enumerate().map(move |(i, b)| (b.as_str(), (room, i))))
-            .collect();
-        let count: usize = transcripts.iter().map(Vec::len).sum();
-        assert_eq!(place.len(), count, "a message was doubled");
-        for (who, client) in self.clients.iter().enumerate() {
-            self.check_heard(who, client, &transcripts, &place);
-            self.check_heard_aside(who, client);
-            self.check_end(who, client);
-            self.check_said(who, client, &place);
-        }
-        self.check_privates();
-        self.check_members();
+        self.check_privates(&chronicle);
+        self.check_members(&chronicle);
+        self.check_given_up(&chronicle, &mut tally);
         self.check_requests();
-    }
-
-    /// What a client heard is what was said in its rooms, without a hole, a repetition or its own lines.
-    fn check_heard(&self, who: usize, client: &Client, transcripts: &[Vec<String>], place: &Places<'_>) {
-        let own = format!("{who}-");
-        // None: in a room that nobody observes.
-        let (mut room, mut next) = (Some(0), None);
-        // Skips what the text dialect does not send: one's own lines.
-        let skip_own = |room: usize, mut at: usize| {
-            while !client.is_json() && transcripts[room].get(at).is_some_and(|b| b.starts_with(&own)) {
-                at += 1;
-            }
-            at
-        };
-        for told in &client.told {
-            match told {
-                Told::Welcome { room: entered, newest_id } => {
-                    room = ROOMS.iter().position(|name| name == entered);
-                    next = newest_id.map(|id| id as usize);
-                }
-                Told::Older(body) if room.is_some() => next = Some(place[body.as_str()].1 + 1),
-                Told::Said { body, id } => {
-                    assert!(client.is_json() || !body.starts_with(&own), "{who} got its own line {body}");
-                    let said_in = place.get(body.as_str());
-                    assert_eq!(said_in.map(|at| at.0), room, "{who} heard {body} through the wall");
-                    let Some(&(room, at)) = said_in else { continue };
-                    assert!(id.is_none_or(|id| id == at as u64 + 1), "{who} heard {body} as {id:?}");
-                    if let Some(next) = next {
-                        let next = skip_own(room, next);
-                        assert_eq!(at, next, "{who} missed something before {body}, or heard it twice");
-                    }
-                    next = Some(at + 1);
-                }
-                _ => {}
-            }
-        }
-        if self.has_stayed(client)
-            && let (Some(room), Some(next)) = (room, next)
-        {
-            assert_eq!(skip_own(room, next), transcripts[room].len(), "{who} stayed and missed the end");
-        }
-    }
-
-    /// In rooms that come and go ids count without a hole, from the one that the client was told when it came.
-    fn check_heard_aside(&self, who: usize, client: &Client) {
-        let mut newest = None;
-        for told in &client.told {
-            match told {
-                Told::Welcome { newest_id, .. } => newest = *newest_id,
-                Told::Said { id: Some(id), .. } => {
-                    assert!(newest.is_none_or(|newest| newest + 1 == *id), "{who}: {id} after {newest:?}");
-                    newest = Some(*id);
-                }
-                _ => {}
-            }
-        }
+        tally.count("evicted", self.evicted);
+        tally.count("throttled", self.scene.server.net().counters().throttles as usize);
+        tally
     }
 
     fn has_stayed(&self, client: &Client) -> bool {
         client.is_up() && !self.machine.is_at_end(client.pipe)
+    }
+
+    /// Whether it has closed its side, and took all that it was sent until the server closed the other one.
+    fn has_left_in_peace(&self, client: &Client) -> bool {
+        let is_healthy = client.temper == Temper::Healthy && !self.may_be_cut(client);
+        is_healthy && client.has_ended && !client.was_reset && client.dropped() == 0
     }
 
     /// Whether the server may close this client for not reading, or for what is held for it.
@@ -113,21 +53,18 @@ impl Run {
         client.temper == Temper::Sick || is_held_for
     }
 
-    /// Whether an observer was told that this client was closed for being slow or silent; or nobody was who is
-    /// observed, and it may have been.
-    fn was_given_up(&self, client: &Client) -> bool {
-        let is_it = |told: &Told| {
-            matches!(told, Told::Gone { name, why: Some(why) }
-                if client.names.contains(name) && ["slow", "timeout"].contains(&why.as_str()))
-        };
+    /// Whether the observer was told that this client was closed for being slow or silent; or could not be told, and
+    /// it may have been.
+    fn was_given_up(&self, who: usize, chronicle: &Chronicle) -> bool {
+        let client = &self.clients[who];
         let is_told_all = self.setting.limits.quiet_above.is_none() && !client.went_aside;
         let may_be = client.temper == Temper::Mute || self.may_be_cut(client);
-        self.clients[..ROOMS.len()].iter().any(|observer| observer.told.iter().any(is_it))
+        chronicle.given_up(who).iter().any(|(_, why)| ["slow", "timeout"].contains(why))
             || (!is_told_all && may_be && self.machine.is_at_end(client.pipe))
     }
 
     /// Nobody is closed but for a good reason, which it is told.
-    fn check_end(&self, who: usize, client: &Client) {
+    fn check_end(&self, who: usize, client: &Client, chronicle: &Chronicle) {
         let last = &client.told[client.told.len().saturating_sub(3)..];
         let has_gone = !client.is_up();
         match client.temper {
@@ -149,45 +86,48 @@ impl Run {
             _ => {}
         }
         if !self.has_stayed(client) && !has_gone {
-            // Who slept through the time for flushing cannot be told.
+            // Who slept through the time for flushing cannot be told; nor who is in the middle of long answers, when
+            // all together hold too much.
             let has_slept = client.asleep_until > 0;
+            let is_torn = self.setting.limits.max_buffered_bytes.is_some() && client.is_inside_frame();
             let was_told = client.told.iter().any(|told| matches!(told, Told::Bye(_)));
-            assert!(has_slept || was_told, "{who} was closed and not told why: {last:?}");
-            assert!(self.was_given_up(client), "{who} was closed and the room was not told");
+            assert!(has_slept || is_torn || was_told, "{who} was closed and not told why: {last:?}");
+            assert!(self.was_given_up(who, chronicle), "{who} was closed and the room was not told");
         }
     }
 
     /// Everything a client said was heard, in its order, unless its connection broke or was closed, or it was told
     /// how much was not heard.
-    fn check_said(&self, who: usize, client: &Client, place: &Places<'_>) {
-        let own = format!("{who}-");
-        let number =
-            |body: &str| -> Option<usize> { body.strip_prefix(&own)?.split('-').next()?.parse().ok() };
-        let mut heard: Vec<(usize, usize, usize)> = Vec::new();
-        for (body, &(room, at)) in place.range(own.as_str()..) {
-            let Some(number) = number(body) else { break };
-            heard.push((number, room, at));
+    fn check_said(&self, who: usize, client: &Client, chronicle: &Chronicle) {
+        assert!(chronicle.said_by(who).map(|(_, at)| at).is_sorted(), "{who}'s order");
+        let mut numbers: BTreeSet<usize> = chronicle.said_by(who).map(|(number, _)| number).collect();
+        if client.went_aside && (!client.is_json() || client.asleep_until > 0) {
+            return;
         }
-        heard.sort_unstable();
-        for room in 0..ROOMS.len() {
-            assert!(heard.iter().filter(|h| h.1 == room).map(|h| h.2).is_sorted(), "{who}'s order");
+        let has_heard_all = self.has_stayed(client) || self.has_left_in_peace(client);
+        if client.went_aside && !has_heard_all {
+            // What it said where nobody observes is known as far as it was told itself.
+            numbers.clear();
         }
-        let mut numbers: Vec<usize> = heard.iter().map(|&(number, ..)| number).collect();
-        if client.went_aside {
-            if !client.is_json() || client.asleep_until > 0 {
-                return;
+        for told in &client.told {
+            match told {
+                Told::Refused { reference, .. } => {
+                    let is_new = author_of(reference).is_none_or(|(_, number)| numbers.insert(number));
+                    assert!(is_new, "{who} was refused {reference}, which was heard");
+                }
+                // What it said in rooms that nobody observes was done all the same.
+                Told::Done(reference) => numbers.extend(author_of(reference).map(|(_, number)| number)),
+                _ => {}
             }
-            // What it said in rooms that nobody observes, it heard itself.
-            let said = client.told.iter().filter_map(|told| match told {
-                Told::Said { body, .. } => number(body),
-                _ => None,
-            });
-            numbers = said.collect();
         }
-        assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>(), "{who} said something that was lost");
-        let lost = client.said - numbers.len();
+        // What it said in a room that it named may have been refused, and it was not told.
+        let is_lost =
+            |number: &usize| !numbers.contains(number) && (has_heard_all || client.said[*number].is_none());
+        let last = numbers.last().copied().unwrap_or(0);
+        assert_eq!((0..last).find(is_lost), None, "{who} said something that was lost");
+        let lost = (0..client.said.len()).filter(is_lost).count();
         let was_told = client.has_ended && (client.dropped() >= lost || client.asleep_until > 0);
-        if !client.was_reset && !self.was_given_up(client) && !was_told {
+        if !client.was_reset && !self.was_given_up(who, chronicle) && !was_told {
             let last = &client.told[client.told.len().saturating_sub(3)..];
             let (dropped, kind) =
                 (client.dropped(), (client.temper, client.dialect, client.has_ended, client.has_quit));
@@ -196,42 +136,72 @@ impl Run {
         assert!(client.dropped() == 0 || client.has_ended, "{who} is here and was not heard");
     }
 
-    fn check_privates(&self) {
+    fn check_privates(&self, chronicle: &Chronicle) {
         let mut lost = BTreeMap::new();
-        for (body, from, to) in &self.privates {
-            let count =
-                |client: &Client| client.told.iter().filter(|t| **t == Told::Private(body.clone())).count();
+        for (number, &Private { from, to, .. }) in self.privates.iter().enumerate() {
+            let told = Told::Private(format!("psst-{number}"));
+            let count = |client: &Client| client.told.iter().filter(|t| **t == told).count();
             let heard: Vec<usize> = self.clients.iter().map(count).collect();
-            let is_right = |(c, &count): (usize, &usize)| count == 0 || (c == *to && count == 1);
-            assert!(heard.iter().enumerate().all(is_right), "{body} leaked");
-            let receiver = &self.clients[*to];
+            let is_right = |(c, &count): (usize, &usize)| count == 0 || (c == to && count == 1);
+            assert!(heard.iter().enumerate().all(is_right), "{told:?} leaked");
+            let receiver = &self.clients[to];
             let is_there = receiver.temper == Temper::Healthy && self.has_stayed(receiver);
-            *lost.entry(*from).or_insert(0) += usize::from(is_there && heard[*to] == 0);
+            *lost.entry(from).or_insert(0) += usize::from(is_there && heard[to] == 0);
         }
         for (from, lost) in lost {
             let sender = &self.clients[from];
             let is_refused = |told: &&Told| {
-                matches!(told, Told::Refused(text)
+                matches!(told, Told::Refused { text, .. }
                     if text.starts_with("no-such-user") || text.starts_with("busy"))
             };
             let refused = sender.told.iter().filter(is_refused).count();
             let has_been_heard = sender.temper == Temper::Healthy
                 && !sender.was_reset
-                && !self.was_given_up(sender)
+                && !self.was_given_up(from, chronicle)
                 && sender.dropped() == 0;
             assert!(!has_been_heard || lost <= refused, "{lost} of {from}'s were lost, {refused} refused");
         }
     }
 
-    /// The sums of joins and leaves add up.
-    fn check_members(&self) {
-        for (observer, name) in self.clients.iter().zip(ROOMS) {
-            let rooms = self.scene.server.handler().chat().rooms();
-            let total =
-                rooms.filter(|room| room.name().as_str() == name).map(|room| room.total()).sum::<usize>();
-            assert_eq!(observer.members, total as i64, "who came to {name} and left does not add up");
+    /// The sums of joins and leaves add up; and who is in which room is what everybody was told.
+    fn check_members(&self, chronicle: &Chronicle) {
+        let chat = self.scene.server.handler().chat();
+        for room in chat.rooms().filter(|room| ROOMS.contains(&room.name().as_str())) {
+            let name = room.name().as_str();
+            let total = chronicle.totals[name];
+            assert_eq!(total, room.total() as i64, "who came to {name} and left does not add up");
+            if self.setting.limits.quiet_above.is_none() {
+                let mut members = chronicle.members.get(name).cloned().unwrap_or_default();
+                members.insert(OBSERVER);
+                assert!(room.users().all(|user| members.contains(&number_of(user.as_str()).unwrap())));
+                assert_eq!(members.len(), room.total(), "{name}: {members:?}");
+            }
         }
-        assert!(self.scene.server.handler().chat().find("c0").is_some(), "somebody took an observer's name");
+        assert!(chat.find("c0").is_some(), "somebody took the observer's name");
+    }
+
+    /// Whoever was given up was so once: all its rooms were told in one go, and it is back in none of them.
+    fn check_given_up(&self, chronicle: &Chronicle, tally: &mut Tally) {
+        if self.setting.limits.quiet_above.is_some() {
+            return;
+        }
+        let mut slow = 0;
+        for who in OBSERVER + 1..self.clients.len() {
+            let given_up = chronicle.given_up(who);
+            let Some(&(first, why)) = given_up.first() else { continue };
+            for (index, &(at, of_room)) in given_up.iter().enumerate() {
+                assert_eq!((at, of_room), (first + index, why), "{who} was given up twice: {given_up:?}");
+            }
+            assert!(
+                chronicle.members.values().all(|members| !members.contains(&who)),
+                "{who} is still there"
+            );
+            slow += u64::from(why == "slow");
+            tally.count("given up in several rooms", usize::from(given_up.len() > 1));
+            tally.count("slow in several rooms", usize::from(given_up.len() > 1 && why == "slow"));
+        }
+        let has_told_all = !self.setting.has_side_rooms;
+        assert!(!has_told_all || slow == self.scene.lost_slow(), "{slow} of {} slow", self.scene.lost_slow());
     }
 
     fn check_requests(&self) {

@@ -1,8 +1,11 @@
 //! A chat client in each dialect: what it says, and what it is told.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use roomd::reactor::simulated::Machine;
+
+/// The reference of a `hello` that says all the rooms its sender wants to be in.
+const ALL: &str = "all";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -12,6 +15,8 @@ pub enum Dialect {
     LengthJson,
     WsText,
     WsJson,
+    /// Text on WebSocket for whoever does not say which subprotocol it speaks: it hears its own messages, too.
+    WsEcho,
 }
 
 /// What kind of client it is.
@@ -38,25 +43,47 @@ pub struct Client {
     pub asleep_until: usize,
     raw: Vec<u8>,
     pub told: Vec<Told>,
-    pub said: usize,
+    /// The messages that it has said, by number: each with the room that it named, if it named one.
+    pub said: Vec<Option<String>>,
+    /// Each question whether the server is there: how many messages it had said before it asked.
+    pub pings: Vec<usize>,
     pub has_ended: bool,
     pub has_quit: bool,
     pub was_reset: bool,
     /// It may have been in a room that nobody observes.
     pub went_aside: bool,
-    /// How many are in its room, by what it was told (JSON).
-    pub members: i64,
+    /// Where it has asked to be, and did not leave since.
+    pub wants: Vec<&'static str>,
 }
 
 /// One thing a client was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
-    Welcome { room: String, newest_id: Option<u64> },
+    /// This is its current room. It is in no other one but those that are listed next, if it has asked for that.
+    Welcome {
+        room: String,
+        newest_id: Option<u64>,
+        is_all: bool,
+    },
+    /// It is in this room, too.
+    Also {
+        room: String,
+        newest_id: Option<u64>,
+    },
+    /// It is in this room no more.
+    Left(String),
     Older(String),
-    Said { body: String, id: Option<u64> },
+    /// What everybody in a room is told, as it stands: a line, or a document.
+    Heard(String),
     Private(String),
-    Gone { name: String, why: Option<String> },
-    Refused(String),
+    /// What it asked for with this reference was refused.
+    Refused {
+        text: String,
+        reference: String,
+    },
+    /// What it asked for with this reference was done.
+    Done(String),
+    Pong,
     Bye(&'static str),
     Other,
 }
@@ -72,12 +99,13 @@ impl Client {
             asleep_until: 0,
             raw: Vec::new(),
             told: Vec::new(),
-            said: 0,
+            said: Vec::new(),
+            pings: Vec::new(),
             has_ended: false,
             has_quit: false,
             was_reset: false,
             went_aside: false,
-            members: 0,
+            wants: Vec::new(),
         }
     }
 
@@ -95,18 +123,20 @@ impl Client {
         match self.dialect {
             Dialect::Text | Dialect::Json => format!("{line}\n").into_bytes(),
             Dialect::LengthText | Dialect::LengthJson => prefixed(line),
-            Dialect::WsText | Dialect::WsJson => masked(line),
+            Dialect::WsText | Dialect::WsJson | Dialect::WsEcho => masked(line),
         }
     }
 
-    pub fn hello(&self) -> Vec<u8> {
-        let json = json_hello(self.name());
+    /// Who it is; a program says in which rooms it wants to be, too, if there are any.
+    pub fn hello(&self, rooms: &[&str]) -> Vec<u8> {
+        let json = if rooms.is_empty() { json_hello(self.name()) } else { self.settle_document(rooms) };
         match self.dialect {
             Dialect::Text | Dialect::LengthText => self.frame(self.name()),
             Dialect::Json | Dialect::LengthJson => self.frame(&json),
             // The first frame is glued to the request.
             Dialect::WsText => [upgrade("roomd.text"), self.frame(self.name())].concat(),
             Dialect::WsJson => [upgrade("roomd.json"), self.frame(&json)].concat(),
+            Dialect::WsEcho => upgrade_of(&format!("/ws?name={}", self.name()), ""),
         }
     }
 
@@ -114,12 +144,40 @@ impl Client {
         matches!(self.dialect, Dialect::Json | Dialect::LengthJson | Dialect::WsJson)
     }
 
-    pub fn say(&self, body: &str) -> Vec<u8> {
-        let line = match self.is_json() {
-            true => format!(r#"{{"type":"public","body":"{body}"}}"#),
-            false => body.to_owned(),
+    /// Whether it hears its own messages.
+    pub fn echoes(&self) -> bool {
+        self.is_json() || self.dialect == Dialect::WsEcho
+    }
+
+    /// A program that is in these rooms and no others from now on, the first of which is its current one.
+    pub fn settle(&self, rooms: &[&str]) -> Vec<u8> {
+        self.frame(&self.settle_document(rooms))
+    }
+
+    fn settle_document(&self, rooms: &[&str]) -> String {
+        let name = self.name();
+        match rooms {
+            [room] => json!({ "type": "hello", "name": name, "room": room, "ref": ALL }).to_string(),
+            rooms => json!({ "type": "hello", "name": name, "rooms": rooms, "ref": ALL }).to_string(),
+        }
+    }
+
+    /// Says something to its current room; a program may name one.
+    pub fn say(&self, body: &str, room: Option<&str>) -> Vec<u8> {
+        let (first, _) = body.split_once('\n').unwrap_or((body, ""));
+        let (number, _) = first.rsplit_once('-').unwrap_or((first, ""));
+        let line = match (self.is_json(), room) {
+            (true, Some(room)) => {
+                json!({ "type": "public", "body": body, "ref": number, "room": room }).to_string()
+            }
+            (true, None) => json!({ "type": "public", "body": body, "ref": number }).to_string(),
+            (false, _) => body.to_owned(),
         };
         self.frame(&line)
+    }
+
+    pub fn ping(&self) -> Vec<u8> {
+        self.frame(if self.is_json() { r#"{"type":"ping"}"# } else { "/ping" })
     }
 
     pub fn tell(&self, to: &str, body: &str) -> Vec<u8> {
@@ -134,6 +192,16 @@ impl Client {
         let line = match self.is_json() {
             true => format!(r#"{{"type":"join","room":"{room}"}}"#),
             false => format!("/join {room}"),
+        };
+        self.frame(&line)
+    }
+
+    /// Leaves a room, or its current one.
+    pub fn leave(&self, room: Option<&str>) -> Vec<u8> {
+        let line = match (self.is_json(), room) {
+            (true, Some(room)) => format!(r#"{{"type":"leave","room":"{room}"}}"#),
+            (true, None) => r#"{"type":"leave"}"#.to_owned(),
+            (false, room) => format!("/leave {}", room.unwrap_or_default()),
         };
         self.frame(&line)
     }
@@ -159,32 +227,22 @@ impl Client {
                 Frame::Ping if self.temper != Temper::Mute => machine.send(self.pipe, &PONG),
                 Frame::Ping => {}
                 Frame::Close => self.told.push(Told::Other),
-                Frame::Text(line) if self.is_json() => {
-                    self.count_members(&line);
-                    self.told.push(parse_json(&line, &self.names));
-                }
+                Frame::Text(line) if self.is_json() => self.told.push(parse_json(&line, &self.names)),
                 Frame::Text(line) => self.told.push(parse_text(&line)),
             }
         }
     }
 
-    fn count_members(&mut self, line: &str) {
-        let value: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("this is no JSON: {line:?}"));
-        let number = |field: &str| value[field].as_i64().unwrap_or_default();
-        match value["type"].as_str() {
-            Some("hello") => self.members = number("total"),
-            Some("join") => self.members += 1,
-            Some("leave") => self.members -= 1,
-            Some("presence") => self.members += number("joined") - number("left"),
-            _ => {}
-        }
+    /// Whether it has heard a part of a frame, and not the rest.
+    pub fn is_inside_frame(&self) -> bool {
+        !self.raw.is_empty()
     }
 
     /// How many lines it was told that nobody heard.
     pub fn dropped(&self) -> usize {
         let number = |told: &Told| -> Option<usize> {
             match told {
-                Told::Refused(text) => text.strip_prefix("dropped: ")?.split(' ').next()?.parse().ok(),
+                Told::Refused { text, .. } => text.strip_prefix("dropped: ")?.split(' ').next()?.parse().ok(),
                 _ => None,
             }
         };
@@ -243,10 +301,14 @@ pub fn prefixed(line: &str) -> Vec<u8> {
 
 /// The request that turns a connection into a WebSocket.
 pub fn upgrade(protocol: &str) -> Vec<u8> {
+    upgrade_of("/ws", &format!("Sec-WebSocket-Protocol: {protocol}\r\n"))
+}
+
+fn upgrade_of(target: &str, more: &str) -> Vec<u8> {
     format!(
-        "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Protocol: {protocol}\r\n\r\n"
+         {more}\r\n"
     )
     .into_bytes()
 }
@@ -267,48 +329,53 @@ pub fn masked(text: &str) -> Vec<u8> {
 fn parse_text(line: &str) -> Told {
     if let Some(rest) = line.strip_prefix("* welcome ") {
         let room = rest.split_once('#').unwrap().1.split_once(',').unwrap().0;
-        return Told::Welcome { room: room.into(), newest_id: None };
+        return Told::Welcome { room: room.into(), newest_id: None, is_all: false };
+    }
+    if let Some(room) = line.strip_prefix("* you left #") {
+        return Told::Left(room.into());
     }
     if let Some(rest) = line.strip_prefix("~ ") {
         return Told::Older(rest.rsplit(' ').next().unwrap().into());
     }
     if let Some(rest) = line.strip_prefix("! ") {
-        return Told::Refused(rest.into());
+        return Told::Refused { text: rest.into(), reference: String::new() };
     }
     if let Some(rest) = line.strip_prefix('@') {
         return Told::Private(rest.split_once(": ").unwrap().1.into());
     }
-    if let Some((name, why)) = line.strip_prefix("* ").and_then(|rest| rest.split_once(" left")) {
-        let why = why.strip_prefix(" (").map(|w| w.trim_end_matches(')').to_owned());
-        return Told::Gone { name: name.into(), why };
-    }
-    if line == "* server is shutting down" {
-        return Told::Bye("shutdown");
-    }
     if let Some(why) = line.strip_prefix("* bye") {
         return Told::Bye(["slow", "timeout"].into_iter().find(|w| why.contains(w)).unwrap_or("quit"));
     }
-    match line.split_once(": ") {
-        Some((_, body)) if !line.starts_with('*') => Told::Said { body: body.into(), id: None },
-        _ => Told::Other,
+    match line {
+        "* pong" => Told::Pong,
+        "* server is shutting down" => Told::Bye("shutdown"),
+        "* upgraded" => Told::Other,
+        line if line.starts_with("* roomd ") => Told::Other,
+        line => Told::Heard(line.into()),
     }
 }
 
 fn parse_json(line: &str, me: &[String]) -> Told {
-    let value: Value = serde_json::from_str(line).expect("the server sends JSON");
+    let value: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("this is no JSON: {line:?}"));
     let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let newest_id = value["id"].as_u64();
     match text("type").as_str() {
-        "hello" => Told::Welcome { room: text("room"), newest_id: value["id"].as_u64() },
-        "public" => Told::Said { body: text("body"), id: value["id"].as_u64() },
+        "hello" => Told::Welcome { room: text("room"), newest_id, is_all: text("ref") == ALL },
+        "room" => Told::Also { room: text("room"), newest_id },
+        "leave" if me.contains(&text("name")) => Told::Left(text("room")),
+        "public" | "join" | "leave" | "nick" | "presence" => Told::Heard(line.into()),
         "private" if !me.contains(&text("from")) => Told::Private(text("body")),
-        "leave" => Told::Gone { name: text("name"), why: value["why"].as_str().map(Into::into) },
-        "error" => Told::Refused(format!("{}: {}", text("code"), text("text"))),
-        "bye" => match text("why").as_str() {
-            "slow" => Told::Bye("slow"),
-            "timeout" => Told::Bye("timeout"),
-            "shutdown" => Told::Bye("shutdown"),
-            _ => Told::Bye("quit"),
-        },
+        "error" => {
+            Told::Refused { text: format!("{}: {}", text("code"), text("text")), reference: text("ref") }
+        }
+        "ack" => Told::Done(text("ref")),
+        "pong" => Told::Pong,
+        "bye" => Told::Bye(match text("why").as_str() {
+            "slow" => "slow",
+            "timeout" => "timeout",
+            "shutdown" => "shutdown",
+            _ => "quit",
+        }),
         _ => Told::Other,
     }
 }

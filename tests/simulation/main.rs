@@ -2,8 +2,10 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | random clients: everybody hears everything once and in order | here and [`random`], what is drawn: [`setting`], what must be so: [`checks`] |
+//! | random clients in up to six rooms: everybody hears everything once and in order | here and [`random`], what is drawn: [`setting`] |
+//! | what must be so: what was published in which order | [`chronicle`]; what a client must be told of it | [`shadow`]; all else | [`checks`] |
 //! | a room waits for whoever takes the minimum, and for nobody else | [`readers`] |
+//! | the same across rooms: who hears a room beside another one, and who tells one something from elsewhere | [`several`] |
 //! | conspirators cannot slow a room down below a bound | [`conspirators`] |
 //! | turns keep to their budget, and do their work when they are full | [`busy`] |
 //! | who ends while its input is deferred | [`ends`] |
@@ -18,6 +20,7 @@
 
 mod busy;
 mod checks;
+mod chronicle;
 mod client;
 mod conspirators;
 mod ends;
@@ -25,8 +28,11 @@ mod random;
 mod readers;
 mod scene;
 mod setting;
+mod several;
+mod shadow;
 
 use random::Run;
+use shadow::{SEEN, Tally};
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
@@ -46,9 +52,20 @@ fn everybody_hears_everything_once_and_in_order() {
         }
         run.run(steps);
         run.outlast_the_silent();
-        run.check();
+        let tally = run.check();
         run.finish();
+        tally
     };
-    let failed: Vec<u64> = seeds.filter(|&seed| std::panic::catch_unwind(|| run_of(seed)).is_err()).collect();
+    let (mut failed, mut seen, count) = (Vec::new(), Tally::default(), seeds.end - seeds.start);
+    for seed in seeds {
+        match std::panic::catch_unwind(|| run_of(seed)) {
+            Ok(tally) => tally.0.into_iter().for_each(|(what, count)| seen.count(what, count)),
+            Err(_) => failed.push(seed),
+        }
+    }
+    println!("{seen:?}");
     assert!(failed.is_empty(), "failed: ROOMD_STEPS={steps} ROOMD_SEED={failed:?}, one of them at a time");
+    let never: Vec<_> =
+        SEEN.into_iter().filter(|what| seen.0.get(what).is_none_or(|count| *count == 0)).collect();
+    assert!(never.is_empty() || count < 100, "what never happens is not tested: {never:?}");
 }

@@ -54,7 +54,8 @@ impl Ear {
         let Some(end) = memchr::memrchr(b'\n', &self.rest) else { return };
         let lines = String::from_utf8(self.rest.drain(..=end).collect()).expect("the server sends UTF-8");
         for line in lines.lines() {
-            if let Some((name, body)) = line.split_once(": ")
+            // Whoever has its current room elsewhere is told which room it was.
+            if let Some((name, body)) = line.strip_prefix("#lobby ").unwrap_or(line).split_once(": ")
                 && name.starts_with("producer")
             {
                 let number: usize = body.split(' ').next().unwrap().parse().unwrap();
@@ -160,8 +161,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(scene: &Scene, name: &str, capacity: usize, rate: f64, lump: usize) -> Self {
-        let pipe = scene.connect(EXEMPT, capacity, format!("{name}\n").as_bytes());
+    fn new(scene: &Scene, hello: &str, capacity: usize, rate: f64, lump: usize) -> Self {
+        let pipe = scene.connect(EXEMPT, capacity, hello.as_bytes());
         Self { pipe, rate, lump, allowance: 0.0, ear: Ear::default() }
     }
 
@@ -182,10 +183,11 @@ impl Reader {
 }
 
 /// One room with readers of these speeds (in `slowest`): those from 1 on lose nothing, those at 0.8 and below
-/// are closed as slow.
+/// are closed as slow. Behind their names they say `more`.
 fn readers_of_all_speeds(
     seed: u64,
     limits: Limits,
+    more: &str,
     capacity: usize,
     lump: usize,
     speeds: &[f64],
@@ -198,7 +200,7 @@ fn readers_of_all_speeds(
         .iter()
         .enumerate()
         .map(|(i, speed)| {
-            Reader::new(&room.scene, &format!("reader{i}"), capacity, speed * slowest as f64, lump)
+            Reader::new(&room.scene, &format!("reader{i}\n{more}"), capacity, speed * slowest as f64, lump)
         })
         .collect();
     room.begin();
@@ -242,7 +244,18 @@ const SPEEDS: [f64; 7] = [0.0, 0.3, 0.8, 1.0, 1.05, 2.0, 20.0];
 fn a_room_waits_for_whoever_takes_the_minimum_and_for_nobody_else() {
     for (seed, capacity) in [128 * 1024, 48 * 1024, 16 * 1024, 4096].into_iter().enumerate() {
         for lump in [1, capacity / 3] {
-            readers_of_all_speeds(seed as u64, Limits::default(), capacity, lump, &SPEEDS, 40);
+            readers_of_all_speeds(seed as u64, Limits::default(), "", capacity, lump, &SPEEDS, 40);
+        }
+    }
+}
+
+/// The same for those who hear the room beside their current one.
+#[test]
+fn a_room_waits_for_whoever_takes_the_minimum_while_its_current_room_is_another_one() {
+    for (seed, capacity) in [128 * 1024, 16 * 1024].into_iter().enumerate() {
+        for lump in [1, capacity / 3] {
+            let more = "/join elsewhere\n";
+            readers_of_all_speeds(seed as u64, Limits::default(), more, capacity, lump, &SPEEDS, 20);
         }
     }
 }

@@ -6,6 +6,11 @@ use roomd::limits::Limits;
 
 use roomd::reactor::simulated::Rng;
 
+use crate::random::ROOMS;
+
+/// In so many rooms a client is at once, at most.
+pub const JOINED_MAX: usize = 6;
+
 /// How one run is.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -47,7 +52,8 @@ impl Setting {
         limits.quiet_above = rng.chance(40).then(|| 3 + rng.below(6));
         limits.stall = Some(Duration::from_secs([2, 10][rng.below(2)]));
         let has_side_rooms = rng.chance(50);
-        limits.max_rooms = Some(if has_side_rooms { 3 } else { 64 });
+        limits.max_joined = Some(JOINED_MAX);
+        limits.max_rooms = Some(if has_side_rooms { ROOMS.len() + 2 } else { 64 });
         let mut fault_percent = rng.below(30);
         limits.max_buffered_bytes = None;
         if !is_small && rng.chance(40) {
