@@ -92,6 +92,8 @@ impl Chat {
     pub(super) fn arrive(&mut self, key: u32, number: u32, is_current: bool, now: Now) {
         let place = self.take_place(key, number);
         let others = self.other_places.entry(key).or_default();
+        // They are few, and stay for long.
+        others.reserve_exact(1);
         if is_current {
             others.push(std::mem::replace(&mut self.members[key as usize].place, place));
         } else {

@@ -139,13 +139,10 @@ async function enter() {
   link.shutdown = false;
   const turn = ++link.turn; // a newer connection or another name ends this one
   setState("entering");
-  for (let attempt = 0, isAlone = false; ;) {
-    const { room } = me, others = rooms().filter(other => other !== room);
+  for (let attempt = 0; ;) {
+    const { room } = me, names = rooms().map(other => other.name);
     try {
-      const names = isAlone ? [] : others.map(other => other.name);
-      entered(room, await request({ type: "hello", name: me.name, room: room.name, rooms: names }));
-      if (isAlone) others.forEach(enterRoom);
-      return;
+      return void entered(room, await request({ type: "hello", name: me.name, room: room.name, rooms: names }));
     } catch (error) {
       if (error.lost || turn !== link.turn) return;
       if (error.code === "name-taken" && !me.chosen && attempt < RETAKE_TRIES) {
@@ -156,8 +153,6 @@ async function enter() {
       } else if (error.code.startsWith("name-")) {
         setState("nameless");
         return askName(explain(error));
-      } else if (error.code === "full" && others.length && !isAlone) {
-        isAlone = true; // too many at once: the server will say which ones
       } else if (room.key !== LOBBY) {
         // It cannot be had: no such name, or no space for one more.
         me.room = rooms().find(other => other !== room) ?? roomOf("lobby");
