@@ -486,7 +486,7 @@ impl Shadow {
         }
         self.depart(tag, &left, None, now);
         let (name, total) = (self.person(tag).name.clone(), self.members(&left));
-        self.tell(tag, format!("you left {name} {left} {total} {is_current} {reference:?}"));
+        self.tell(tag, format!("you left {name} {left} {total} {reference:?}"));
         if is_current {
             self.welcome(tag, self.limits.history_on_join.filter(|_| is_last), None);
         }
@@ -988,10 +988,10 @@ fn reply_line(reply: &Reply, reference: Option<&str>, chat: &Chat, here: &[u32])
             format!("room {} of {rooms}", chat.room(*room).name().as_str())
         }
         Reply::NoRoom { room, refusal } => format!("no room {} {}", room.as_str(), refusal.code.as_str()),
-        Reply::Left { name, room, was_current } => {
+        Reply::Left { name, room } => {
             assert!(!here.contains(room));
             let room = chat.room(*room);
-            format!("you left {name} {} {} {was_current} {reference:?}", room.name().as_str(), room.total())
+            format!("you left {name} {} {} {reference:?}", room.name().as_str(), room.total())
         }
         Reply::Users { room } => {
             assert!(here.contains(room));

@@ -116,8 +116,6 @@ pub enum Reply {
         name: Name,
         /// The room.
         room: u32,
-        /// It was the current one: a welcome to another one follows.
-        was_current: bool,
     },
     /// Somebody told you something that nobody else hears.
     Private {

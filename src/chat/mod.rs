@@ -507,8 +507,7 @@ impl Chat {
             self.go(key, RoomName::lobby(), now)?;
         }
         self.quit_room(key, number, now);
-        let left = Reply::Left { name: self.name_of(key).clone(), room: number, was_current };
-        self.reply(key, left, reference);
+        self.reply(key, Reply::Left { name: self.name_of(key).clone(), room: number }, reference);
         if was_current {
             self.welcome(key, self.limits.history_on_join.filter(|_| is_last), &None);
         }

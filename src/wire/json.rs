@@ -541,7 +541,7 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
         Reply::NoRoom { room, refusal: Refusal { code, text } } => {
             EventDocument::Error { code: code.as_str(), text, room: Some(room.as_str()), reference }
         }
-        Reply::Left { name, room, .. } => {
+        Reply::Left { name, room } => {
             let (room, total) = (chat.room(*room).name().as_str(), chat.room(*room).total());
             EventDocument::Leave { ts, room, name: name.as_str(), total, why: None, reference }
         }

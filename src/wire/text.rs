@@ -176,8 +176,6 @@ pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: Put<'_>) {
             ));
             older(at_ms, &last(chat, room, *history).0, put);
         }
-        // What follows says where one is.
-        Reply::Left { was_current: true, .. } => {}
         Reply::Left { room, .. } => put(&format!("* you left {}", chat.room(*room).name())),
         Reply::NoRoom { room, refusal: Refusal { code, text } } => {
             put(&format!("! {}: {room}: {text}", code.as_str()));

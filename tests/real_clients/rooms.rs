@@ -60,8 +60,8 @@ fn whoever_leaves_a_room_stays_in_the_others_and_the_last_one_is_left_for_the_lo
     alice.hears(&["* bob left"]);
     bob.hears_after("/leave lobby", &["! not-here: you are not in #lobby"]);
     // The one that was current before.
-    bob.hears_after("/leave", &["* welcome bob - #dev, 1 here: bob"]);
-    bob.hears_after("/part #DEV", &["* welcome bob - #lobby, 2 here: alice, bob"]);
+    bob.hears_after("/leave", &["* you left #ops", "* welcome bob - #dev, 1 here: bob"]);
+    bob.hears_after("/part #DEV", &["* you left #dev", "* welcome bob - #lobby, 2 here: alice, bob"]);
     alice.hears(&["* bob joined"]);
     bob.hears_after("/leave", &["! bad-argument: you are in the lobby; /quit leaves it, and the server"]);
     alice.say("hi");

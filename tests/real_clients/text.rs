@@ -281,7 +281,8 @@ fn whoever_is_ignored_is_not_heard_under_any_name() {
     alice.hears(&["* mallory left"]);
     // A room and a name are left by those who say so.
     alice.hears_after("/join den", &["* welcome alice - #den, 1 here: alice"]);
-    alice.hears_after("/part", &["* welcome alice - #lobby, 3 here: alice, carol, ivy"]);
+    let welcome = "* welcome alice - #lobby, 3 here: alice, carol, ivy";
+    alice.hears_after("/part", &["* you left #den", welcome]);
 }
 
 #[test]
