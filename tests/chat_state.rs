@@ -505,7 +505,7 @@ impl Shadow {
     ) {
         let (home, mut refused) = (self.person(tag).home, Vec::new());
         for (index, room) in rooms.iter().enumerate().skip(1) {
-            if self.limits.max_joined.is_some_and(|max| index >= max) {
+            if self.limits.max_joined.is_some_and(|max| index - refused.len() >= max) {
                 refused.push(room);
             } else if self.person(tag).is_in(room) {
             } else if self.has_place(room, home, now) {

@@ -47,8 +47,9 @@ impl Chat {
     ) {
         let Member { home, place, .. } = &self.members[key as usize];
         let (home, mut wanted, mut refused) = (*home, vec![place.room], Vec::new());
-        for (count, room) in (1..).zip(&hello.rooms).skip(1) {
-            match self.check_joined(count).and_then(|()| self.find_or_make_room(room.clone(), home, now)) {
+        for room in hello.rooms.iter().skip(1) {
+            let may_join = self.check_joined(wanted.len() + 1);
+            match may_join.and_then(|()| self.find_or_make_room(room.clone(), home, now)) {
                 Ok(number) => {
                     wanted.push(number);
                     if !self.is_in(key, number) {
