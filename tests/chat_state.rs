@@ -671,6 +671,11 @@ impl Run {
             assert_eq!(self.chat.name(person.id).as_str(), person.name);
             let found = self.chat.find(&person.name).map(|(tag, name)| (tag, name.as_str()));
             assert_eq!(found, Some((person.tag, person.name.as_str())));
+            // One room and no list of names cost nothing.
+            let (others, memory) = (person.rooms.len() - 1, self.chat.memory_of(person.id));
+            let has_none = others == 0 && person.ignores.is_empty() && person.gave_up.is_empty();
+            assert!(!has_none || memory == 0, "{memory} B for {person:?}");
+            assert!(others == 0 || memory >= others * size_of::<u64>() + size_of::<Vec<u64>>(), "{memory} B");
         }
         assert_eq!(self.chat.rooms().len(), self.shadow.places.len());
         for Place { name, number, newest, epoch, .. } in &self.shadow.places {
