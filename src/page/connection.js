@@ -140,7 +140,7 @@ async function enter() {
   const turn = ++link.turn; // a newer connection or another name ends this one
   setState("entering");
   for (let attempt = 0; ;) {
-    const { room } = me, names = rooms().map(other => other.name);
+    const { room } = me, names = rooms().filter(other => other !== room).map(other => other.name);
     try {
       return void entered(room, await request({ type: "hello", name: me.name, room: room.name, rooms: names }));
     } catch (error) {
