@@ -71,11 +71,11 @@
 //! | why names in all scripts cost the same | `chat::letter` |
 //! | who is in which rooms | `chat::places` |
 //! | how several rooms become one stream | `reactor::following` |
+//! | where lines of other rooms get their `#room` | `wire::text::LABELLED`, for `server::delivery` |
 //! | who gets a name back after a connection broke | `chat::holds` |
 //! | what is removed from messages, and why | [`chat::Body`] |
 //! | what every command does | [`chat::Chat`] |
 //! | every limit, its flag and its default | [`limits::TABLE`] |
-
 //!
 //! # What is public
 //!

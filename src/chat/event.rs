@@ -94,7 +94,7 @@ pub enum Reply {
         /// Which messages before you came you are to be shown.
         history: HistoryQuery,
     },
-    /// You are in this room, too, or in this one.
+    /// One of the rooms that you are in.
     Room {
         /// Your name.
         name: Name,

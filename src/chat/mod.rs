@@ -283,7 +283,9 @@ impl Chat {
             }
             Command::Join(room) => {
                 let is_new = self.meant(key, Some(&room)).is_err();
-                self.check_joined(self.rooms_of(key).count() + usize::from(is_new))?;
+                if is_new {
+                    self.check_joined(self.rooms_of(key).count() + 1)?;
+                }
                 self.go(key, room, now)?;
                 self.welcome(key, self.limits.history_on_join.filter(|_| is_new), reference);
             }
@@ -518,11 +520,11 @@ impl Chat {
     fn check_joined(&self, count: usize) -> Result<(), Refusal> {
         match self.limits.max_joined {
             Some(max) if count > max => {
-                let rooms = if max == 1 { "one room" } else { &format!("{max} rooms") };
-                Err(Refusal::new(
-                    ErrorCode::Full,
-                    format!("one is in {rooms} at most; /leave another one first"),
-                ))
+                let text = match max {
+                    1 => "one is in one room at most".into(),
+                    max => format!("one is in {max} rooms at most; leave another one first"),
+                };
+                Err(Refusal::new(ErrorCode::Full, text))
             }
             _ => Ok(()),
         }
@@ -639,7 +641,7 @@ impl Chat {
             room.history.check_invariants(room.newest_id);
             assert_eq!(self.room_numbers[&room.name], number as u32);
             assert_eq!(self.crowded_rooms.contains(&(number as u32)), room.crowd.due() != Millis::NEVER);
-            let is_listed = room.empty_place.is_some_and(|p| self.empty_rooms[&p] == number as u32);
+            let is_listed = room.emptied_as.is_some_and(|p| self.empty_rooms[&p] == number as u32);
             assert_eq!(is_listed, room.members.is_empty() && room.name != RoomName::lobby());
         }
         assert!(self.empty_rooms.len() <= self.rooms.len());

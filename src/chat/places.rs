@@ -3,6 +3,15 @@
 //! Being a member and being in a room are two things: a member has a [`Place`] in each of its rooms. The one in its
 //! current room is kept with it, as most have no other; the others are kept aside, the one that was current last at
 //! the end.
+//!
+//! | to | is |
+//! |---|---|
+//! | enter one more room, or turn to one | `go`: `arrive` or `turn_to` |
+//! | leave a room that is not the only one | `quit_room` |
+//! | leave all of them | `quit_all` |
+//! | be in just these | `settle` |
+//!
+//! Below that, `take_place` and `give_place` keep both sides in step, and tell nobody.
 
 use super::{Chat, ErrorCode, Hello, Member, Output, Reference, Refusal, Reply, RoomName, Why};
 use crate::clock::Now;
@@ -106,15 +115,16 @@ impl Chat {
     /// Takes a place in a room for a member.
     pub(super) fn take_place(&mut self, key: u32, number: u32) -> Place {
         let room = &mut self.rooms[number as usize];
-        if let Some(place) = room.empty_place.take() {
-            self.empty_rooms.remove(&place);
+        if let Some(number) = room.emptied_as.take() {
+            self.empty_rooms.remove(&number);
         }
         let position = room.members.len() as u32;
         room.members.push(key);
         Place { room: number, position }
     }
 
-    /// Takes a member out of a room that it need not be in, and tells those who are there.
+    /// Takes a member out of a room, unless it has no other, and tells those who are there. If it was the current one, the
+    /// one that was current before is so again.
     pub(super) fn quit_room(&mut self, key: u32, number: u32, now: Now) {
         if let Some(&last) = self.other_places.get(&key).and_then(|others| others.last())
             && self.members[key as usize].place.room == number
@@ -154,7 +164,7 @@ impl Chat {
         if room.members.is_empty() && room.name != RoomName::lobby() {
             // Not by the clock: the room that was just left is never the next to go.
             self.emptied += 1;
-            room.empty_place = Some(self.emptied);
+            room.emptied_as = Some(self.emptied);
             self.empty_rooms.insert(self.emptied, number);
         }
         if let Some(moved) = moved {

@@ -30,8 +30,8 @@ pub(super) struct Room {
     pub(super) epoch_ms: u64,
     pub(super) history: History,
     pub(super) crowd: Crowd,
-    /// Its place among the empty rooms; none while somebody is here, and for the lobby.
-    pub(super) empty_place: Option<u64>,
+    /// Its number among the empty rooms; none while somebody is here, and for the lobby.
+    pub(super) emptied_as: Option<u64>,
 }
 
 impl Room {
@@ -44,7 +44,7 @@ impl Room {
             epoch_ms: now.unix_ms,
             history: History::default(),
             crowd: Crowd::default(),
-            empty_place: None,
+            emptied_as: None,
         }
     }
 }

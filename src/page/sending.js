@@ -203,7 +203,7 @@ const commands = {
   },
   rooms() {
     return ask({ type: "rooms" }, ({ rooms }) =>
-      fill(T.roomList, { names: listed(rooms.map(room => `#${room.name} (${room.members})`)) }));
+      fill(T.roomList, { names: listed(rooms.map(room => `#${room.name} (${room.members}${room.joined ? ", " + T.joinedMark : ""})`)) }));
   },
   history(count) {
     if (!current.isRoom) return complain([T.roomsOnly]);

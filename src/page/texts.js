@@ -66,7 +66,7 @@ const TEXTS = {
     surplus: (n, limit, what) => `${n - limit} ${what} too long`,
     longerThan: limit => `it is longer than ${limit} bytes`, tooLongForServer: "it is too long for the server",
 
-    whoIs: "{total} here: {names}", roomList: "Rooms: {names}", pong: ms => `The server answered in ${ms} ms.`,
+    whoIs: "{total} here: {names}", roomList: "Rooms: {names}", joinedMark: "joined", pong: ms => `The server answered in ${ms} ms.`,
     unknownCommand: "There is no command {command}; nothing was sent. /help lists them, //x says /x.",
     usage: "This is written {usage}", roomsOnly: "This works in a room only.",
     notIn: "You are not in {room}.", inLobby: "You are in #lobby already; /quit leaves the chat.",
@@ -147,7 +147,7 @@ const TEXTS = {
     surplus: (n, limit, what) => `超出 ${n - limit} ${what}`,
     longerThan: limit => `超过了 ${limit} 字节`, tooLongForServer: "对服务器来说太长了",
 
-    whoIs: "{total} 人在线：{names}", roomList: "房间：{names}", pong: ms => `服务器在 ${ms} 毫秒内应答。`,
+    whoIs: "{total} 人在线：{names}", roomList: "房间：{names}", joinedMark: "已加入", pong: ms => `服务器在 ${ms} 毫秒内应答。`,
     unknownCommand: "没有 {command} 这个命令，未发送任何内容。/help 列出所有命令，//x 发送 /x。",
     usage: "写法是 {usage}", roomsOnly: "只能在房间中使用。",
     notIn: "你不在 {room} 中。", inLobby: "你已经在 #lobby 中；/quit 离开聊天。",

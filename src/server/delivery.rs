@@ -1,8 +1,10 @@
 //! What the chat wants done: rooms become channels, members listen to them, and what is told is encoded.
 
+use std::fmt::Write;
+
 use super::Server;
 use super::journal::Kind;
-use super::session::NO_CHANNEL;
+use super::session::{NO_CHANNEL, Session};
 use crate::chat::{Output, Reference, Reply};
 use crate::reactor::{ConnectionId, Net};
 use crate::wire::Encoding;
@@ -10,6 +12,8 @@ use crate::wire::Encoding;
 impl Server {
     /// Carries out what the chat wants done. Called after everything that is asked of it.
     pub(super) fn carry_out(&mut self, net: &mut Net) {
+        // Who enters or leaves many rooms at once has a line of the log for all of them.
+        let (mut who, mut entered, mut left) = (None, String::new(), String::new());
         while let Some(output) = self.chat.poll_output() {
             match output {
                 Output::RoomOpened { room } => {
@@ -23,13 +27,15 @@ impl Server {
                 Output::Entered { tag, room, is_current } => {
                     let id = ConnectionId::from_bits(tag);
                     self.listen(net, id, room, is_current);
-                    self.log_room(net, id, Kind::Join, room);
+                    who = Some(id);
+                    let _ = write!(entered, " {}", self.chat.room(room).name());
                 }
                 Output::Turned { tag, room } => self.listen(net, ConnectionId::from_bits(tag), room, true),
                 Output::Left { tag, room } => {
                     let id = ConnectionId::from_bits(tag);
                     net.unfollow(id, self.channels[room as usize]);
-                    self.log_room(net, id, Kind::Leave, room);
+                    who = Some(id);
+                    let _ = write!(left, " {}", self.chat.room(room).name());
                 }
                 Output::ToRoom { room, event, author, except } => {
                     let author = author.map(ConnectionId::from_bits);
@@ -44,6 +50,13 @@ impl Server {
                 Output::ToMember { tag, reply, reference } => {
                     self.reply(net, ConnectionId::from_bits(tag), &reply, &reference);
                 }
+            }
+        }
+        for (kind, rooms) in [(Kind::Join, entered), (Kind::Leave, left)] {
+            let session = who.filter(|_| !rooms.is_empty()).and_then(|id| self.session(id));
+            if let Some(&Session { id, member: Some(member), .. }) = session.map(|session| &*session) {
+                let what = format!("{}{rooms}", self.chat.name(member));
+                self.log(net, id, kind, &what, "");
             }
         }
     }
@@ -62,14 +75,6 @@ impl Server {
         net.subscribe(id, channel, encoding.variant());
         if last != NO_CHANNEL && last != channel {
             net.follow(id, last, of_others);
-        }
-    }
-
-    /// Logs that a member has entered or left a room.
-    fn log_room(&mut self, net: &Net, id: ConnectionId, kind: Kind, room: u32) {
-        if let Some(member) = self.session(id).and_then(|session| session.member) {
-            let what = format!("{} {}", self.chat.name(member), self.chat.room(room).name());
-            self.log(net, id, kind, &what, "");
         }
     }
 

@@ -22,11 +22,11 @@ const NAMED_MAX: usize = 3;
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
-    /// Somebody is let into a room.
+    /// Somebody is let into a room, or into several.
     Join,
     /// A member has another name.
     Nick,
-    /// A member is gone.
+    /// A member is gone, or has left a room.
     Leave,
     /// A connection or a request is refused.
     Refuse,

@@ -58,7 +58,9 @@ impl Metrics {
         for (stage, count) in STAGES.iter().zip(self.connections) {
             out.sample(&format!("roomd_connections{{dialect=\"{stage}\"}}"), count);
         }
-        out.one("roomd_members", "gauge", "Members of all rooms.", chat.members());
+        out.one("roomd_members", "gauge", "Members, each once.", chat.members());
+        let places = chat.rooms().map(|room| room.total()).sum::<usize>();
+        out.one("roomd_memberships", "gauge", "Members of all rooms, once for each room.", places);
         out.one("roomd_rooms", "gauge", "Rooms, remembered empty ones included.", chat.rooms().len());
 
         out.one("roomd_accepted_total", "counter", "Connections let in.", counters.accepted);

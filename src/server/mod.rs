@@ -240,7 +240,8 @@ impl Server {
         None
     }
 
-    /// The rooms in which something is published if a client asks for that, besides its current one.
+    /// The rooms for which it has to wait whoever asks for that: something is published there. Leaving the server waits
+    /// for nothing.
     fn rooms_told(&self, member: Option<MemberId>, ask: &Ask) -> Vec<u32> {
         let number = |room: &RoomName| self.chat.room_number(room);
         let joined = || member.into_iter().flat_map(|member| self.chat.rooms_joined(member));
@@ -441,7 +442,7 @@ impl Server {
         }
     }
 
-    /// Forgets a connection; its member leaves the room, which is told `why` if it was no plain good-bye. The log is
+    /// Forgets a connection; its member leaves, which is told `why` if it was no plain good-bye. The log is
     /// told `how` otherwise.
     fn forget(&mut self, net: &mut Net, id: ConnectionId, why: Option<Why>, how: &str) {
         if self.session(id).is_none() {
@@ -463,14 +464,14 @@ impl Server {
         }
     }
 
-    /// Closes a connection behind `last_words`; its member leaves the room.
+    /// Closes a connection behind `last_words`; its member leaves.
     fn close(&mut self, net: &mut Net, id: ConnectionId, last_words: &[u8], why: Option<Why>) {
         net.send(id, last_words);
         net.close(id);
         self.forget(net, id, why, "closed");
     }
 
-    /// Closes a connection of which `rest` will not be said, for what is wrong with it; its member leaves the room.
+    /// Closes a connection of which `rest` will not be said, for what is wrong with it; its member leaves.
     fn give_back(&mut self, net: &mut Net, id: ConnectionId, rest: &[u8], wrong: &str) {
         let limits = Rc::clone(&self.config.limits);
         let Some(session) = self.session(id) else { return };

@@ -96,7 +96,7 @@ pub(super) struct Session {
     /// The name that it said was refused. It says another one before anything else: nothing that was meant to be said
     /// under the one is said under another.
     pub(super) is_misnamed: bool,
-    /// What it asked for, while the room that it wants to enter is throttled.
+    /// What it asked for, while a room in which it would be told is throttled.
     pub(super) waiting: Option<Box<Request>>,
 }
 

@@ -35,7 +35,7 @@ const EXCERPT_BYTES_MAX: usize = 200;
 /// `history` without a `limit` gives so many messages.
 const HISTORY_DEFAULT: usize = 100;
 /// A `hello` names at most so many rooms, whatever `max_joined` is: each of them is answered.
-const ROOMS_MAX: usize = 256;
+const HELLO_ROOMS_MAX: usize = 256;
 /// A `history` gives at most so many messages.
 const HISTORY_MAX: usize = 1000;
 
@@ -401,8 +401,11 @@ fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
         RequestDocument::Hello { name, room: current, rooms } => {
             let (name, lists_rooms) = (Name::parse(&name)?, rooms.is_some());
             let named: Vec<String> = current.into_iter().chain(rooms.into_iter().flatten()).collect();
-            if named.len() > ROOMS_MAX {
-                return Err(Refusal::new(ErrorCode::Full, format!("a hello has at most {ROOMS_MAX} rooms")));
+            if named.len() > HELLO_ROOMS_MAX {
+                return Err(Refusal::new(
+                    ErrorCode::Full,
+                    format!("a hello has at most {HELLO_ROOMS_MAX} rooms"),
+                ));
             }
             let mut rooms: Vec<RoomName> = Vec::new();
             for room in &named {

@@ -164,7 +164,7 @@ fn a_program_that_comes_back_is_in_all_its_rooms_with_one_request() {
     ] {
         bot.answers(document, json!({"type": "error", "code": "not-here", "text": "you are not in #games"}));
     }
-    let full = "one is in 3 rooms at most; /leave another one first";
+    let full = "one is in 3 rooms at most; leave another one first";
     bot.answers(
         json!({"type": "join", "room": "games", "ref": "j"}),
         json!({"type": "error", "code": "full", "text": full, "ref": "j"}),

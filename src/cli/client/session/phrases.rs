@@ -19,9 +19,10 @@ pub(super) fn as_request(message: &Message, action: bool) -> Request {
     if action { Request::Action { body, room } } else { Request::Public { body, room } }
 }
 
-/// A request as somebody would type it, behind the room it is for if that is not the current one.
+/// A request as somebody would type it; behind what was said stands the room, if that is not the current one.
 pub(super) fn as_typed(request: &Request, current: &str) -> String {
-    let label = room_of(request).filter(|room| *room != current);
+    let is_said = matches!(request, Request::Public { .. } | Request::Action { .. });
+    let label = room_of(request).filter(|room| is_said && *room != current);
     let label = label.map(|room| format!("#{room} ")).unwrap_or_default();
     label
         + &match request {
@@ -29,11 +30,13 @@ pub(super) fn as_typed(request: &Request, current: &str) -> String {
             Request::Public { body, .. } => body.clone(),
             Request::Action { body, .. } => format!("/me {body}"),
             Request::Private { to, body } => format!("/msg {to} {body}"),
+            Request::Users { room: Some(room) } if room != current => format!("/who {room}"),
             Request::Users { .. } => "/who".into(),
             Request::Rooms => "/rooms".into(),
             Request::History { limit, .. } => format!("/history {}", limit.unwrap_or_default()),
             Request::Nick { name } => format!("/nick {name}"),
             Request::Join { room } => format!("/join {room}"),
+            Request::Leave { room: Some(room) } if room != current => format!("/leave {room}"),
             Request::Leave { .. } => "/leave".into(),
             Request::Ping => "/ping".into(),
             Request::Quit => "/quit".into(),
