@@ -29,6 +29,12 @@ fn lines_of_other_rooms_have_the_room_in_front() {
     assert!(alice.line().ends_with(" alice: and here"), "of the current room");
     alice.hears_nothing();
     bob.hears_nothing();
+    // Who hears a room beside another one is counted like everybody.
+    let deliveries = daemon.metric("roomd_deliveries_total");
+    alice.say("counted");
+    bob.hears(&["#dev alice: counted"]);
+    assert_eq!(daemon.metric("roomd_deliveries_total"), deliveries + 1);
+    assert_eq!((daemon.metric("roomd_members"), daemon.metric("roomd_memberships")), (3, 5));
 }
 
 /// Otherwise a line that is read as one of another room was said by anybody.

@@ -498,7 +498,7 @@ fn who_leaves_a_room_goes_from_where_they_will_be() {
         script.typed(line);
     }
     assert_eq!(script.sent()["room"], "dev");
-    assert_eq!(script.unconfirmed(), ["/join dev", "#dev /leave"]);
+    assert_eq!(script.unconfirmed(), ["/join dev", "/leave dev"]);
     let here = "you are in the lobby; /quit leaves";
     assert_eq!(script.notes(), [here, "you are not in #dev", "you are not in #dev", here].join("\n"));
 }
