@@ -252,24 +252,40 @@ impl Shadow {
         self.held.retain(|held| held.home != home || !are_alike(&held.name, name));
     }
 
+    /// Gives up an empty room, of those that somebody has made.
+    fn make_way(&mut self, maker: Option<u64>) -> bool {
+        let made_by = |home| self.places.iter().filter(|place| place.maker == Some(home)).count();
+        let is_free = |place: &&Place| place.name != "lobby" && self.members(&place.name) == 0;
+        let free = self.places.iter().filter(is_free).filter(|place| maker.is_none() || place.maker == maker);
+        let made = |place: &Place| place.maker.map_or(0, made_by);
+        let Some(first) = free.min_by_key(|p| (p.newest > 0, usize::MAX - made(p), p.empty_since)) else {
+            return false;
+        };
+        let number = first.number.expect("a room that is empty was opened before");
+        self.closes.push_back(number);
+        self.places.retain(|place| place.number != Some(number));
+        true
+    }
+
     /// Whether there is a room of this name, or can be.
     fn has_place(&mut self, room: &str, home: u64, now: u64) -> bool {
-        if self.places.iter().any(|place| place.name == room) {
+        let made_by = |shadow: &Self| shadow.places.iter().filter(|place| place.maker == Some(home)).count();
+        let has_its_share = home != 0 && self.limits.max_rooms_per_ip.is_some_and(|max| made_by(self) >= max);
+        if let Some(place) = self.places.iter().find(|place| place.name == room) {
+            // Whoever enters an empty room has made it, so to say.
+            let is_others = place.maker.is_some_and(|maker| maker != home);
+            if is_others && self.members(room) == 0 {
+                if has_its_share && !self.make_way(Some(home)) {
+                    return false;
+                }
+                self.place(room).maker = Some(home);
+            }
             return true;
         }
-        let made_by = |home| self.places.iter().filter(|place| place.maker == Some(home)).count();
-        let has_its_share = home != 0 && self.limits.max_rooms_per_ip.is_some_and(|max| made_by(home) >= max);
-        if has_its_share || self.limits.max_rooms.is_some_and(|max| self.places.len() >= max) {
-            let is_free = |place: &&Place| place.name != "lobby" && self.members(&place.name) == 0;
-            let free = self.places.iter().filter(is_free);
-            let free = free.filter(|place| !has_its_share || place.maker == Some(home));
-            let made = |place: &Place| place.maker.map_or(0, made_by);
-            let Some(first) = free.min_by_key(|p| (p.newest > 0, usize::MAX - made(p), p.empty_since)) else {
-                return false;
-            };
-            let number = first.number.expect("a room that is empty was opened before");
-            self.closes.push_back(number);
-            self.places.retain(|place| place.number != Some(number));
+        if (has_its_share || self.limits.max_rooms.is_some_and(|max| self.places.len() >= max))
+            && !self.make_way(has_its_share.then_some(home))
+        {
+            return false;
         }
         self.make_place(room, Some(home), now);
         true

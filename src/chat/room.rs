@@ -20,7 +20,7 @@ const MESSAGE_OVERHEAD_BYTES: usize = 96;
 #[derive(Debug)]
 pub(super) struct Room {
     pub(super) name: RoomName,
-    /// Who has made it; none for the lobby.
+    /// Who has made it, or has entered it last when it was empty; none for the lobby.
     pub(super) maker: Option<Home>,
     /// Keys of the members, in no order.
     pub(super) members: Vec<u32>,

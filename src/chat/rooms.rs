@@ -15,13 +15,18 @@ pub(super) const EMPTY_ROOMS_MAX: usize = 1024;
 /// What [`Limits::room_rate`](crate::limits::Limits::room_rate) counts in.
 const MINUTE: Duration = Duration::from_secs(60);
 
+const HAS_ITS_SHARE: &str = "your address has made as many rooms as it may, and they are in use; see /rooms";
+
+fn full<T>(text: &'static str) -> Result<T, Refusal> {
+    Err(Refusal::new(ErrorCode::Full, text))
+}
+
 impl Chat {
     /// The room of this name, which somebody from `home` makes if it is not there.
     pub(super) fn find_or_make_room(&mut self, name: RoomName, home: Home, now: Now) -> Result<u32, Refusal> {
         if let Some(number) = self.room_number(&name) {
-            return Ok(number);
+            return self.take_over(number, home).map(|()| number);
         }
-        let full = |text| Err(Refusal::new(ErrorCode::Full, text));
         let room_rate = self.limits.room_rate.filter(|_| !home.is_exempt);
         if let Some(rate) = room_rate
             && !self.room_allowances.of(home.subscriber, now.monotonic).has_one(
@@ -32,11 +37,10 @@ impl Chat {
         {
             return full("your address makes too many new rooms; wait a minute, or see /rooms");
         }
-        let made = self.rooms_made.get(&home.subscriber).copied().unwrap_or(0);
-        let has_its_share = !home.is_exempt && self.limits.max_rooms_per_ip.is_some_and(|max| made >= max);
+        let has_its_share = self.has_its_share(home);
         let is_full = self.limits.max_rooms.is_some_and(|max| self.rooms.len() >= max);
         if has_its_share && !self.forget_a_room(Some(home)) {
-            return full("your address has made as many rooms as it may, and they are in use; see /rooms");
+            return full(HAS_ITS_SHARE);
         }
         if is_full && !has_its_share && !self.forget_a_room(None) {
             return full("there is no place for another room; see /rooms");
@@ -46,6 +50,39 @@ impl Chat {
             allowance.reserve(MINUTE / rate as u32, rate, now.monotonic);
         }
         Ok(self.make_room(name, Some(home), now))
+    }
+
+    /// Whoever enters a room that others have left keeps it from making place: it counts as if they had made it. Or two
+    /// of one address could hold all the rooms that there are.
+    fn take_over(&mut self, number: u32, home: Home) -> Result<(), Refusal> {
+        let room = &self.rooms[number as usize];
+        let Some(maker) = room.maker.filter(|_| room.emptied_as.is_some()) else { return Ok(()) };
+        if maker.subscriber == home.subscriber {
+            return Ok(());
+        }
+        if self.has_its_share(home) && !self.forget_a_room(Some(home)) {
+            return full(HAS_ITS_SHARE);
+        }
+        self.count_unmade(maker);
+        self.rooms[number as usize].maker = Some(home);
+        *self.rooms_made.entry(home.subscriber).or_default() += 1;
+        Ok(())
+    }
+
+    /// Whether somebody may not make another room.
+    fn has_its_share(&self, home: Home) -> bool {
+        let made = self.rooms_made.get(&home.subscriber).copied().unwrap_or(0);
+        !home.is_exempt && self.limits.max_rooms_per_ip.is_some_and(|max| made >= max)
+    }
+
+    /// There is one room less that somebody has made.
+    fn count_unmade(&mut self, maker: Home) {
+        if let Some(made) = self.rooms_made.get_mut(&maker.subscriber) {
+            *made -= 1;
+            if *made == 0 {
+                self.rooms_made.remove(&maker.subscriber);
+            }
+        }
     }
 
     pub(super) fn make_room(&mut self, name: RoomName, maker: Option<Home>, now: Now) -> u32 {
@@ -74,13 +111,8 @@ impl Chat {
         let room = self.rooms.remove(number as usize);
         self.room_numbers.remove(&room.name);
         self.crowded_rooms.retain(|&crowded| crowded != number);
-        if let Some(maker) = room.maker
-            && let Some(made) = self.rooms_made.get_mut(&maker.subscriber)
-        {
-            *made -= 1;
-            if *made == 0 {
-                self.rooms_made.remove(&maker.subscriber);
-            }
+        if let Some(maker) = room.maker {
+            self.count_unmade(maker);
         }
         self.outputs.push_back(Output::RoomClosed { room: number });
         true

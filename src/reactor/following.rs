@@ -19,6 +19,7 @@ impl Net {
             return;
         }
         self.unfollow(id, channel);
+        self.spend_on_queue(id);
         let key = self.feeds.open_feed(channel, variant);
         let followers = &mut self.feeds.feed_mut(key).followers;
         let position = followers.len() as u32;

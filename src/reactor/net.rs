@@ -18,7 +18,7 @@ use super::connection::{
 use super::counters::Counters;
 use super::deadlines::Deadlines;
 use super::feed::{ChannelId, Feeds, Log};
-use super::outbound::{Cause, Outbound};
+use super::outbound::{Cause, Follow, Outbound};
 use super::{ConnectionId, Loss, Peer};
 use crate::buffer::Buffer;
 use crate::clock::{Millis, Now};
@@ -302,6 +302,7 @@ impl Net {
             return;
         }
         let end = self.feeds.feed(key).log.end();
+        self.spend_on_queue(id);
         self.leave_feed(id, |outbound, log| outbound.move_to(log, end));
         if self.peek(id).is_some_and(|c| c.outbound.has_splices()) {
             // What was published in this turn is not in its feed any more when that is flushed.
@@ -314,6 +315,11 @@ impl Net {
             connection.subscription =
                 Some(Subscription { feed: key, position, is_leaving: false, is_behind: false });
         }
+    }
+
+    /// What is queued for a connection is gone through: that is as much work as to say it, and counts as such.
+    pub(super) fn spend_on_queue(&mut self, id: ConnectionId) {
+        self.spent += self.peek(id).map_or(0, |c| c.outbound.memory());
     }
 
     /// Who is at the other end of a connection.
@@ -694,15 +700,17 @@ impl Net {
         self.feeds.trim(key, oldest);
     }
 
-    /// Bytes that giving up a connection would free: what is held for it alone, and its share of what its feed
-    /// keeps for those who are behind.
+    /// Bytes that giving up a connection would free: what is held for it alone, and its share of what feeds keep for
+    /// those who are behind.
     pub(super) fn held_for(&self, connection: &Connection) -> usize {
         let lag = connection.subscription.map_or(0, |subscription| {
             let feed = self.feeds.feed(subscription.feed);
             connection.outbound.lag(&feed.log) / u64::from(feed.behind.max(1))
         });
-        let followed =
-            connection.outbound.follows().iter().map(|follow| follow.waiting as usize).sum::<usize>();
+        let follows = connection.outbound.follows().iter();
+        let share =
+            |follow: &Follow| follow.waiting as usize / self.feeds.feed(follow.feed).followers.len().max(1);
+        let followed = follows.map(share).sum::<usize>();
         lag as usize + followed + connection.memory()
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::Server;
 use super::journal::Kind;
 use super::session::{NO_CHANNEL, Session};
+use super::{Server, interval};
 use crate::chat::{Output, Reference, Reply};
 use crate::reactor::{ConnectionId, Net};
 use crate::wire::Encoding;
@@ -13,7 +13,7 @@ impl Server {
     /// Carries out what the chat wants done. Called after everything that is asked of it.
     pub(super) fn carry_out(&mut self, net: &mut Net) {
         // Who enters or leaves many rooms at once has a line of the log for all of them.
-        let (mut who, mut entered, mut left) = (None, String::new(), String::new());
+        let (mut who, mut entered, mut left, mut left_count) = (None, String::new(), String::new(), 0);
         while let Some(output) = self.chat.poll_output() {
             match output {
                 Output::RoomOpened { room } => {
@@ -35,6 +35,7 @@ impl Server {
                     let id = ConnectionId::from_bits(tag);
                     net.unfollow(id, self.channels[room as usize]);
                     who = Some(id);
+                    left_count += 1;
                     let _ = write!(left, " {}", self.chat.room(room).name());
                 }
                 Output::ToRoom { room, event, author, except } => {
@@ -52,11 +53,26 @@ impl Server {
                 }
             }
         }
+        if let Some(id) = who {
+            self.charge(net, id, left_count - 1);
+        }
         for (kind, rooms) in [(Kind::Join, entered), (Kind::Leave, left)] {
             let session = who.filter(|_| !rooms.is_empty()).and_then(|id| self.session(id));
             if let Some(&Session { id, member: Some(member), .. }) = session.map(|session| &*session) {
                 let what = format!("{}{rooms}", self.chat.name(member));
                 self.log(net, id, kind, &what, "");
+            }
+        }
+    }
+
+    /// Leaving many rooms at once is told as often as leaving them one by one, and counts as much against the rate.
+    fn charge(&mut self, net: &Net, id: ConnectionId, lines: i32) {
+        let is_exempt = self.session(id).is_none_or(|session| session.is_exempt);
+        if let (Some(rate), Some(peer)) = (self.config.limits.rate.filter(|_| !is_exempt), net.peer(id)) {
+            let now = net.now().monotonic;
+            let allowance = self.allowances.of(peer.subscriber(), now);
+            for _ in 0..lines {
+                allowance.reserve(interval(rate), self.config.limits.burst, now);
             }
         }
     }

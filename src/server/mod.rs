@@ -42,7 +42,7 @@ use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer
 use crate::wire::{Ask, Content, Notice, Request, text, websocket};
 use journal::{Journal, Kind};
 use metrics::Metrics;
-use session::{Action, Due, Session, Stage};
+use session::{Action, Due, Session, Stage, Waiting};
 use web::Page;
 
 pub use host::Host;
@@ -142,8 +142,8 @@ impl Server {
     fn take(&mut self, net: &mut Net, id: ConnectionId, input: &[u8]) -> (usize, Option<Then>) {
         let limits = Rc::clone(&self.config.limits);
         let Some(session) = self.session(id) else { return (input.len(), Some(Then::Read)) };
-        if let Some(request) = session.waiting.take() {
-            return (0, self.request(net, id, *request).map(Then::Wait));
+        if let Some(waiting) = session.waiting.take() {
+            return (0, self.fulfil_or_wait(net, id, *waiting).map(Then::Wait));
         }
         let now = net.now().monotonic;
         let turn_at = if session.takes_turns(input, &limits) { self.turn_of(net, id) } else { now };
@@ -226,22 +226,29 @@ impl Server {
         None
     }
 
-    /// Does what a client asks for. If that would publish in another room than its current one, and that one is
-    /// throttled, it has to wait: returns the room's channel.
+    /// Does what a client asks for. If that would publish in a room that is throttled, it has to wait: returns the room's
+    /// channel.
     fn request(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<ChannelId> {
+        self.fulfil_or_wait(net, id, Waiting { request, waited_for: Vec::new() })
+    }
+
+    fn fulfil_or_wait(&mut self, net: &mut Net, id: ConnectionId, mut waiting: Waiting) -> Option<ChannelId> {
         let &Session { member, channel: own, .. } = &*self.session(id)?;
-        let rooms = self.rooms_told(member, &request.ask);
-        let mut channels = rooms.into_iter().map(|room| self.channels[room as usize]);
-        if let Some(channel) = channels.find(|&channel| channel != own && net.is_throttled(channel)) {
-            self.session(id)?.waiting = Some(Box::new(request));
+        let rooms = self.rooms_told(member, &waiting.request.ask);
+        let others = rooms.into_iter().map(|room| self.channels[room as usize]);
+        let own = Some(own).filter(|_| is_told_here(&waiting.request.ask));
+        let mut unwaited = own.into_iter().chain(others).filter(|told| !waiting.waited_for.contains(told));
+        if let Some(channel) = unwaited.find(|&channel| net.is_throttled(channel)) {
+            waiting.waited_for.push(channel);
+            self.session(id)?.waiting = Some(Box::new(waiting));
             return Some(channel);
         }
-        self.fulfil(net, id, request);
+        self.fulfil(net, id, waiting.request);
         None
     }
 
-    /// The rooms for which it has to wait whoever asks for that: something is published there. Leaving the server waits
-    /// for nothing.
+    /// The rooms in which something is published if a client asks for that, besides its current one. Leaving the server
+    /// waits for nothing.
     fn rooms_told(&self, member: Option<MemberId>, ask: &Ask) -> Vec<u32> {
         let number = |room: &RoomName| self.chat.room_number(room);
         let joined = || member.into_iter().flat_map(|member| self.chat.rooms_joined(member));
@@ -506,6 +513,16 @@ fn home_of(net: &Net, id: ConnectionId) -> Home {
     Home { subscriber: peer.map_or(0, Peer::subscriber), is_exempt }
 }
 
+/// Whether something is published in the current room of a member that asks for that.
+fn is_told_here(ask: &Ask) -> bool {
+    matches!(
+        ask,
+        Ask::Command(
+            Command::Say { room: None, .. } | Command::Act { room: None, .. } | Command::Leave { room: None }
+        )
+    )
+}
+
 /// How long it takes until one of so many a second may be said.
 fn interval(rate: usize) -> Duration {
     Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX)
@@ -573,8 +590,8 @@ impl Handler for Server {
                 self.metrics.move_connection(before, after);
                 self.act(net, id, action);
                 // There is no time to wait for a room.
-                if let Some(request) = self.session(id).and_then(|session| session.waiting.take()) {
-                    self.fulfil(net, id, *request);
+                if let Some(waiting) = self.session(id).and_then(|session| session.waiting.take()) {
+                    self.fulfil(net, id, waiting.request);
                 }
             }
             Rest::Unheard(rest) => {

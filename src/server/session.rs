@@ -97,7 +97,15 @@ pub(super) struct Session {
     /// under the one is said under another.
     pub(super) is_misnamed: bool,
     /// What it asked for, while a room in which it would be told is throttled.
-    pub(super) waiting: Option<Box<Request>>,
+    pub(super) waiting: Option<Box<Waiting>>,
+}
+
+/// A request that waits for rooms.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) request: Request,
+    /// The rooms that it has waited for: for each once, or it might wait for ever until none is throttled.
+    pub(super) waited_for: Vec<ChannelId>,
 }
 
 /// What a session wants done.
@@ -372,7 +380,11 @@ impl Session {
 
     /// Memory that it keeps of what the client has said, in bytes.
     pub(super) fn memory(&self) -> usize {
-        let waiting = self.waiting.as_ref().map_or(0, |request| size_of::<Request>() + request.text_bytes());
+        let waiting = self.waiting.as_ref().map_or(0, |waiting| {
+            size_of::<Waiting>()
+                + waiting.request.text_bytes()
+                + waiting.waited_for.capacity() * size_of::<ChannelId>()
+        });
         match &self.stage {
             Stage::WebSocket { decoder, .. } => waiting + decoder.memory(),
             _ => waiting,
