@@ -273,6 +273,29 @@ fn each_address_has_a_share_of_the_rooms() {
     drop(squatters);
 }
 
+/// Without: two connections of one address are in all the rooms there can be, and none makes place any more.
+#[test]
+fn whoever_enters_rooms_that_others_have_left_has_a_share_of_them() {
+    let daemon =
+        Daemon::with(&["--exempt", "none", "--rate", "none", "--room-rate", "none", "--max-rooms", "30"]);
+    for i in 0..29 {
+        let mut maker = daemon.enter_from(2 + i % 4, &format!("maker{i}"));
+        assert!(joins(&mut maker, &format!("x{i}")).starts_with("* welcome"), "{i}");
+    }
+    let mut eve = daemon.enter_from(9, "eve");
+    let mut entered = 0;
+    for i in 0..29 {
+        let told = joins(&mut eve, &format!("x{i}"));
+        entered += usize::from(told.starts_with("* welcome"));
+        assert!(
+            told.contains(&format!("#x{i}")) || told.starts_with("! full: your address has made"),
+            "{told}"
+        );
+    }
+    assert_eq!(entered, 16);
+    assert!(joins(&mut daemon.enter_from(10, "alice"), "ours").starts_with("* welcome"));
+}
+
 /// Without: rooms come and go as fast as somebody can type their names.
 #[test]
 fn an_address_makes_so_many_rooms_a_minute() {

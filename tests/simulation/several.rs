@@ -294,3 +294,46 @@ fn whoever_is_ignored_is_heard_in_none_of_the_rooms() {
         }
     }
 }
+
+/// Who is behind `/leave` in the room that was current before says it there, even in the same breath.
+#[test]
+fn whoever_turns_to_a_throttled_room_waits_there() {
+    let mut rooms = Rooms::new();
+    let hello = b"turner\n/join dev\n/join ops\n";
+    let turner = rooms.scene.connect(EXEMPT, usize::MAX / 2, hello);
+    rooms.pass(5 * TICK_MS, usize::MAX);
+    rooms.throttle();
+    let dev = rooms.state("dev");
+    let lines: String = (0..20).map(|i| format!("line {i}\n")).collect();
+    rooms.scene.machine.send(turner, format!("/leave\n{lines}").as_bytes());
+    rooms.pass(5 * TICK_MS, rooms.enough());
+    assert_eq!(rooms.state("ops").1, 0, "it has left");
+    assert_eq!(rooms.state("dev"), dev, "it was heard in a room that waits");
+    rooms.finish();
+    for heard in [&rooms.heard, &rooms.observed] {
+        let said: Vec<&str> = heard.lines().filter_map(|line| line.strip_prefix("#dev turner: ")).collect();
+        assert_eq!(said, lines.lines().collect::<Vec<_>>());
+    }
+}
+
+/// Without: some kilobytes of `/join` hold up everybody for seconds, if much is queued for whoever sends them.
+#[test]
+fn turning_to_another_room_with_much_unread_is_the_work_of_a_turn() {
+    const TURNS: usize = 100;
+    let mut scene = Scene::new(1, Limits { rate: None, ..Limits::default() });
+    scene.machine.world_mut().wait_max_ms = 0;
+    let reader = scene.connect(EXEMPT, 100, b"reader\n/join loud\n/join x\n/join y\n");
+    let speaker = scene.connect(EXEMPT, usize::MAX / 2, b"speaker\n/join loud\n");
+    scene.turns(20);
+    for _ in 0..30 {
+        scene.machine.send(speaker, "hello\n".repeat(100).as_bytes());
+        scene.turns(2);
+    }
+    scene.machine.send(reader, ("/join x\n/join y\n".repeat(TURNS / 2) + "/nick turned\n").as_bytes());
+    let is_done = |scene: &Scene| scene.server.handler().chat().find("turned").is_some();
+    let turns = (0..10 * TURNS).position(|_| {
+        scene.turn();
+        is_done(&scene)
+    });
+    assert!(turns.is_some_and(|turns| turns > TURNS / 2), "{turns:?} turns for {TURNS} times as much work");
+}
