@@ -174,9 +174,9 @@ limits! {
          to its sender (error busy)",
         "how far a member may be behind; more: closed as slow";
     slowest: Option<usize>, Bytes, Some(64 * KIB), 1..=u64::MAX,
-        "Bytes per second that a member has to take for its room to wait for it. Who takes less while some wait \
-         loses that protection, and is closed as slow at --feed-bytes; one that stops holds its room for as long as \
-         256 KiB take at this rate, and half a second, at most. None: a room waits for nobody",
+        "Bytes per second that a member has to take, of all its rooms together, for them to wait for it. Who takes \
+         less while some wait loses that protection, and is closed as slow at --feed-bytes; one that stops holds its \
+         rooms for as long as 256 KiB take at this rate, and half a second, at most. None: a room waits for nobody",
         "per second: a room waits for whoever takes as much, and for nobody else";
     stall: Option<Duration>, Time, Some(Duration::from_secs(10)), 1..=u64::MAX,
         "Time that a client may accept no byte while some wait for it. At the limit: closed as slow",
@@ -225,9 +225,9 @@ limits! {
          empty. None: any number in use, and 1024 empty ones are remembered",
         "an empty room makes place";
     max_rooms_per_ip: Option<usize>, Count, Some(16), 1..=u64::MAX,
-        "Rooms at once that were made from one IPv4 address or IPv6 /64. At the limit: an empty one of them makes \
-         place; error full if none is. --exempt spares from it, and unless it is given, --max-per-ip none turns it \
-         off too",
+        "Rooms at once that were made from one IPv4 address or IPv6 /64, or entered from there when others had left \
+         them. At the limit: an empty one of them makes place; error full if none is. --exempt spares from it, and \
+         unless it is given, --max-per-ip none turns it off too",
         "of one address; an empty one of its own makes place";
     room_rate: Option<usize>, Count, Some(10), 1..=100_000,
         "New rooms per minute from one IPv4 address or IPv6 /64, and as many at once. At the limit: error full. \

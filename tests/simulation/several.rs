@@ -337,3 +337,45 @@ fn turning_to_another_room_with_much_unread_is_the_work_of_a_turn() {
     });
     assert!(turns.is_some_and(|turns| turns > TURNS / 2), "{turns:?} turns for {TURNS} times as much work");
 }
+
+/// Without: whoever wants something of several busy rooms waits until none of them waits for anybody, perhaps for ever.
+#[test]
+fn a_request_for_several_rooms_waits_for_each_of_them_once() {
+    let mut rooms = Rooms::new();
+    let second = rooms.scene.connect(EXEMPT, 1000, b"second\n/join ops\n/join lobby\n");
+    let other = rooms.scene.connect(EXEMPT, usize::MAX / 2, b"other\n/join ops\n/leave lobby\n");
+    let program = rooms.program("program", r#""lobby","dev","ops""#);
+    let enough = rooms.enough();
+    // Readers of `dev` and of `ops` take so much; something is pasted in the room that is to be throttled.
+    let pass = |rooms: &mut Rooms, of_dev: usize, of_ops: usize| {
+        rooms.take(second, of_ops);
+        rooms.take(other, usize::MAX);
+        rooms.pass(TICK_MS, of_dev);
+    };
+    let throttle = |rooms: &mut Rooms, paster: usize| {
+        let throttles = rooms.scene.server.net().counters().throttles;
+        while rooms.scene.server.net().counters().throttles == throttles {
+            let lines = format!("{}\n", "x".repeat(490)).repeat(20);
+            rooms.scene.machine.send(paster, lines.as_bytes());
+            pass(rooms, enough, enough);
+        }
+        rooms.scene.machine.send(paster, b"more\n");
+    };
+    let dev = rooms.paster;
+    throttle(&mut rooms, dev);
+    throttle(&mut rooms, other);
+    rooms.take(program, usize::MAX);
+    rooms.scene.machine.send(program, b"{\"type\":\"nick\",\"name\":\"another\"}\n{\"type\":\"ping\"}\n");
+    (0..5).for_each(|_| pass(&mut rooms, enough, enough));
+    // First one of them goes on, and then the other one.
+    (0..20).for_each(|_| pass(&mut rooms, usize::MAX, enough));
+    assert!(!rooms.take(program, usize::MAX).contains("another"), "it did not wait for ops");
+    throttle(&mut rooms, dev);
+    (0..20).for_each(|_| pass(&mut rooms, enough, usize::MAX));
+    assert!(rooms.scene.machine.unread(dev) > 0, "dev does not wait any more");
+    let told = rooms.take(program, usize::MAX);
+    assert!(
+        told.contains(r#""name":"another""#) && told.contains(r#""pong""#),
+        "it waits for dev again: {told}"
+    );
+}
