@@ -296,7 +296,7 @@ fn commands_work_and_a_mistyped_one_is_never_sent() {
     page.say("first here");
     page.until("document.querySelectorAll('.own[data-state=delivered]').length === 1");
     page.say("/rooms");
-    page.sees("#dev (1)");
+    page.sees("#dev (1, joined)");
     page.say("/msg bob psst");
     bob.hears("@alicia: psst");
     page.until("document.getElementById('title').textContent === 'bob'");
@@ -336,7 +336,7 @@ fn the_commands_of_the_other_clients_are_known_here() {
     page.say("/Names");
     page.sees("2 here: alice, bob");
     page.say("/LIST");
-    page.sees("Rooms: #lobby (2)");
+    page.sees("Rooms: #lobby (2, joined)");
     page.say("/W bob psst\nand more");
     bob.hears("@alice: and more");
     page.until("document.getElementById('title').textContent === 'bob'");
