@@ -237,8 +237,12 @@ impl Server {
         let rooms = self.rooms_told(member, &waiting.request.ask);
         let others = rooms.into_iter().map(|room| self.channels[room as usize]);
         let own = Some(own).filter(|_| is_told_here(&waiting.request.ask));
-        let mut unwaited = own.into_iter().chain(others).filter(|told| !waiting.waited_for.contains(told));
-        if let Some(channel) = unwaited.find(|&channel| net.is_throttled(channel)) {
+        let mut told: Vec<ChannelId> = own.into_iter().chain(others).collect();
+        // What is said in one room waits as long as that does, or many could say it at once when they have waited.
+        if told.len() > 1 {
+            told.retain(|channel| !waiting.waited_for.contains(channel));
+        }
+        if let Some(channel) = told.into_iter().find(|&channel| net.is_throttled(channel)) {
             waiting.waited_for.push(channel);
             self.session(id)?.waiting = Some(Box::new(waiting));
             return Some(channel);

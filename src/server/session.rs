@@ -104,7 +104,8 @@ pub(super) struct Session {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) request: Request,
-    /// The rooms that it has waited for: for each once, or it might wait for ever until none is throttled.
+    /// The rooms that it has waited for. If there are several it waits for each once, or it might wait for ever until none
+    /// is throttled.
     pub(super) waited_for: Vec<ChannelId>,
 }
 

@@ -379,3 +379,25 @@ fn a_request_for_several_rooms_waits_for_each_of_them_once() {
         "it waits for dev again: {told}"
     );
 }
+
+/// Without: all who have waited for a room say what they have to say at once when it goes on, however far behind its
+/// readers are.
+#[test]
+fn what_many_want_to_say_in_a_room_waits_again_when_that_is_throttled_again() {
+    let mut rooms = Rooms::new();
+    let programs: Vec<usize> =
+        (0..150).map(|i| rooms.program(&format!("program{i}"), r#""lobby","dev""#)).collect();
+    rooms.throttle();
+    let said = format!("{{\"type\":\"public\",\"room\":\"dev\",\"body\":\"{}\"}}\n", "y".repeat(400));
+    programs.iter().for_each(|&program| rooms.scene.machine.send(program, said.as_bytes()));
+    rooms.pass(5 * TICK_MS, rooms.enough());
+    let throttles = rooms.scene.server.net().counters().throttles;
+    while rooms.scene.server.net().counters().throttles == throttles {
+        rooms.pass(TICK_MS, rooms.enough());
+    }
+    let dev = rooms.state("dev");
+    rooms.pass(10 * TICK_MS, rooms.enough());
+    assert_eq!(rooms.state("dev"), dev, "it is throttled, and somebody says something");
+    rooms.finish();
+    assert_eq!(rooms.observed.lines().filter(|line| line.ends_with("yyy")).count(), programs.len());
+}
