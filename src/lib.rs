@@ -12,6 +12,7 @@
 //! | `cli` | arguments, logging, terminals | |
 //! | [`server`] puts the dialects and the rooms on the loop | the five below | sockets |
 //! | [`wire`] the dialects: bytes to requests, events to bytes | JSON, text | sockets, who is connected |
+//! | [`store`] where rooms are kept | what was said, files | who is here |
 //! | [`chat`] the chat itself: a pure state machine | names, rooms, members, history | bytes, sockets, clocks |
 //! | [`reactor`] the loop | readiness, backpressure, deadlines, feeds | what a chat is |
 //! | [`framing`] bytes to lines, requests, messages | telnet, HTTP, WebSocket | what they say |
@@ -104,6 +105,10 @@ mod chat;
 pub mod server;
 #[cfg(all(feature = "server", not(feature = "internals")))]
 mod server;
+#[cfg(feature = "internals")]
+pub mod store;
+#[cfg(all(feature = "server", not(feature = "internals")))]
+mod store;
 #[cfg(feature = "internals")]
 pub mod wire;
 #[cfg(all(feature = "server", not(feature = "internals")))]

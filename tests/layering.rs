@@ -7,17 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and all that it may know besides itself.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("clock", &[]),
     ("limits", &[]),
     ("buffer", &[]),
     ("allowance", &["clock"]),
     ("chat", &["allowance", "clock", "limits"]),
+    ("store", &["chat", "clock", "limits"]),
     ("framing", &["buffer"]),
     ("wire", &["chat", "framing", "clock", "limits"]),
     ("reactor", &["allowance", "buffer", "clock", "limits"]),
-    ("server", &["allowance", "framing", "reactor", "wire", "chat", "clock", "limits"]),
-    ("cli", &["server", "framing", "reactor", "wire", "chat", "clock", "limits"]),
+    ("server", &["store", "allowance", "framing", "reactor", "wire", "chat", "clock", "limits"]),
+    ("cli", &["server", "store", "framing", "reactor", "wire", "chat", "clock", "limits"]),
     ("main", &["cli"]),
 ];
 

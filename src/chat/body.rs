@@ -33,6 +33,12 @@ impl Body {
         body.contains(|c| !is_blank(c)).then(|| Self(body.into()))
     }
 
+    /// A text that was good when it was saved.
+    #[must_use]
+    pub fn saved(text: &str) -> Self {
+        Self::new(text).unwrap_or_else(|| Self("?".into()))
+    }
+
     /// Its lines; at least one.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.0.split('\n')

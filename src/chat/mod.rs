@@ -5,6 +5,7 @@
 //! clocks; so it can be driven by a million random steps in a test, and is.
 
 mod alike;
+mod ask;
 mod body;
 mod command;
 mod event;
@@ -23,6 +24,9 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+pub use ask::{
+    Answer, Ask, MARKS_MAX, Mark, Marked, Restored, SESSION_TIME_MS, SessionId, Ticket,
+};
 pub use body::{BODY_LINES_MAX, Body};
 pub use command::{Command, Hello, HistoryQuery};
 pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Reply, Why};

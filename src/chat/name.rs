@@ -5,7 +5,7 @@
 //! Restrictive*). Which names are the same to a reader, `alike` tells; the chat lets in only one of them.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::general_security_profile::IdentifierType;
@@ -28,7 +28,7 @@ const MARKS_MAX: usize = 4;
 
 /// The name of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(Rc<str>);
+pub struct Name(Arc<str>);
 
 impl Name {
     /// Takes `text` as a name, without the white space around it.
@@ -50,6 +50,12 @@ impl Name {
         }
     }
 
+    /// A name that was good when it was saved.
+    #[must_use]
+    pub fn saved(text: &str) -> Self {
+        Self::parse(text).unwrap_or_else(|_| Self("?".into()))
+    }
+
     /// The name as its owner wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -65,7 +71,7 @@ impl fmt::Display for Name {
 
 /// The name of a room, folded: `#Dev` and `dev` are one room. Written without `#` inside the program.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RoomName(Rc<str>);
+pub struct RoomName(Arc<str>);
 
 impl RoomName {
     /// Takes `text` as the name of a room, with or without a leading `#`.
