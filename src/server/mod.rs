@@ -23,6 +23,7 @@ mod origin;
 mod session;
 mod web;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -38,6 +39,7 @@ use crate::chat::{
 };
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
+use crate::store::{Memory, Restored, Store};
 use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway};
 use crate::wire::{Ask, Content, Notice, Request, text, websocket};
 use journal::{Journal, Kind};
@@ -50,6 +52,8 @@ pub use origin::Origin;
 
 /// How long a client may be over its rate, without a break, with more behind it than one read takes.
 const OVER_RATE_TIME_MAX: Duration = Duration::from_secs(60);
+/// When the store has answered something, so many of those who wait for it try again, besides one for each answer.
+const AWAITING_RESUMED_MIN: usize = 64;
 
 /// What the server grants to its clients.
 #[derive(Debug, Clone, Default)]
@@ -94,14 +98,29 @@ pub struct Server {
     channels: Vec<ChannelId>,
     /// Where replies are encoded; kept for its memory.
     frame: Vec<u8>,
+    store: Box<dyn Store>,
+    /// Who waits until the store has answered something.
+    awaiting: VecDeque<ConnectionId>,
 }
 
 impl Server {
-    /// A server with nobody in it.
+    /// A server with nobody in it, that forgets everything when it ends.
     #[must_use]
     pub fn new(config: Config, started: Now) -> Self {
+        let chat = Chat::new(Rc::clone(&config.limits), started);
+        Self::of(config, chat, Box::new(Memory::default()))
+    }
+
+    /// A server that goes on where its store has ended.
+    #[must_use]
+    pub fn with_store(config: Config, store: Box<dyn Store>, restored: Restored, started: Now) -> Self {
+        let chat = Chat::restored(Rc::clone(&config.limits), restored, started);
+        Self::of(config, chat, store)
+    }
+
+    fn of(config: Config, chat: Chat, store: Box<dyn Store>) -> Self {
         Self {
-            chat: Chat::new(Rc::clone(&config.limits), started),
+            chat,
             config,
             page: Page::new(),
             metrics: Metrics::default(),
@@ -111,6 +130,8 @@ impl Server {
             sessions: Vec::new(),
             channels: Vec::new(),
             frame: Vec::new(),
+            store,
+            awaiting: VecDeque::new(),
         }
     }
 
@@ -143,7 +164,7 @@ impl Server {
         let limits = Rc::clone(&self.config.limits);
         let Some(session) = self.session(id) else { return (input.len(), Some(Then::Read)) };
         if let Some(waiting) = session.waiting.take() {
-            return (0, self.fulfil_or_wait(net, id, *waiting).map(Then::Wait));
+            return (0, self.act_or_wait(net, id, *waiting));
         }
         let now = net.now().monotonic;
         let turn_at = if session.takes_turns(input, &limits) { self.turn_of(net, id) } else { now };
@@ -164,6 +185,7 @@ impl Server {
             net.send(id, &answers);
         }
         let after = metrics::place(&session.stage);
+        self.metrics.count(&action);
         if before != after {
             self.metrics.move_connection(before, after);
             self.rearm(net, id);
@@ -172,9 +194,10 @@ impl Server {
         match action {
             Action::Wait => {
                 session.note_rate(false, now);
-                (count, Some(Then::Read))
+                // What it says next may have to wait for what it has said.
+                (count, Some(if self.awaits_answers(id) { Then::Await } else { Then::Read }))
             }
-            action => (count, self.act(net, id, action).map(Then::Wait)),
+            action => (count, self.act_or_wait(net, id, action.into())),
         }
     }
 
@@ -192,28 +215,28 @@ impl Server {
         session.turn_at
     }
 
-    /// Does what a session wants done; if it has to wait for a channel, returns that.
-    fn act(&mut self, net: &mut Net, id: ConnectionId, action: Action) -> Option<ChannelId> {
-        match action {
+    /// Does what a session wants done, or lets it wait until that can be done.
+    fn act_or_wait(&mut self, net: &mut Net, id: ConnectionId, waiting: Waiting) -> Option<Then> {
+        // Answers keep the order of what is asked.
+        if !waiting.action.is_speech() && self.awaits_answers(id) {
+            self.session(id)?.waiting = Some(Box::new(waiting));
+            return Some(Then::Await);
+        }
+        match waiting.action {
             Action::Wait | Action::Nothing => {}
             Action::Do(request) => {
-                self.metrics.lines_in += 1;
-                return self.request(net, id, request);
+                return self.fulfil_or_wait(net, id, request, waiting.waited_for);
             }
             Action::Introduce(request) => {
-                self.metrics.lines_in += 1;
                 let introduced = self.introduce_anew(net, id, request.as_ref().ok());
                 match (request, introduced) {
-                    (Ok(request), Ok(())) => return self.request(net, id, request),
+                    (Ok(request), Ok(())) => return self.fulfil_or_wait(net, id, request, Vec::new()),
                     (Ok(Request { reference, .. }), Err(refusal)) | (Err((refusal, reference)), _) => {
                         self.refuse(net, id, refusal, &reference);
                     }
                 }
             }
-            Action::Refuse(refusal, reference) => {
-                self.metrics.lines_in += 1;
-                self.refuse(net, id, refusal, &reference);
-            }
+            Action::Refuse(refusal, reference) => self.refuse(net, id, refusal, &reference),
             Action::Send(bytes) => net.send(id, &bytes),
             Action::Answer(request, is_head) => return self.answer(net, id, request, is_head),
             Action::Close(last_words, why) => {
@@ -222,33 +245,47 @@ impl Server {
                 }
                 self.close(net, id, &last_words, None);
             }
+            Action::Dismiss(bye) => self.dismiss(net, id, bye, None),
         }
         None
     }
 
-    /// Does what a client asks for. If that would publish in a room that is throttled, it has to wait: returns the room's
-    /// channel.
-    fn request(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<ChannelId> {
-        self.fulfil_or_wait(net, id, Waiting { request, waited_for: Vec::new() })
+    /// Whether what a client has said is not answered by the store; it is told when it is.
+    fn awaits_answers(&mut self, id: ConnectionId) -> bool {
+        let member = self.session(id).and_then(|session| session.member);
+        member.is_some_and(|member| self.chat.awaits_answers(member))
     }
 
-    fn fulfil_or_wait(&mut self, net: &mut Net, id: ConnectionId, mut waiting: Waiting) -> Option<ChannelId> {
+    /// Does what a client asks for. If that would publish in a room that is throttled, or the store has to answer first,
+    /// it waits.
+    fn fulfil_or_wait(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        request: Request,
+        mut waited_for: Vec<ChannelId>,
+    ) -> Option<Then> {
         let &Session { member, channel: own, .. } = &*self.session(id)?;
-        let rooms = self.rooms_told(member, &waiting.request.ask);
+        let rooms = self.rooms_told(member, &request.ask);
         let others = rooms.into_iter().map(|room| self.channels[room as usize]);
-        let own = Some(own).filter(|_| is_told_here(&waiting.request.ask));
+        let own = Some(own).filter(|_| is_told_here(&request.ask));
         let mut told: Vec<ChannelId> = own.into_iter().chain(others).collect();
         // What is said in one room waits as long as that does, or many could say it at once when they have waited.
         if told.len() > 1 {
-            told.retain(|channel| !waiting.waited_for.contains(channel));
+            told.retain(|channel| !waited_for.contains(channel));
         }
-        if let Some(channel) = told.into_iter().find(|&channel| net.is_throttled(channel)) {
-            waiting.waited_for.push(channel);
-            self.session(id)?.waiting = Some(Box::new(waiting));
-            return Some(channel);
-        }
-        self.fulfil(net, id, waiting.request);
-        None
+        let (request, then) = if let Some(channel) = told.into_iter().find(|&c| net.is_throttled(c)) {
+            waited_for.push(channel);
+            (request, Then::Wait(channel))
+        } else {
+            let request = self.fulfil(net, id, request)?;
+            if !self.awaits_answers(id) {
+                self.awaiting.push_back(id);
+            }
+            (request, Then::Await)
+        };
+        self.session(id)?.waiting = Some(Box::new(Waiting { action: Action::Do(request), waited_for }));
+        Some(then)
     }
 
     /// The rooms in which something is published if a client asks for that, besides its current one. Leaving the server
@@ -280,23 +317,49 @@ impl Server {
         }
     }
 
-    /// Does what a client asks for, or tells it why not.
-    fn fulfil(&mut self, net: &mut Net, id: ConnectionId, request: Request) {
-        let Some(member) = self.session(id).map(|session| session.member) else { return };
+    /// Does what a client asks for, or tells it why not. Returns it if the store has to answer first.
+    fn fulfil(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<Request> {
+        match self.is_ready(net, id, &request) {
+            Ok(true) => self.fulfil_now(net, id, request),
+            Ok(false) => return Some(request),
+            Err(refusal) => self.refuse(net, id, refusal, &request.reference),
+        }
+        None
+    }
+
+    fn fulfil_now(&mut self, net: &mut Net, id: ConnectionId, request: Request) {
         let reference = request.reference.clone();
-        if let Err(refusal) = self.try_to_fulfil(net, id, member, request) {
+        if let Err(refusal) = self.try_to_fulfil(net, id, request) {
             self.refuse(net, id, refusal, &reference);
         }
     }
 
-    fn try_to_fulfil(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        member: Option<MemberId>,
-        request: Request,
-    ) -> Result<(), Refusal> {
-        let Request { from, reference, ask } = request;
+    /// Whether what a client asks for can be done now; whoever has not introduced itself is introduced first.
+    fn is_ready(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> Result<bool, Refusal> {
+        let Some(session) = self.session(id) else { return Ok(true) };
+        let (now, home) = (net.now(), home_of(net, id));
+        let ready = match (&request.ask, session.member) {
+            (Ask::Quit, _) | (Ask::Ping | Ask::Help, Some(_)) => return Ok(true),
+            _ if self.store.load().is_full() => return Ok(false),
+            (Ask::Command(Command::Hello(hello)), None) => self.chat.prepare_hello(hello, home, now),
+            (Ask::Command(command), Some(member)) => {
+                self.chat.prepare(member, command, &request.reference, now)
+            }
+            (_, None) => match self.chat.prepare_rooms(&[RoomName::lobby()], home, now) {
+                Ok(true) => {
+                    self.enter_unasked(net, id, request.from.as_deref())?;
+                    return self.is_ready(net, id, request);
+                }
+                other => other,
+            },
+        };
+        self.carry_out(net);
+        ready
+    }
+
+    fn try_to_fulfil(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Result<(), Refusal> {
+        let Some(member) = self.session(id).map(|session| session.member) else { return Ok(()) };
+        let Request { reference, ask, .. } = request;
         let (command, member) = match (ask, member) {
             (Ask::Command(Command::Hello(hello)), None) => {
                 let entered = self.enter(net, id, hello, &reference);
@@ -306,12 +369,8 @@ impl Server {
                 return entered.map(drop);
             }
             (Ask::Command(command), Some(member)) => (command, member),
-            // Whoever has not introduced itself is introduced first.
-            (Ask::Command(command), None) => (command, self.enter_unasked(net, id, from)?),
-            (notice @ (Ask::Ping | Ask::Help), member) => {
-                if member.is_none() {
-                    self.enter_unasked(net, id, from)?;
-                }
+            (Ask::Command(_), None) => return Ok(()),
+            (notice @ (Ask::Ping | Ask::Help), _) => {
                 let notice = if notice == Ask::Ping { Notice::Pong } else { Notice::Help };
                 self.tell(net, id, &notice, &reference);
                 return Ok(());
@@ -356,11 +415,11 @@ impl Server {
         &mut self,
         net: &mut Net,
         id: ConnectionId,
-        from: Option<Box<str>>,
+        from: Option<&str>,
     ) -> Result<MemberId, Refusal> {
         let is_misnamed = self.session(id).is_some_and(|session| session.is_misnamed);
         let name = match from {
-            Some(name) => Name::parse(&name)?,
+            Some(name) => Name::parse(name)?,
             None if is_misnamed => {
                 let text = "your name was refused; say hello with another one first";
                 return Err(Refusal::new(ErrorCode::BadArgument, text));
@@ -501,6 +560,10 @@ impl Server {
     fn dismiss(&mut self, net: &mut Net, id: ConnectionId, bye: Bye, why: Option<Why>) {
         let Some(session) = self.session(id) else { return };
         net.send(id, &session.last_words(bye, net.now()));
+        if let (Bye::Quit, Some(member)) = (bye, session.member) {
+            self.chat.end_session(member);
+        }
+        let Some(session) = self.session(id) else { return };
         // A program reads to the end, however long that takes.
         match session.content() {
             Some(Content::Text) if bye == Bye::Quit => net.hang_up(id),
@@ -592,10 +655,12 @@ impl Handler for Server {
                 session.turn_at = Millis::NEVER;
                 let after = metrics::place(&session.stage);
                 self.metrics.move_connection(before, after);
-                self.act(net, id, action);
+                self.metrics.count(&action);
+                self.act_or_wait(net, id, action.into());
                 // There is no time to wait for a room.
-                if let Some(waiting) = self.session(id).and_then(|session| session.waiting.take()) {
-                    self.fulfil(net, id, waiting.request);
+                let waiting = self.session(id).and_then(|session| session.waiting.take());
+                if let Some(Action::Do(request)) = waiting.map(|waiting| waiting.action) {
+                    self.fulfil_now(net, id, request);
                 }
             }
             Rest::Unheard(rest) => {
@@ -637,6 +702,26 @@ impl Handler for Server {
         words.unwrap_or_default()
     }
 
+    fn notified(&mut self, net: &mut Net) {
+        let mut answers = 0;
+        while !net.is_turn_full()
+            && let Some(answer) = self.store.poll()
+        {
+            self.chat.answer(answer, net.now());
+            self.carry_out(net);
+            answers += 1;
+        }
+        if net.is_turn_full() {
+            self.store.wake();
+        }
+        // Each answer makes place for another ask; what nothing is on its way for must not wait for ever.
+        let is_idle = self.store.load().asks == 0;
+        let count = if is_idle { usize::MAX } else { answers + AWAITING_RESUMED_MIN };
+        for id in self.awaiting.drain(..count.min(self.awaiting.len())) {
+            net.resume(id);
+        }
+    }
+
     fn deadline(&self) -> Millis {
         self.chat.deadline().min(self.journal.deadline())
     }
@@ -669,10 +754,15 @@ impl Handler for Server {
         log::info!("stopping: {} members are told", self.chat.members());
         for slot in 0..self.sessions.len() {
             // A request that is under way is still answered.
-            if let Some(session) = self.sessions[slot].take_if(|s| !matches!(s.stage, Stage::Http { .. })) {
-                net.send(session.id, &session.last_words(Bye::Shutdown, net.now()));
-                net.close(session.id);
+            let session = self.sessions[slot].as_mut().filter(|s| !matches!(s.stage, Stage::Http { .. }));
+            let Some(session) = session else { continue };
+            if session.member.is_some_and(|member| self.chat.awaits_answers(member)) {
+                session.waiting = Some(Box::new(Action::Dismiss(Bye::Shutdown).into()));
+                continue;
             }
+            net.send(session.id, &session.last_words(Bye::Shutdown, net.now()));
+            net.close(session.id);
+            self.sessions[slot] = None;
         }
     }
 }
