@@ -403,20 +403,20 @@ mod tests {
         let of_other: Vec<SessionId> = (1..=100)
             .map(|i| {
                 let id = sessions.begin(i, name(&format!("x{i}")), home(2)).unwrap();
-                sessions.suspend(i, Millis(1));
+                sessions.suspend(i, Millis(i.into()));
                 id
             })
             .collect();
         sessions.check_invariants(|_| false);
         assert!(sessions.find(alice, Millis(2)).is_some());
-        let left: Vec<bool> = of_other.iter().map(|&id| sessions.find(id, Millis(2)).is_some()).collect();
+        let left: Vec<bool> = of_other.iter().map(|&id| sessions.find(id, Millis(200)).is_some()).collect();
         assert_eq!(left, (1..=100).map(|i| i > 36).collect::<Vec<bool>>(), "its oldest go first");
         for i in 0..WAITING_MAX as u32 {
             sessions.begin(i, name(&format!("y{i}")), home(u64::from(i) + 3)).unwrap();
-            sessions.suspend(i, Millis(3));
+            sessions.suspend(i, Millis(300));
         }
         assert_eq!(sessions.waiting.len(), WAITING_MAX);
-        assert!(sessions.find(alice, Millis(4)).is_none(), "there is an end to it");
+        assert!(sessions.find(alice, Millis(300)).is_none(), "there is an end to it");
         sessions.begin(1, name("z"), home(1)).unwrap();
         assert_eq!(sessions.suspend(1, Millis(700_000)).map(|(_, ended)| ended.len()), Some(WAITING_MAX));
         sessions.check_invariants(|_| false);
