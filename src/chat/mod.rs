@@ -27,9 +27,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-pub use ask::{
-    Answer, Ask, MARKS_MAX, Mark, Marked, Restored, SESSION_TIME_MS, SessionId, Ticket,
-};
+pub use ask::{Answer, Ask, MARKS_MAX, Mark, Marked, Restored, SESSION_TIME_MS, SessionId, Ticket};
 pub use body::{BODY_LINES_MAX, Body};
 pub use command::{Command, Hello, HistoryQuery, Resume};
 pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Reply, Why};
@@ -524,13 +522,7 @@ impl Chat {
     }
 
     /// Whether a member may be called so; returns what the name is compared by.
-    fn check_rename(
-        &self,
-        key: u32,
-        to: &Name,
-        continued: Option<u32>,
-        now: Now,
-    ) -> Result<Forms, Refusal> {
+    fn check_rename(&self, key: u32, to: &Name, continued: Option<u32>, now: Now) -> Result<Forms, Refusal> {
         let forms = Forms::of(to.as_str());
         self.refuse_taken(to, &forms, Some(key), continued, self.members[key as usize].home, now)?;
         Ok(forms)

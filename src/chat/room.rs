@@ -45,7 +45,10 @@ pub(super) enum Opening {
     Asked,
     Open,
     /// It could not, and nobody was told so far.
-    Failed { trouble: Box<str>, at: Millis },
+    Failed {
+        trouble: Box<str>,
+        at: Millis,
+    },
 }
 
 impl Room {

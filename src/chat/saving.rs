@@ -180,7 +180,8 @@ impl Chat {
                 Opening::Open => continue,
                 Opening::Asked => {}
                 Opening::Failed { trouble, at } => {
-                    let (trouble, is_news) = (std::mem::take(trouble), now.monotonic.since(*at) < FAILED_TIME_MAX);
+                    let (trouble, is_news) =
+                        (std::mem::take(trouble), now.monotonic.since(*at) < FAILED_TIME_MAX);
                     room.opening = Opening::Closed;
                     if is_news {
                         return Err(not_saved(trouble));
@@ -210,13 +211,7 @@ impl Chat {
 
     // ---- history
 
-    fn prepare_history(
-        &mut self,
-        key: u32,
-        room: Option<&RoomName>,
-        query: HistoryQuery,
-        now: Now,
-    ) -> bool {
+    fn prepare_history(&mut self, key: u32, room: Option<&RoomName>, query: HistoryQuery, now: Now) -> bool {
         if self.unanswered.contains_key(&key) || !self.is_lasting {
             return true;
         }
@@ -304,7 +299,10 @@ impl Chat {
                 self.reply(key, Reply::NotSaved { refusal }, &said.reference);
                 self.settle_answers(key, now);
             }
-            Answer::Appended { .. } | Answer::Opened { .. } | Answer::Found { .. } | Answer::Recalled { .. } => {}
+            Answer::Appended { .. }
+            | Answer::Opened { .. }
+            | Answer::Found { .. }
+            | Answer::Recalled { .. } => {}
         }
     }
 

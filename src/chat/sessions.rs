@@ -88,7 +88,8 @@ impl Sessions {
 
     /// Takes up a session from before roomd began, which ends then.
     pub(super) fn restore(&mut self, id: SessionId, name: Name, ends_at: Millis) {
-        let key = self.insert(id, name, Home { is_exempt: true, ..Home::default() }, Err(ends_at), Marks::Saved);
+        let key =
+            self.insert(id, name, Home { is_exempt: true, ..Home::default() }, Err(ends_at), Marks::Saved);
         self.wait(key, ends_at);
     }
 
@@ -102,7 +103,8 @@ impl Sessions {
     ) -> u32 {
         let (hashes, acks) = (VecDeque::new(), VecDeque::new());
         let key =
-            self.sessions.insert(Session { id, name, home, member, marks, next_number: 0, hashes, acks }) as u32;
+            self.sessions.insert(Session { id, name, home, member, marks, next_number: 0, hashes, acks })
+                as u32;
         self.by_id.insert(id, key);
         key
     }
@@ -180,8 +182,11 @@ impl Sessions {
         let key = self.by_member.remove(&member)?;
         let Session { id, home, .. } = self.sessions[key as usize];
         let of_home = |sessions: &Slab<Session>, key: u32| sessions[key as usize].home == home;
-        if !home.is_exempt && self.waiting_of.get(&home.subscriber).is_some_and(|&n| n >= WAITING_PER_HOME_MAX) {
-            let oldest = self.waiting.iter().find(|(_, key)| of_home(&self.sessions, *key)).map(|&(_, key)| key);
+        if !home.is_exempt
+            && self.waiting_of.get(&home.subscriber).is_some_and(|&n| n >= WAITING_PER_HOME_MAX)
+        {
+            let oldest =
+                self.waiting.iter().find(|(_, key)| of_home(&self.sessions, *key)).map(|&(_, key)| key);
             ended.extend(oldest.map(|key| self.remove(key)));
         }
         if self.waiting.len() >= WAITING_MAX {
@@ -236,7 +241,12 @@ impl Sessions {
     }
 
     /// The name that is kept for a session, other than `except`, that looks like one with these forms, and until when.
-    pub(super) fn find_name(&self, forms: &Forms, except: Option<u32>, now: Millis) -> Option<(&Name, Millis)> {
+    pub(super) fn find_name(
+        &self,
+        forms: &Forms,
+        except: Option<u32>,
+        now: Millis,
+    ) -> Option<(&Name, Millis)> {
         if self.waiting.is_empty() {
             return None;
         }
@@ -364,7 +374,8 @@ mod tests {
     fn a_session_waits_for_ten_minutes_and_its_name_is_nobody_elses() {
         let mut sessions = Sessions::default();
         let id = sessions.begin(7, name("alice"), home(1)).unwrap();
-        let is_kept = |sessions: &Sessions, now| sessions.find_name(&Forms::of("ALlCE"), None, Millis(now)).is_some();
+        let is_kept =
+            |sessions: &Sessions, now| sessions.find_name(&Forms::of("ALlCE"), None, Millis(now)).is_some();
         assert!(!is_kept(&sessions, 0), "she is here");
         assert_eq!(sessions.suspend(7, Millis(5)), Some((id, Vec::new())));
         let key = sessions.find(id, Millis(600_004)).unwrap();

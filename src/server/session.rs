@@ -128,6 +128,8 @@ pub(super) enum Action {
     Answer(Result<http::Request, http::Refused>, IsHead),
     /// To close its connection after these bytes, and to log why, if there is something to say.
     Close(Vec<u8>, Cow<'static, str>),
+    /// To close its connection after these bytes: it has said good-bye.
+    Part(Vec<u8>),
     /// To say good-bye to it.
     Dismiss(Bye),
 }
@@ -165,7 +167,7 @@ impl Action {
     fn memory(&self) -> usize {
         match self {
             Self::Do(request) | Self::Introduce(Ok(request)) => request.text_bytes(),
-            Self::Send(bytes) | Self::Close(bytes, _) => bytes.capacity(),
+            Self::Send(bytes) | Self::Close(bytes, _) | Self::Part(bytes) => bytes.capacity(),
             _ => 0,
         }
     }
@@ -563,6 +565,7 @@ impl Session {
         match received {
             Received::Pong => Action::Nothing,
             Received::Ping(payload) => Action::Send(websocket::pong(&payload)),
+            Received::Close(code @ Some(websocket::NORMAL)) => Action::Part(websocket::close(code, "")),
             Received::Close(code) => Action::Close(websocket::close(code, ""), "".into()),
             Received::Binary(_) => {
                 let reason = "only text messages are taken";

@@ -177,12 +177,7 @@ impl Server {
         self.close(net, id, &out, None);
     }
 
-    fn get(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        request: &Request,
-    ) -> Result<Option<Then>, Refused> {
+    fn get(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> Result<Option<Then>, Refused> {
         let metrics;
         let (status, content_type, fields, body) = match request.path.as_str() {
             "/" if request.if_none_match.as_ref() == Some(&self.page.etag) => {
@@ -334,13 +329,7 @@ impl Server {
     }
 
     /// What the client would say in `hello`.
-    fn say_hello(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        name: Name,
-        room: RoomName,
-    ) -> Option<Then> {
+    fn say_hello(&mut self, net: &mut Net, id: ConnectionId, name: Name, room: RoomName) -> Option<Then> {
         let hello = Ask::Command(Command::Hello(Hello::new(name, Some(room))));
         self.fulfil_or_wait(net, id, hello.into(), Vec::new())
     }

@@ -368,9 +368,13 @@ mod tests {
         };
         let day = 24 * 3600 * 1000;
         let mut lines = Vec::new();
-        older(20_000 * day + 1, &[message(20_000 * day - 60_000), message(20_000 * day)].map(Rc::new), &mut |line| {
-            lines.push(line.to_owned());
-        });
+        older(
+            20_000 * day + 1,
+            &[message(20_000 * day - 60_000), message(20_000 * day)].map(Rc::new),
+            &mut |line| {
+                lines.push(line.to_owned());
+            },
+        );
         assert_eq!(lines, ["~ 2024-10-03 23:59 bob: hi", "~ 00:00 bob: hi"]);
     }
 }
