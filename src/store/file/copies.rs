@@ -10,6 +10,10 @@ pub struct Report {
 }
 
 /// x
-pub fn backup(_from: &Path, _to: &Path) -> Result<(), String> { Ok(()) }
+pub fn backup(_from: &Path, _to: &Path) -> Result<(), String> {
+    Ok(())
+}
 /// x
-pub fn check(_path: &Path) -> Result<Report, String> { Ok(Report::default()) }
+pub fn check(_path: &Path) -> Result<Report, String> {
+    Ok(Report::default())
+}

@@ -133,9 +133,12 @@ fn begin_epoch(db: &Connection, options: &Options) -> rusqlite::Result<u64> {
         |row| Ok((row.get(0)?, number(row, 1)?)),
     )?;
     if !is_whole {
-        let greatest_ms = db.query_row("SELECT coalesce(max(epoch_ms), 0) FROM room", [], |row| number(row, 0))?;
+        let greatest_ms =
+            db.query_row("SELECT coalesce(max(epoch_ms), 0) FROM room", [], |row| number(row, 0))?;
         floor_ms = options.now_ms.max(greatest_ms.max(floor_ms).saturating_add(1));
-        log::warn!("the machine seems to have stopped while rooms were saved: what was said last may be lost");
+        log::warn!(
+            "the machine seems to have stopped while rooms were saved: what was said last may be lost"
+        );
     }
     db.execute(
         "UPDATE meta SET boot_id = ?1, is_clean = 0, is_synced = ?2, epoch_floor_ms = ?3",
@@ -156,8 +159,8 @@ fn restore_rooms(
          AND key NOT IN (SELECT key FROM room ORDER BY used_ms DESC, key DESC LIMIT ?1)",
         [rooms_max],
     )?;
-    let mut select = db
-        .prepare("SELECT name, epoch_ms, newest_id FROM room ORDER BY used_ms DESC, key DESC LIMIT ?1")?;
+    let mut select =
+        db.prepare("SELECT name, epoch_ms, newest_id FROM room ORDER BY used_ms DESC, key DESC LIMIT ?1")?;
     let mut rows = select.query([rooms_max])?;
     let mut rooms = Vec::new();
     while let Some(row) = rows.next()? {
@@ -172,7 +175,8 @@ fn restore_rooms(
 fn restore_sessions(db: &Connection, now_ms: u64) -> rusqlite::Result<Vec<(SessionId, Name, u64)>> {
     // They were connected when it ended.
     db.execute("UPDATE session SET left_ms = ?1 WHERE left_ms IS NULL", [stored(now_ms)])?;
-    let mut select = db.prepare("SELECT id, name, left_ms FROM session WHERE left_ms >= ?1 ORDER BY left_ms, id")?;
+    let mut select =
+        db.prepare("SELECT id, name, left_ms FROM session WHERE left_ms >= ?1 ORDER BY left_ms, id")?;
     let sessions = select.query_map([stored(now_ms.saturating_sub(SESSION_TIME_MS))], |row| {
         Ok((SessionId(row.get(0)?), Name::saved(row.get_ref(1)?.as_str()?), number(row, 2)?))
     })?;

@@ -3,9 +3,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::{number, stored};
-use crate::chat::{
-    Answer, Body, HistoryQuery, MARKS_MAX, Marked, Message, Name, SessionId, Ticket,
-};
+use crate::chat::{Answer, Body, HistoryQuery, MARKS_MAX, Marked, Message, Name, SessionId, Ticket};
 
 /// A read that waits, bound to a room of the file: its number may be another room's by then.
 #[derive(Debug, Clone)]
@@ -106,11 +104,15 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
 
 /// The last marks of a session, by rising number.
 fn marks(db: &Connection, session: SessionId) -> rusqlite::Result<Vec<Marked>> {
-    let mut statement = db.prepare_cached(
-        "SELECT number, reference, id, at_ms FROM said WHERE session = ?1 ORDER BY number",
-    )?;
+    let mut statement = db
+        .prepare_cached("SELECT number, reference, id, at_ms FROM said WHERE session = ?1 ORDER BY number")?;
     let marked = |row: &Row<'_>| {
-        Ok(Marked { number: number(row, 0)?, reference: row.get(1)?, id: number(row, 2)?, at_ms: number(row, 3)? })
+        Ok(Marked {
+            number: number(row, 0)?,
+            reference: row.get(1)?,
+            id: number(row, 2)?,
+            at_ms: number(row, 3)?,
+        })
     };
     let mut marks: Vec<Marked> = statement.query_map([&session.0[..]], marked)?.collect::<Result<_, _>>()?;
     // Slots that were passed over hold what is older.

@@ -141,7 +141,9 @@ impl Thread {
         let now = Instant::now();
         let due = match self.trouble {
             Some((_, probe_due)) => probe_due,
-            None => self.upkeep.due().unwrap_or(now).min(self.checkpoint_due.unwrap_or(now + IDLE_TIME * 3600)),
+            None => {
+                self.upkeep.due().unwrap_or(now).min(self.checkpoint_due.unwrap_or(now + IDLE_TIME * 3600))
+            }
         };
         due.saturating_duration_since(now)
     }

@@ -33,8 +33,10 @@ pub(super) fn cannot_open(path: &Path, error: &io::Error) -> String {
 /// Why SQLite cannot work with the file at `path`, and what to do.
 pub(super) fn cannot_use(path: &Path, error: &rusqlite::Error) -> String {
     let help = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => "it is not a file of roomd's, or its begin is damaged; choose another file, or \
-                                          put a backup there",
+        Some(ErrorCode::NotADatabase) => {
+            "it is not a file of roomd's, or its begin is damaged; choose another file, or \
+                                          put a backup there"
+        }
         Some(ErrorCode::DatabaseCorrupt) => "it is damaged; see roomd check, and put a backup there",
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another program has locked it; end that one, or choose another file"
@@ -101,8 +103,7 @@ impl Trouble {
     }
 }
 
-const MOVED: &str =
-    "the file of the rooms was moved or deleted; whoever runs this server has to put it back, or start it anew";
+const MOVED: &str = "the file of the rooms was moved or deleted; whoever runs this server has to put it back, or start it anew";
 const OTHER: &str = "the file of the rooms cannot be used; whoever runs this server has to look at it";
 
 /// The file that is open, and the one beside it that takes what is written first.

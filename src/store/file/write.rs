@@ -218,8 +218,9 @@ impl Writer {
         if self.ahead.is_empty() {
             return Ok(());
         }
-        let mut update =
-            self.db.prepare_cached("UPDATE room SET newest_id = ?2, used_ms = max(used_ms, ?3) WHERE key = ?1")?;
+        let mut update = self
+            .db
+            .prepare_cached("UPDATE room SET newest_id = ?2, used_ms = max(used_ms, ?3) WHERE key = ?1")?;
         for (key, (newest_id, used_ms)) in &self.ahead {
             update.execute(params![key, stored(*newest_id), stored(*used_ms)])?;
         }
@@ -333,7 +334,8 @@ fn unmake(db: &Connection, key: i64) -> rusqlite::Result<()> {
 }
 
 fn keep(db: &Connection, session: SessionId, name: &Name, left_ms: Option<u64>) -> rusqlite::Result<()> {
-    let mut insert = db.prepare_cached("INSERT OR REPLACE INTO session (id, name, left_ms) VALUES (?1, ?2, ?3)")?;
+    let mut insert =
+        db.prepare_cached("INSERT OR REPLACE INTO session (id, name, left_ms) VALUES (?1, ?2, ?3)")?;
     insert.execute(params![&session.0[..], name.as_str(), left_ms.map(stored)]).map(drop)
 }
 
