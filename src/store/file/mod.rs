@@ -42,7 +42,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Answer, Ask, Load, Restored, Status, Store, Ticket};
-pub use copies::{Report, backup, check};
+pub use copies::{Report, Trouble, backup, check};
 
 /// How a file is to be opened.
 #[derive(Debug, Clone)]
@@ -90,6 +90,7 @@ pub struct File {
     done: Receiver<Done>,
     load: Load,
     status: Shared,
+    has_new_epoch: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -119,6 +120,12 @@ impl File {
     /// A sentence that says what is wrong with the file, and what to do.
     pub fn open(path: &Path, options: Options) -> Result<(Self, Restored), String> {
         open::open(path, options)
+    }
+
+    /// Whether the machine stopped the last time, so that rooms begin a new epoch.
+    #[must_use]
+    pub fn has_new_epoch(&self) -> bool {
+        self.has_new_epoch
     }
 }
 

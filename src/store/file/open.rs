@@ -32,7 +32,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<(File, Restored), St
     let mut db = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(cannot)?;
     require(&path, &db, &[Origin::Empty, Origin::Ours])?;
     prepare(&path, &mut db, &options)?;
-    let (restored, epoch_floor_ms) = begin(&mut db, &options).map_err(cannot)?;
+    let Begin { restored, epoch_floor_ms, has_new_epoch } = begin(&mut db, &options).map_err(cannot)?;
     // That was for the disk; from here on it is as one likes.
     let sync = if options.sync { "FULL" } else { "NORMAL" };
     db.pragma_update(None, "synchronous", sync).map_err(cannot)?;
@@ -47,7 +47,8 @@ pub(super) fn open(path: &Path, options: Options) -> Result<(File, Restored), St
     let thread = Thread::new(ends, place, reader, Writer::new(db, epoch_floor_ms), upkeep, lock);
     let thread = thread::Builder::new().name("store".into()).spawn(move || thread.run());
     let thread = thread.map_err(|error| format!("the store cannot start: {error}"))?;
-    Ok((File { asks: Some(asks), done, load: Load::default(), status, thread: Some(thread) }, restored))
+    let (asks, load, thread) = (Some(asks), Load::default(), Some(thread));
+    Ok((File { asks, done, load, status, has_new_epoch, thread }, restored))
 }
 
 /// Makes the file if it is not there, and locks it. To close it again would take SQLite's own locks away: it stays
@@ -111,18 +112,27 @@ fn prepare(path: &Path, db: &mut Connection, options: &Options) -> Result<(), St
     Ok(())
 }
 
-/// Says in the file that a daemon runs, and reads what was kept; with the epoch that no room's is less than.
-fn begin(db: &mut Connection, options: &Options) -> rusqlite::Result<(Restored, u64)> {
+/// What a daemon begins with.
+struct Begin {
+    restored: Restored,
+    /// No room's epoch is less, in Unix milliseconds.
+    epoch_floor_ms: u64,
+    has_new_epoch: bool,
+}
+
+/// Says in the file that a daemon runs, and reads what was kept.
+fn begin(db: &mut Connection, options: &Options) -> rusqlite::Result<Begin> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let epoch_floor_ms = begin_epoch(&transaction, options)?;
+    let (epoch_floor_ms, has_new_epoch) = begin_epoch(&transaction, options)?;
     let rooms = restore_rooms(&transaction, options.rooms_max, epoch_floor_ms)?;
     let sessions = restore_sessions(&transaction, options.now_ms)?;
     transaction.commit()?;
-    Ok((Restored { rooms, sessions }, epoch_floor_ms))
+    Ok(Begin { restored: Restored { rooms, sessions }, epoch_floor_ms, has_new_epoch })
 }
 
-/// After a power failure ids may be given out again: all rooms begin a new epoch, greater than all before.
-fn begin_epoch(db: &Connection, options: &Options) -> rusqlite::Result<u64> {
+/// After a power failure ids may be given out again: all rooms begin a new epoch, greater than all before. Returns the
+/// least epoch there may be, and whether it is new.
+fn begin_epoch(db: &Connection, options: &Options) -> rusqlite::Result<(u64, bool)> {
     let boot_id = options.boot_id.clone().unwrap_or_else(|| {
         let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default();
         boot_id.trim().into()
@@ -133,18 +143,15 @@ fn begin_epoch(db: &Connection, options: &Options) -> rusqlite::Result<u64> {
         |row| Ok((row.get(0)?, number(row, 1)?)),
     )?;
     if !is_whole {
-        let greatest_ms =
-            db.query_row("SELECT coalesce(max(epoch_ms), 0) FROM room", [], |row| number(row, 0))?;
+        let select = "SELECT coalesce(max(epoch_ms), 0) FROM room";
+        let greatest_ms = db.query_row(select, [], |row| number(row, 0))?;
         floor_ms = options.now_ms.max(greatest_ms.max(floor_ms).saturating_add(1));
-        log::warn!(
-            "the machine seems to have stopped while rooms were saved: what was said last may be lost"
-        );
     }
     db.execute(
         "UPDATE meta SET boot_id = ?1, is_clean = 0, is_synced = ?2, epoch_floor_ms = ?3",
         params![boot_id, options.sync, stored(floor_ms)],
     )?;
-    Ok(floor_ms)
+    Ok((floor_ms, !is_whole))
 }
 
 fn restore_rooms(
