@@ -79,8 +79,11 @@ impl DataArgs {
         };
         let (file, restored) = File::open(path, options).map_err(Failure::usage)?;
         let warning = file.has_new_epoch().then(|| {
-            let path = path.display();
-            format!("{path}: the machine stopped while roomd ran; what was said last may be lost, and rooms begin a new epoch")
+            format!(
+                "{}: it is a backup, or the machine stopped while roomd ran: what was said last may be lost, and all \
+                 rooms begin a new epoch",
+                path.display()
+            )
         });
         Ok(Data { store: Box::new(file), restored, warning })
     }
