@@ -11,7 +11,7 @@ use super::{Failure, counted, values};
 use crate::limits::Limits;
 use crate::reactor::Platform;
 use crate::reactor::epoll::Epoll;
-use crate::store::file::{self, File, Options, Trouble};
+use crate::store::file::{self, File, Options};
 use crate::store::{Memory, Restored, Store};
 
 /// Where rooms are kept.
@@ -116,11 +116,11 @@ pub(super) struct CheckArgs {
     data: PathBuf,
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::NotOurs(sentence) => Self::usage(sentence),
-            Trouble::Failed(sentence) => sentence.into(),
+impl From<file::Error> for Failure {
+    fn from(error: file::Error) -> Self {
+        match error {
+            file::Error::NotOurs(sentence) => Self::usage(sentence),
+            file::Error::Failed(sentence) => sentence.into(),
         }
     }
 }

@@ -65,7 +65,8 @@ impl Drop for Lock {
 
 /// Makes the file if it is not there, and locks it.
 fn lock(path: &Path) -> io::Result<(PathBuf, Lock)> {
-    let file = OpenOptions::new().read(true).write(true).create(true).mode(0o600).open(path)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file; choose another one"));
     }

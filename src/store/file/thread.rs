@@ -25,8 +25,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_TIME: Duration = Duration::from_secs(1);
 /// When so many bytes wait beside the file, they are brought into it as soon as nobody waits,
 const WAL_BYTES: u64 = 4 * 1024 * 1024;
-/// and when it is so many times as much, even then.
-const WAL_FACTOR: u64 = 4;
+/// and when it is so much more, even then.
+const WAL_BYTES_MORE: u64 = 12 * 1024 * 1024;
 /// While asks come one behind the other, there is a bite of upkeep after so many batches.
 const BATCHES_PER_BITE: u32 = 16;
 /// Reads that fail are logged so often.
@@ -233,7 +233,7 @@ impl Thread {
             return;
         }
         let is_due = self.is_wal_long() || self.checkpoint_due.is_some_and(|due| now >= due);
-        if (self.is_quiet && is_due) || self.wal_bytes >= WAL_FACTOR * self.checkpoint_bytes {
+        if (self.is_quiet && is_due) || self.wal_bytes >= self.checkpoint_bytes + WAL_BYTES_MORE {
             self.checkpoint();
         } else if (self.is_quiet && self.reads.is_empty()) || self.batches >= BATCHES_PER_BITE {
             self.batches = 0;
