@@ -99,6 +99,8 @@ pub struct Chat {
     sessions: Sessions,
     /// What members wait for: only those who do.
     unanswered: HashMap<u32, Unanswered>,
+    /// What of it will be told to rooms, about, in bytes of a feed.
+    unanswered_bytes: usize,
     /// The store keeps rooms for longer than we do: it is asked before somebody enters one.
     is_lasting: bool,
     outputs: VecDeque<Output>,
@@ -211,6 +213,7 @@ impl Chat {
             ignored: Ignored::default(),
             sessions: Sessions::default(),
             unanswered: HashMap::new(),
+            unanswered_bytes: 0,
             is_lasting,
             outputs: VecDeque::new(),
             guests: 0,

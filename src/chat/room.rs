@@ -32,8 +32,6 @@ pub(super) struct Room {
     pub(super) crowd: Crowd,
     /// Its number among the empty rooms; none while somebody is here or it is being opened, and for the lobby.
     pub(super) emptied_as: Option<u64>,
-    /// What is on its way to the store, about, in bytes of a feed.
-    pub(super) unanswered_bytes: usize,
     pub(super) opening: Opening,
 }
 
@@ -62,7 +60,6 @@ impl Room {
             history: History::default(),
             crowd: Crowd::default(),
             emptied_as: None,
-            unanswered_bytes: 0,
             opening: Opening::Closed,
         }
     }

@@ -120,6 +120,8 @@ pub(crate) enum Drained {
     Asked,
     /// It is: the connection is on the list of those to serve.
     Due,
+    /// No; and it closes the connection itself, whatever has ended.
+    Held,
 }
 
 #[derive(Debug)]

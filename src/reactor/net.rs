@@ -286,6 +286,14 @@ impl Net {
         }
     }
 
+    /// Keeps a connection open whose peer says no more, until [`Net::close`]: there is more to send, and it will come when
+    /// it comes. To be called in [`Handler::ended`](super::Handler::ended).
+    pub fn hold_open(&mut self, id: ConnectionId) {
+        if let Some(connection) = find(&mut self.connections, id).filter(|c| c.is_open()) {
+            connection.drained = Drained::Held;
+        }
+    }
+
     /// Stops the loop, as a signal does: [`Handler::stopping`](super::Handler::stopping) follows in the next turn.
     pub fn stop(&mut self) {
         self.wants_stop = true;

@@ -408,14 +408,24 @@ impl Handler for Server {
                 return self.give_back(net, id, rest, "came faster than it may, and there was no more time");
             }
         }
-        net.close(id);
-        self.forget(net, id, None, "end of input");
+        if self.awaits_answers(id)
+            && let Some(session) = self.session(id)
+        {
+            session.waiting = Some(Box::new(Action::End.into()));
+            return net.hold_open(id);
+        }
+        self.act_or_wait(net, id, Action::End.into());
     }
 
     fn woken(&mut self, net: &mut Net, id: ConnectionId) {
         let (now, has_input) = (net.now().monotonic, net.has_input(id));
         let limits = Rc::clone(&self.config.limits);
+        let is_awaiting = self.awaits_answers(id);
         let Some(session) = self.session(id) else { return };
+        if is_awaiting {
+            // It is us who are silent.
+            session.hear(now);
+        }
         match session.due(&limits, has_input, now) {
             Due::Nothing => {}
             Due::Ping => net.send(id, &websocket::ping()),
