@@ -282,7 +282,9 @@ impl Chat {
                 for message in messages {
                     room.history.push(Rc::new(message), &self.limits, now.unix_ms);
                 }
-                self.note_if_empty(number);
+                if self.is_lasting {
+                    self.await_somebody(number, now);
+                }
             }
             Answer::Found { ticket: Ticket::Member(key), messages, more } => {
                 self.found(key, Ok((messages, more)), now);

@@ -39,7 +39,6 @@ struct State {
     waker: Waker,
     rng: Rng,
     refuses_percent: usize,
-    pub asked_most: usize,
 }
 
 impl Scripted {
@@ -52,7 +51,6 @@ impl Scripted {
             waker,
             rng: Rng(seed),
             refuses_percent,
-            asked_most: 0,
         })))
     }
 
@@ -71,14 +69,10 @@ impl Scripted {
             let answer = state.carry_out(ask);
             state.answers.extend(answer);
         }
-        if !state.answers.is_empty() {
+        // Also when it has not answered: it takes some turns, and not the time until the next deadline.
+        if waiting > 0 || !state.answers.is_empty() {
             state.waker.wake_by_ref();
         }
-    }
-
-    /// The most that was ever asked and not answered.
-    pub fn asked_most(&self) -> usize {
-        self.0.borrow().asked_most
     }
 }
 
@@ -173,7 +167,6 @@ impl Store for Scripted {
     fn ask(&mut self, ask: Ask) -> Option<Answer> {
         let mut state = self.0.borrow_mut();
         state.asked.push_back(ask);
-        state.asked_most = state.asked_most.max(state.asked.len());
         None
     }
 
