@@ -219,7 +219,6 @@ $("name-form").addEventListener("submit", event => {
     return;
   }
   me.name = name;
-  me.chosen = true;
   $("name-dialog").close();
   come();
 });

@@ -37,8 +37,8 @@ function drawTop() {
 
 const BANNER = {
   nameless: { text: () => T.nameless, button: () => T.chooseName, act: () => askName() },
+  claiming: { text: () => T.connecting },
   connecting: { text: () => T.connecting },
-  retaking: { text: () => T.retaking, button: () => T.changeName, act: () => askName() },
   "catching-up": { text: () => T.catchingUp },
   waiting: { text: waitingText, button: () => T.tryNow, act: connect },
   left: { text: () => T.left, button: () => T.comeBack, act: come },
@@ -58,7 +58,7 @@ function drawBanner() {
   const clock = link.state !== "waiting" ? "" : (navigator.onLine ? T.seconds(seconds) + " " : "") + (kept ? T.kept(kept) : "");
   const text = banner?.text() ?? "";
   $("banner").hidden = !banner;
-  $("banner").classList.toggle("brief", link.state === "catching-up" || link.state === "connecting");
+  $("banner").classList.toggle("brief", ["claiming", "connecting", "catching-up"].includes(link.state));
   put($("banner-text"), text);
   put($("banner-clock"), clock);
   $("banner-button").hidden = !banner?.button;
@@ -140,7 +140,8 @@ function messageNode(item, follows) {
     const button = (label, act) => make("button", { type: "button", className: "link", act: () => { act(); entry.focus(); } }, label);
     article.append(make("div", { className: "remedy", role: "alert" },
       state === "failed" ? plain(T.refused, { text: item.trouble }) : T.unknown,
-      state === "failed" ? button(T.edit, () => { forget(item); setEntry(body); }) : button(T.again, () => { item.attempts = 0; update(item, "queued"); flush(); }),
+      button(T.again, () => sendAgain(item)),
+      ...(state === "failed" ? [button(T.edit, () => { forget(item); setEntry(body); })] : []),
       button(T.discard, () => forget(item))));
   }
   return article;

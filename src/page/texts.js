@@ -35,9 +35,8 @@ const TEXTS = {
     kept: n => n === 1 ? "Your message is kept until then." : `Your ${n} messages are kept until then.`,
     answered: text => `The server refuses the connection: ${text}.`, tryingAgain: "Trying again in",
     noUpgrade: "The server is there, but WebSocket connections do not get through; a proxy in between must pass on Upgrade.",
-    retaking: "Your old connection still holds your name. Taking it back …",
     catchingUp: "Fetching what you missed …", left: "You have left the chat.", comeBack: "Come back",
-    elsewhere: "You are here as {name} in another tab of this browser.", useThisTab: "Use this tab",
+    elsewhere: "The chat goes on elsewhere: you are {name} in another tab or window.", useThisTab: "Continue here",
     keptWhere: (n, kib) => "Private conversations, drafts and which rooms you are in are kept only in this browser, "
       + `on this device (local storage), for each name: the last ${n} messages, at most ${kib} KiB. Whoever uses this browser can read them.`,
     forgetKept: "Forget private conversations and drafts", keptForgotten: "Forgotten.",
@@ -57,7 +56,7 @@ const TEXTS = {
     says: "{name}: {body}", saysPrivately: "{name} in private: {body}",
 
     queued: "Waiting", sent: "Sending", delivered: "Delivered", refused: "Not sent: {text}.",
-    unknown: "The connection broke: this may not have arrived.",
+    unknown: "The connection broke: perhaps this was not sent.",
     edit: "Edit", again: "Send again", discard: "Discard",
     longTitle: "This message is too long",
     bytes: "bytes", lines: "lines",
@@ -116,9 +115,8 @@ const TEXTS = {
     kept: n => `${n} 条消息将在连接恢复后发送。`,
     answered: text => `服务器拒绝了连接：${text}。`, tryingAgain: "即将重试：",
     noUpgrade: "服务器在线，但 WebSocket 连接无法通过；中间的代理必须转发 Upgrade。",
-    retaking: "旧连接仍占用你的名字，正在取回……",
     catchingUp: "正在获取错过的消息……", left: "你已离开聊天。", comeBack: "重新进入",
-    elsewhere: "你已在此浏览器的另一个标签页中以 {name} 的名字在线。", useThisTab: "改用此标签页",
+    elsewhere: "聊天已在别处继续：你在另一个标签页或窗口中以 {name} 的名字在线。", useThisTab: "在此继续",
     keptWhere: (n, kib) => `私聊、草稿和所在的房间只保存在这台设备的这个浏览器里（本地存储），按名字分开：最近 ${n} 条消息，最多 ${kib} KiB。`
       + "使用这个浏览器的人都能看到。",
     forgetKept: "清除私聊和草稿", keptForgotten: "已清除。",
@@ -138,7 +136,7 @@ const TEXTS = {
     says: "{name}：{body}", saysPrivately: "{name} 私信：{body}",
 
     queued: "等待中", sent: "发送中", delivered: "已送达", refused: "未发送：{text}。",
-    unknown: "连接中断，这条消息可能没有送达。",
+    unknown: "连接中断，这条消息可能没有发出。",
     edit: "编辑", again: "重新发送", discard: "删除",
     longTitle: "这条消息太长了",
     bytes: "字节", lines: "行",
@@ -154,7 +152,7 @@ const TEXTS = {
     oneLine: "命令必须单独一行，未发送任何内容。", noConnection: "未连接，未发送任何内容。", unsent: "这里还有未发送的消息。",
     errors: {
       "bad-utf8": "文字编码无效", "unknown-command": "服务器不认识这个命令", busy: "对方还没有读完之前的消息",
-      dropped: "发送得太快，未被接收",
+      dropped: "发送得太快，未被接收", "not-saved": "服务器未能保存：{text}",
       "name-taken": "这个名字或相似的名字已被使用", "name-bad": "名字不可用：最多 32 个字母、数字或 _ - .，文字须为同一种或通常混写的几种",
       "no-such-user": "没有叫这个名字的人", "not-here": "你不在这个房间里", "too-long": "太长了", "bad-argument": "参数有误", full: "已满",
     },
