@@ -119,7 +119,7 @@ entry.addEventListener("keydown", event => {
   else if (event.key === "Tab" && !event.shiftKey && completion) setEntry(completion);
   else if (event.key === "Tab" && completeName(event.shiftKey ? -1 : 1)) { /* it is done */ }
   else if (event.key === "Escape" && !$("hints").hidden) setEntry("");
-  else if (event.key === "PageUp") log.scrollBy(0, -0.85 * log.clientHeight);
+  else if (event.key === "PageUp") { log.scrollBy(0, -0.85 * log.clientHeight); pullTop(); }
   else if (event.key === "PageDown") log.scrollBy(0, 0.85 * log.clientHeight);
   else return;
   event.preventDefault();
@@ -150,6 +150,11 @@ log.addEventListener("scroll", () => {
   else if (log.scrollTop < 200) loadOlder(talk);
   else if (below < 500 && talk.last < talk.items.length) { talk.slide(STEP); refresh(); }
 }, { passive: true });
+
+/** Where there is nothing to scroll, the wish to go up is no event of scrolling. */
+const pullTop = () => { if (log.scrollTop === 0 && current.first === 0) loadOlder(current); };
+log.addEventListener("keydown", event => { if (["PageUp", "Home", "ArrowUp"].includes(event.key)) pullTop(); });
+log.addEventListener("wheel", event => { if (event.deltaY < 0) pullTop(); }, { passive: true });
 
 // The log's size changes with the window, the composer and a phone's keyboard: who was at the end stays there.
 let logSize = "";

@@ -232,9 +232,8 @@ async function catchUp(room) {
       const limit = Math.min(HISTORY_MAX, Math.max(HISTORY_FIRST, told - room.read + HISTORY_BEFORE));
       const { events, more } = await request({ type: "history", room: room.name, limit });
       if (more) room.unread += Math.max(0, events[0].id - 1 - room.read); // so many have to be asked for by the reader
+      room.begin(events, more);
       events.forEach(event => take(room, event));
-      room.fetched = true;
-      if (room.era === 0) room.more = more;
     } else {
       for (let more = told > room.complete; more;) {
         const after = room.complete, reply = await request({ type: "history", room: room.name, after, limit: 200 });
@@ -252,17 +251,17 @@ async function catchUp(room) {
   }
 }
 
-/** The page was scrolled to its first message: are there older ones? */
+/** Fetches older messages, one request at a time, until at least one of them is to be seen. */
 async function loadOlder(room, limit = 100) {
-  if (!room.canLoad || room.loading || room.catchingUp) return;
+  if (!room.canLoad) return;
   room.loading = true;
+  refresh();
   try {
-    const ids = [...room.items, ...room.hidden].filter(item => item.id && item.era === 0).map(item => item.id);
-    const oldest = ids.length ? Math.min(...ids) : 0;
-    const before = oldest && { before: oldest };
-    const { events, more } = await request({ type: "history", room: room.name, limit, ...before });
-    events.forEach(event => keep(room, event));
-    room.more = more;
+    for (let isSeen = false; room.more && !isSeen;) {
+      const { events, more } = await request({ type: "history", room: room.name, limit, before: room.oldest });
+      Object.assign(room, { oldest: events[0]?.id ?? room.oldest, more: more && events.length > 0 });
+      isSeen = events.map(event => keep(room, event)).some(Boolean);
+    }
   } catch { /* the button stays */
   } finally {
     room.loading = false;

@@ -80,7 +80,7 @@ function drawLog() {
 
   const atStart = talk.first === 0, empty = talk.items.length === 0 && link.state === "open" && !talk.catchingUp;
   $("older-button").hidden = !(atStart && talk.canLoad);
-  put($("older-text"), !atStart ? "" : talk.dropped ? T.dropped : talk.isRoom && !talk.more && talk.items.length > 30 ? T.beginning : "");
+  put($("older-text"), atStart ? above(talk) : "");
   $("blank").hidden = !empty;
   put($("blank-title"), talk.isRoom ? T.emptyRoom : plain(T.emptyTalk, { name: talk.name }));
   put($("blank-text"), talk.isRoom ? T.emptyRoomHint : T.emptyTalkHint);
@@ -90,6 +90,14 @@ function drawLog() {
   $("jump").hidden = talk.pinned;
   $("jump").className = talk.unread ? "fresh" : "";
   put($("jump"), talk.unread ? T.fresh(talk.unread) + " ↓" : T.latest);
+}
+
+/** What is said above the first item. */
+function above({ title, items, era, fetched, loading, more, isFull, oldest }) {
+  if (loading) return T.loading;
+  if (more) return isFull ? T.full(KEEP_READING) : "";
+  if (!fetched || items.length <= 30 || items[0].era !== era) return "";
+  return oldest === 1 ? plain(T.beginning, { room: title }) : T.forgotten;
 }
 
 /** The topmost item on the screen: it must not move while the document changes around it. */

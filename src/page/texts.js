@@ -44,8 +44,9 @@ const TEXTS = {
 
     emptyRoom: "Nothing said here yet", emptyRoomHint: "Write the first message below.",
     emptyTalk: "Just you and {name}", emptyTalkHint: "What you write here reaches nobody else. The server does not keep it, this browser does.",
-    older: "Show older messages", beginning: "The server remembers nothing older.",
-    dropped: "Older messages were dropped to keep this page quick.",
+    older: "Show older messages", loading: "Loading …",
+    beginning: "This is the beginning of {room}.", forgotten: "The server remembers nothing older.",
+    full: n => `This page holds no more than ${n} messages at once.`,
     unreadMark: "New", latest: "Latest messages ↓", fresh: n => n === 1 ? "1 new message" : `${n} new messages`,
     restarted: "The server has started anew: its history begins here.",
     gap: n => `The server no longer has ${n === 1 ? "one message" : n + " messages"} that you missed here.`,
@@ -124,8 +125,9 @@ const TEXTS = {
 
     emptyRoom: "这里还没有消息", emptyRoomHint: "在下方写下第一条吧。",
     emptyTalk: "只有你和 {name}", emptyTalkHint: "这里的内容不会给其他人看到；服务器不保存，只保存在这个浏览器里。",
-    older: "显示更早的消息", beginning: "服务器没有更早的消息了。",
-    dropped: "为保持页面流畅，更早的消息已移除。",
+    older: "显示更早的消息", loading: "正在加载……",
+    beginning: "这里是 {room} 的开头。", forgotten: "服务器没有更早的消息了。",
+    full: n => `此页面最多同时保留 ${n} 条消息。`,
     unreadMark: "新消息", latest: "最新消息 ↓", fresh: n => `${n} 条新消息`,
     restarted: "服务器已重新启动，以下是新的记录。",
     gap: n => `你在这里错过了 ${n} 条消息，服务器已不再保存。`,
