@@ -262,7 +262,10 @@ async function loadOlder(room, limit = 100) {
       Object.assign(room, { oldest: events[0]?.id ?? room.oldest, more: more && events.length > 0 });
       isSeen = events.map(event => keep(room, event)).some(Boolean);
     }
-  } catch { /* the button stays */
+  } catch (error) {
+    if (error.lost) return; // whoever is there when we are in again asks again
+    room.more = false;
+    room.note([explain(error)], "trouble");
   } finally {
     room.loading = false;
     refresh();

@@ -87,6 +87,7 @@ function drawLog() {
 
   if (talk.pinned) log.scrollTop = log.scrollHeight;
   else if (anchor?.item.node?.isConnected) log.scrollTop += anchor.item.node.getBoundingClientRect().top - anchor.top;
+  if (!talk.pinned) loadNearTop();
   $("jump").hidden = talk.pinned;
   $("jump").className = talk.unread ? "fresh" : "";
   put($("jump"), talk.unread ? T.fresh(talk.unread) + " ↓" : T.latest);
@@ -100,14 +101,22 @@ function above({ title, items, era, fetched, loading, more, isFull, oldest }) {
   return oldest === 1 ? plain(T.beginning, { room: title }) : T.forgotten;
 }
 
-/** The topmost item on the screen: it must not move while the document changes around it. */
+/**
+ * The topmost item on the screen: it must not move while the document changes around it. Better a message than a line of
+ * our own, which may stay at the top while older messages are put below it.
+ */
 function firstVisible() {
-  const edge = log.getBoundingClientRect().top;
+  const edge = log.getBoundingClientRect();
+  let first;
   for (const item of drawn) {
     if (!item.node?.isConnected) continue;
     const { top, bottom } = item.node.getBoundingClientRect();
-    if (bottom > edge) return { item, top };
+    if (top > edge.bottom) break;
+    if (bottom <= edge.top) continue;
+    first ??= { item, top };
+    if (item.id) return { item, top };
   }
+  return first;
 }
 
 /** The element of an item, made anew only if it looks different from last time. */
