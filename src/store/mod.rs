@@ -15,9 +15,7 @@ mod memory;
 
 use std::fmt::Debug;
 
-pub use crate::chat::{
-    Answer, Ask, MARKS_MAX, Mark, Marked, Restored, SESSION_TIME_MS, SessionId, Ticket,
-};
+pub use crate::chat::{Answer, Ask, MARKS_MAX, Mark, Marked, Restored, SESSION_TIME_MS, SessionId, Ticket};
 pub use memory::Memory;
 
 /// So many asks may be unanswered.
@@ -34,6 +32,9 @@ pub trait Store: Debug {
     fn poll(&mut self) -> Option<Answer> {
         None
     }
+
+    /// Wakes whoever waits for answers once more: it has not taken all of them.
+    fn wake(&self) {}
 
     /// What is on its way.
     fn load(&self) -> Load {
