@@ -166,7 +166,7 @@ new ResizeObserver(() => {
 }).observe(log);
 
 const clicks = {
-  jump() { show(current); entry.focus(); },
+  jump() { show(current); draw(); entry.focus(); }, // at once: an event of scrolling may be on its way, and mean the old place
   "older-button"() { loadOlder(current); },
   "banner-button"() { BANNER[link.state]?.act?.(); },
   "banner-other"() { BANNER[link.state]?.otherAct?.(); },
