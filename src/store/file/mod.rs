@@ -91,6 +91,7 @@ pub struct File {
     load: Load,
     status: Shared,
     has_new_epoch: bool,
+    waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -150,6 +151,10 @@ impl Store for File {
             }
         }
         None
+    }
+
+    fn wake(&self) {
+        self.waker.wake_by_ref();
     }
 
     fn load(&self) -> Load {

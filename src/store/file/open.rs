@@ -42,13 +42,14 @@ pub(super) fn open(path: &Path, options: Options) -> Result<(File, Restored), St
     let (asks, asked) = mpsc::channel();
     let (answers, done) = mpsc::channel();
     let status = Shared::default();
-    let ends = Ends { asks: asked, done: answers, waker: options.waker, status: status.clone() };
+    let waker = options.waker;
+    let ends = Ends { asks: asked, done: answers, waker: waker.clone(), status: status.clone() };
     let upkeep = Upkeep::new(options.keep, options.keep_messages);
     let thread = Thread::new(ends, place, reader, Writer::new(db, epoch_floor_ms), upkeep, lock);
     let thread = thread::Builder::new().name("store".into()).spawn(move || thread.run());
     let thread = thread.map_err(|error| format!("the store cannot start: {error}"))?;
     let (asks, load, thread) = (Some(asks), Load::default(), Some(thread));
-    Ok((File { asks, done, load, status, has_new_epoch, thread }, restored))
+    Ok((File { asks, done, load, status, has_new_epoch, waker, thread }, restored))
 }
 
 /// Makes the file if it is not there, and locks it. To close it again would take SQLite's own locks away: it stays
