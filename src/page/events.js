@@ -32,6 +32,8 @@ function roomIn({ room: name }) {
 function heardInRoom(event) {
   const room = roomIn(event);
   if (!room) return;
+  // Our own words are not shown twice for a moment: the `ack` that follows puts them here. If it is lost, there is a hole.
+  if (event.from === me.name && outbox.some(item => item.state === "sent" && item.talk === room)) return;
   const hole = !room.catchingUp && event.id > room.complete + 1;
   take(room, event);
   const { people } = room;

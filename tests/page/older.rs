@@ -172,3 +172,21 @@ fn what_was_dropped_to_keep_the_page_small_is_fetched_again() {
     assert_eq!(page.eval("[current.items.length, current.oldest, current.more]"), json!([5000, 102, true]));
     page.assert_clean();
 }
+
+/// As far back as the file goes, and not only as far as the daemon's memory.
+#[test]
+#[ignore = "needs chromium"]
+fn scrolling_up_reaches_the_beginning_of_the_file() {
+    let _turn = wait_for_turn();
+    let mut daemon = Daemon::start_with_data();
+    flood(daemon.port, "mallory", 1500);
+    daemon.crash();
+    daemon.start_again();
+    let browser = Browser::start("en");
+    let mut page = browser.open(&daemon.url());
+    log_in(&mut page, "alice");
+    page.sees("flood 1500");
+    scroll_to_beginning(&mut page);
+    assert_eq!(page.eval(IDS), all_up_to(1500));
+    page.assert_clean();
+}

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::browser::server::Daemon;
+use super::browser::server::{Cable, Daemon};
 use super::browser::stand_in::{Reply, StandIn, Upgrade, nothing, welcome};
-use super::browser::{Browser, Page, wait_for_turn};
-use super::rooms::{is_shown, join};
+use super::browser::{Browser, PATIENCE, Page, wait_for_turn};
+use super::rooms::{enter, is_shown, join, record};
 use super::{IS_AWAY, IS_IN, log_in};
 
 /// A server that knows one session, and in it the refs that it has acknowledged.
@@ -132,7 +133,11 @@ fn reload(page: &mut Page) {
 fn come_back(clerk: &Clerk, server: &StandIn, page: &mut Page, session: Value, by_reload: bool) {
     clerk.be_silent(true);
     say_everything(page);
-    page.until("outbox.length === 4 && outbox.every(item => item.state === 'sent')");
+    let deadline = Instant::now() + PATIENCE;
+    while said(server).len() < EVERYTHING.len() {
+        assert!(Instant::now() < deadline, "all arrives: {:?}", said(server));
+        page.eval("new Promise(done => setTimeout(done, 16))");
+    }
     clerk.knows(session);
     page.eval("link.tries = 3"); // so that there is time to write
     server.cut();
@@ -255,6 +260,49 @@ fn who_is_taken_over_does_not_fight_but_can_come_back() {
     page.assert_clean();
 }
 
+/// A tab with a copy of what another one remembers; `first` it runs this.
+fn duplicate(browser: &Browser, page: &mut Page, url: &str, first: &str) -> Page {
+    let copied = page.eval("keepNow(); JSON.stringify({ ...sessionStorage })");
+    let mut copy = browser.open("about:blank");
+    let source = format!(
+        "{first}; if (!sessionStorage.length) \
+         for (const [key, value] of Object.entries(JSON.parse({copied}))) sessionStorage[key] = value"
+    );
+    copy.call("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": source }));
+    copy.call("Page.navigate", &json!({ "url": url }));
+    copy
+}
+
+/// Where tabs cannot ask each other, the server tells.
+#[test]
+#[ignore = "needs chromium"]
+fn of_two_tabs_with_one_session_the_one_that_was_used_last_has_it() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let browser = Browser::start("en");
+    let mut first = browser.open("about:blank");
+    let alone = "delete window.BroadcastChannel";
+    first.call("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": alone }));
+    first.call("Page.navigate", &json!({ "url": daemon.url() }));
+    log_in(&mut first, "alice");
+    let bob = enter(&daemon, "bob", "dev");
+    let mut second = duplicate(&browser, &mut first, &daemon.url(), alone);
+    second.until(IS_IN);
+    first.until("link.state === 'elsewhere'");
+    second.say("/join dev");
+    bob.hears("alice joined");
+    first.eval("hurry()");
+    first.click("#banner-button", "Continue here");
+    first.until(IS_IN);
+    second.until("link.state === 'elsewhere'");
+    first.click("#rooms button", "dev");
+    first.say("here I am");
+    bob.hears("alice: here I am");
+    assert_eq!(second.eval("link.state"), "elsewhere");
+    first.assert_clean();
+    second.assert_clean();
+}
+
 #[test]
 #[ignore = "needs chromium"]
 fn a_duplicated_tab_leaves_the_session_to_the_first_and_says_nothing_of_its_own() {
@@ -269,13 +317,7 @@ fn a_duplicated_tab_leaves_the_session_to_the_first_and_says_nothing_of_its_own(
     first.say("on its way");
     first.until("outbox[0].state === 'sent'");
 
-    let copied = first.eval("keepNow(); JSON.stringify({ ...sessionStorage })");
-    let mut second = browser.open("about:blank");
-    let copy = format!(
-        "if (!sessionStorage.length) for (const [key, value] of Object.entries(JSON.parse({copied}))) sessionStorage[key] = value"
-    );
-    second.call("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": copy }));
-    second.call("Page.navigate", &json!({ "url": server.url() }));
+    let mut second = duplicate(&browser, &mut first, &server.url(), "");
     second.until("link.state === 'elsewhere'");
     assert_eq!(second.eval("[me.session, link.socket, outbox[0].state]"), json!(["", null, "unknown"]));
     assert_eq!(first.eval(IS_IN), true);
@@ -327,5 +369,41 @@ fn what_could_not_be_saved_can_be_sent_again() {
     page.click(".remedy button", "Send again");
     page.until("document.querySelectorAll('.own[data-state=delivered]').length === 1");
     assert_eq!(said(&server), [vec!["public lobby: \"important\""; 2]]);
+    page.assert_clean();
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn what_a_killed_daemon_had_saved_is_not_said_again_and_what_it_had_not_is() {
+    let _turn = wait_for_turn();
+    let mut daemon = Daemon::start_with_data();
+    let cable = Cable::to(daemon.port);
+    let browser = Browser::start("en");
+    let mut page = browser.open(&cable.url());
+    record(&mut page);
+    log_in(&mut page, "alice");
+    join(&mut page, &["dev"]);
+    let bob = enter(&daemon, "bob", "dev");
+    cable.deafen();
+    page.say("did it arrive?\nI wonder");
+    bob.hears("did it arrive?");
+    page.say("/me wonders");
+    bob.hears("alice wonders");
+    page.eval("swallows = true");
+    page.say("did it arrive?\nI wonder"); // the same words: another message
+    page.until("outbox.length === 3 && outbox.every(item => item.state === 'sent')");
+    daemon.crash();
+    page.until(IS_AWAY);
+    page.eval("swallows = false");
+    cable.mend();
+    daemon.start_again();
+    page.until(&format!("{IS_IN} && outbox.length === 0"));
+    let said = "current.items.filter(item => item.id).map(item => [item.id, item.body])";
+    let twice = "did it arrive?\nI wonder";
+    assert_eq!(page.eval(said), json!([[1, twice], [2, "wonders"], [3, twice]]));
+    assert_eq!(page.eval("document.querySelectorAll('.gap, .remedy').length"), 0);
+    page.reload();
+    page.until(&format!("{IS_IN} && current.fetched"));
+    assert_eq!(page.eval(said), json!([[1, twice], [2, "wonders"], [3, twice]]));
     page.assert_clean();
 }
