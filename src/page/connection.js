@@ -188,6 +188,12 @@ function sendOrAsk(item) {
   update(item, isKnown && item.attempts < ATTEMPTS_MAX ? "queued" : "unknown");
 }
 
+/** Its room was forgotten and made again: the first `ack` would have an id that is another message's by now. */
+function askAnew(item) {
+  Object.assign(item, { ref: newRef(), session: "" });
+  if (item.state === "queued") update(item, "unknown");
+}
+
 /** The session is kept for a reload of this tab; and with the record of our name, for another one when this one is closed. */
 function setSession(session) {
   me.session = session;
@@ -205,7 +211,10 @@ function admit({ room: name, users, total, id, epoch }, room = conversations.get
   if (room.joined) return;
   room.joined = room.catchingUp = true;
   if (room.epoch === null) room.read = id; // what was said before we first came is no news
-  else if (room.epoch !== epoch) room.beginAnew();
+  else if (room.epoch !== epoch) {
+    room.beginAnew();
+    outbox.filter(item => item.talk === room && item.session).forEach(askAnew);
+  }
   room.epoch = epoch;
   room.told = id;
   refresh();

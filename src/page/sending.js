@@ -1,7 +1,7 @@
 // === SENDING ===
 // An own message is `queued` (no connection), `sent` (no ack yet), `delivered`, `failed` (refused) or `unknown` (the
 // connection broke, and the server has forgotten our session). All but the delivered ones are in the outbox. It has one
-// `ref` for its whole life, by which the server knows it again, and the `session` in which it was sent.
+// `ref` for its whole life, by which the server knows it again, and the `session` in which it may have been said.
 
 let outbox = [];
 
@@ -106,6 +106,7 @@ async function transmit(item) {
     refresh();
   } catch (error) {
     if (error.lost) return; // see `sendOrAsk`
+    item.session = ""; // it was not said in any
     if (error.code === "not-here" && item.attempts < ATTEMPTS_MAX) return enterAgain(item);
     update(item, "failed", explain(error));
   }

@@ -1,7 +1,7 @@
 //! Coming back: a session is continued, so that what was on its way is said once; and what becomes of it if nobody knows.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -18,6 +18,8 @@ use super::{IS_AWAY, IS_IN, log_in};
 struct Clerk {
     /// What its `hello`s say.
     session: Mutex<Value>,
+    /// How often the room was forgotten and made again.
+    epoch: AtomicU64,
     /// Nothing that is said is acknowledged.
     is_silent: AtomicBool,
     /// The same, with this error.
@@ -50,7 +52,11 @@ impl Clerk {
         Reply::Say(match request["type"].as_str() {
             Some("hello") => {
                 let session = self.session.lock().expect("no panic");
-                let hello = welcome(request, 2, &json!({ "room": request["room"], "session": *session }));
+                let hello = welcome(
+                    request,
+                    2,
+                    &json!({ "room": request["room"], "session": *session, "epoch": 1 + self.epoch.load(Ordering::SeqCst) }),
+                );
                 let others = request["rooms"].as_array().into_iter().flatten();
                 let rooms = others.map(|room| {
                     json!({ "type": "room", "name": request["name"], "room": room, "id": 0, "epoch": 1,
@@ -291,6 +297,7 @@ fn of_two_tabs_with_one_session_the_one_that_was_used_last_has_it() {
     first.until("link.state === 'elsewhere'");
     second.say("/join dev");
     bob.hears("alice joined");
+    second.eval("keepNow()");
     first.eval("hurry()");
     first.click("#banner-button", "Continue here");
     first.until(IS_IN);
@@ -405,5 +412,33 @@ fn what_a_killed_daemon_had_saved_is_not_said_again_and_what_it_had_not_is() {
     page.reload();
     page.until(&format!("{IS_IN} && current.fetched"));
     assert_eq!(page.eval(said), json!([[1, twice], [2, "wonders"], [3, twice]]));
+    page.assert_clean();
+}
+
+/// The first `ack` of it would name a message of the room that is there now.
+#[test]
+#[ignore = "needs chromium"]
+fn what_was_on_its_way_to_a_room_that_was_made_again_is_asked_about() {
+    let _turn = wait_for_turn();
+    let daemon = Daemon::start();
+    let browser = Browser::start("en");
+    let clerk = Clerk::with("cafe");
+    let server = clerk.serve(&daemon);
+    let mut page = browser.open(&server.url());
+    log_in(&mut page, "alice");
+    clerk.be_silent(true);
+    page.say("of the old room");
+    page.until("outbox[0]?.state === 'sent'");
+    let first = page.eval("outbox[0].ref");
+    server.cut();
+    page.until(IS_AWAY);
+    clerk.be_silent(false);
+    clerk.epoch.store(1, Ordering::SeqCst);
+    page.until(IS_IN);
+    shows(&mut page, &["of the old room unknown"]);
+    page.click(".remedy button", "Send again");
+    shows(&mut page, &["of the old room delivered"]);
+    let again = server.heard("public").pop().map(|(_, request)| request["ref"].clone());
+    assert_ne!(again, Some(first));
     page.assert_clean();
 }
