@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::reactor::Platform;
 use crate::reactor::epoll::Epoll;
 use crate::store::Restored;
-use crate::store::file::{self, File, Options, Trouble};
+use crate::store::file::{self, File, Options};
 
 /// Where rooms are kept.
 #[derive(Debug, Clone, clap::Args)]
@@ -49,8 +49,11 @@ impl DataArgs {
         };
         let (file, restored) = File::open(path, options).map_err(Failure::usage)?;
         let warning = file.has_new_epoch().then(|| {
-            let path = path.display();
-            format!("{path}: the machine stopped while roomd ran; what was said last may be lost, and rooms begin a new epoch")
+            format!(
+                "{}: it is a backup, or the machine stopped while roomd ran: what was said last may be lost, and all \
+                 rooms begin a new epoch",
+                path.display()
+            )
         });
         Ok(Some(Data { file, restored, warning }))
     }
@@ -83,11 +86,11 @@ pub(super) struct CheckArgs {
     data: PathBuf,
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::NotOurs(sentence) => Self::usage(sentence),
-            Trouble::Failed(sentence) => sentence.into(),
+impl From<file::Error> for Failure {
+    fn from(error: file::Error) -> Self {
+        match error {
+            file::Error::NotOurs(sentence) => Self::usage(sentence),
+            file::Error::Failed(sentence) => sentence.into(),
         }
     }
 }

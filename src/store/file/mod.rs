@@ -42,7 +42,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Answer, Ask, Load, Restored, Status, Store, Ticket};
-pub use copies::{Report, Trouble, backup, check};
+pub use copies::{Error, Report, backup, check};
 
 /// How a file is to be opened.
 #[derive(Debug, Clone)]

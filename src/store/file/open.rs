@@ -52,10 +52,22 @@ pub(super) fn open(path: &Path, options: Options) -> Result<(File, Restored), St
     Ok((File { asks, done, load, status, has_new_epoch, waker, thread }, restored))
 }
 
-/// Makes the file if it is not there, and locks it. To close it again would take SQLite's own locks away: it stays
-/// open until SQLite is done with it.
-fn lock(path: &Path) -> io::Result<(PathBuf, fs::File)> {
-    let file = OpenOptions::new().read(true).write(true).create(true).mode(0o600).open(path)?;
+/// Keeps other daemons from a file. To close the file takes SQLite's own locks away, too: it stays open until SQLite is
+/// done with it.
+#[derive(Debug)]
+pub(super) struct Lock(fs::File);
+
+impl Drop for Lock {
+    /// A child of this process may still have a copy of the descriptor: to close ours would not be enough.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Makes the file if it is not there, and locks it.
+fn lock(path: &Path) -> io::Result<(PathBuf, Lock)> {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file; choose another one"));
     }
@@ -63,7 +75,7 @@ fn lock(path: &Path) -> io::Result<(PathBuf, fs::File)> {
         TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
         TryLockError::Error(error) => error,
     })?;
-    Ok((path.canonicalize()?, file))
+    Ok((path.canonicalize()?, Lock(file)))
 }
 
 /// One connection to an SQLite file that is there.
