@@ -267,7 +267,8 @@ async function loadOlder(room, limit = 100) {
   refresh();
   try {
     for (let isSeen = false; room.more && !isSeen;) {
-      const { events, more } = await request({ type: "history", room: room.name, limit, before: room.oldest });
+      const before = room.oldest, { events, more } = await request({ type: "history", room: room.name, limit, before });
+      if (room.oldest !== before) return; // the reader went away, and those that these belong to were dropped
       Object.assign(room, { oldest: events[0]?.id ?? room.oldest, more: more && events.length > 0 });
       isSeen = events.map(event => keep(room, event)).some(Boolean);
     }

@@ -218,8 +218,8 @@ const commands = {
     if (!current.isRoom) return complain([T.roomsOnly]);
     if (!isIn()) return complain([T.noConnection]);
     const talk = current;
+    talk.pinned = false; // or what is fetched would be dropped at once from a long conversation
     loadOlder(talk, Math.min(1000, Math.max(1, parseInt(count, 10) || 100))).then(() => {
-      talk.pinned = false;
       talk.first = 0;
       talk.last = Math.min(talk.items.length, WINDOW);
       refresh();
