@@ -151,9 +151,9 @@ fn come_back(clerk: &Clerk, server: &StandIn, page: &mut Page, session: Value, b
     page.say("never sent");
     clerk.be_silent(false);
     if by_reload {
-        reload(page)
+        reload(page);
     } else {
-        drop(page.eval("connect()"))
+        page.eval("connect()");
     }
     page.until(IS_IN);
 }
