@@ -24,9 +24,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-pub use ask::{
-    Answer, Ask, MARKS_MAX, Mark, Marked, Restored, SESSION_TIME_MS, SessionId, Ticket,
-};
+pub use ask::{Answer, Ask, MARKS_MAX, Mark, Marked, Restored, SESSION_TIME_MS, SessionId, Ticket};
 pub use body::{BODY_LINES_MAX, Body};
 pub use command::{Command, Hello, HistoryQuery};
 pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Reply, Why};

@@ -15,9 +15,7 @@ mod memory;
 
 use std::fmt::Debug;
 
-pub use crate::chat::{
-    Answer, Ask, MARKS_MAX, Mark, Marked, Restored, SESSION_TIME_MS, SessionId, Ticket,
-};
+pub use crate::chat::{Answer, Ask, MARKS_MAX, Mark, Marked, Restored, SESSION_TIME_MS, SessionId, Ticket};
 pub use memory::Memory;
 
 /// So many asks may be unanswered.

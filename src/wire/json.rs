@@ -51,6 +51,8 @@ pub enum RequestDocument {
         room: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         rooms: Option<Vec<String>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
     },
     /// Says `body` to a room.
     Public {
@@ -138,6 +140,8 @@ pub enum EventDocument<T> {
         epoch: u64,
         #[serde(default)]
         server: T,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<T>,
         #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<usize>,
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -375,7 +379,7 @@ fn request(fields: Fields) -> Result<RequestDocument, Refusal> {
     let kind = kind.ok_or_else(|| bad("a request has a type"))?;
     let need = |field: &str, value: Option<String>| value.ok_or_else(|| bad(format!("{kind} needs {field}")));
     Ok(match kind.as_str() {
-        "hello" => RequestDocument::Hello { name: need("name", name)?, room, rooms },
+        "hello" => RequestDocument::Hello { name: need("name", name)?, room, rooms, session: None },
         "public" => RequestDocument::Public { body: need("body", body)?, room },
         "action" => RequestDocument::Action { body: need("body", body)?, room },
         "private" => RequestDocument::Private { to: need("to", to)?, body: need("body", body)? },
@@ -398,7 +402,7 @@ fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
     let body = |text: &str| Body::new(text).ok_or_else(|| bad("the body is empty"));
     let room = |room: Option<String>| room.as_deref().map(RoomName::parse).transpose();
     Ok(Ask::Command(match document {
-        RequestDocument::Hello { name, room: current, rooms } => {
+        RequestDocument::Hello { name, room: current, rooms, .. } => {
             let (name, lists_rooms) = (Name::parse(&name)?, rooms.is_some());
             let named: Vec<String> = current.into_iter().chain(rooms.into_iter().flatten()).collect();
             if named.len() > HELLO_ROOMS_MAX {
@@ -525,6 +529,7 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
                 total: room.total(),
                 epoch: room.epoch_ms(),
                 server: concat!("roomd/", env!("CARGO_PKG_VERSION")),
+                session: None,
                 limit: Some(chat.limits().max_line_bytes)
                     .filter(|&limit| limit != Limits::default().max_line_bytes),
                 reference,
@@ -662,6 +667,7 @@ mod tests {
                 name: text(),
                 room: Some(text()),
                 rooms: Some(vec![text(), "y".into()]),
+                session: None,
             },
             RequestDocument::Public { body: text(), room: Some(text()) },
             RequestDocument::Action { body: text(), room: None },

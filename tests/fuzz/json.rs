@@ -115,6 +115,7 @@ fn check_rewritten(ask: Ask, reference: Option<&str>) {
                 name: name.to_string(),
                 room,
                 rooms: lists_rooms.then(|| rooms.collect()),
+                session: None,
             }
         }
         Ask::Command(Command::Say { room, body }) => {

@@ -184,7 +184,12 @@ impl Dialect {
     fn hello(self, entry: &Entry, in_all: bool, out: &mut Vec<u8>) {
         let room = if in_all { entry.own_room() } else { entry.first_room() };
         let rooms = in_all.then(|| entry.rooms.iter().map(|room| (**room).to_owned()).collect());
-        let hello = RequestDocument::Hello { name: entry.name.clone(), room: Some(room.to_owned()), rooms };
+        let hello = RequestDocument::Hello {
+            name: entry.name.clone(),
+            room: Some(room.to_owned()),
+            rooms,
+            session: None,
+        };
         self.frame(&[hello.to_line(None).trim_end().as_bytes()], out);
     }
 

@@ -38,8 +38,12 @@ fn members(plan: &Plan) -> Option<usize> {
     }
     let mut stream = TcpStream::connect_timeout(&plan.target, ANSWER_WAIT).ok()?;
     stream.set_read_timeout(Some(ANSWER_WAIT)).ok()?;
-    let hello =
-        RequestDocument::Hello { name: plan.name(u32::MAX), room: Some(plan.room_name(0)), rooms: None };
+    let hello = RequestDocument::Hello {
+        name: plan.name(u32::MAX),
+        room: Some(plan.room_name(0)),
+        rooms: None,
+        session: None,
+    };
     let requests =
         [hello, RequestDocument::Rooms, RequestDocument::Quit].map(|request| request.to_line(None));
     stream.write_all(requests.concat().as_bytes()).ok()?;

@@ -363,7 +363,7 @@ impl Session {
             let rooms = self.rooms.to_ask();
             let room = rooms.first().cloned();
             let rooms = Some(rooms).filter(|rooms| rooms.len() > 1);
-            self.send(&Request::Hello { name, room, rooms }, OWN_REF);
+            self.send(&Request::Hello { name, room, rooms, session: None }, OWN_REF);
         }
     }
 
