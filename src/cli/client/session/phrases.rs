@@ -1,4 +1,4 @@
-//! Requests and numbers in words, messages as requests and back.
+//! Requests and numbers in words.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,6 @@ pub(super) fn message_of(event: Event) -> Option<(Message, bool)> {
         Event::Action(message) => Some((message, true)),
         _ => None,
     }
-}
-
-/// The request that made such a message.
-pub(super) fn as_request(message: &Message, action: bool) -> Request {
-    let (body, room) = (message.body.clone(), Some(message.room.clone()));
-    if action { Request::Action { body, room } } else { Request::Public { body, room } }
 }
 
 /// A request as somebody would type it; behind what was said stands the room, if that is not the current one.
