@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::phrases::{as_typed, crowd, good_bye, here, message_of, shortened};
+use super::phrases::{as_typed, crowd, good_bye, here, message_of, page_in_words, shortened};
 use super::{CatchUp, Mode, OWN_REF, PAGE, Phase, Session, When};
 use crate::cli::client::display::Line;
 use crate::cli::client::outbox::{Entry, Until};
@@ -234,7 +234,13 @@ impl Session {
             }
         }
         let text = match until {
-            Some(Until::Shown) => self.page_in_words(&room, &events, more),
+            Some(Until::Shown) => {
+                // A `/history` may have shown some of them meanwhile.
+                let first = self.rooms.get(&room).map_or(1, |room| room.seen.first());
+                events.retain(|(message, _)| message.id < first);
+                let first = events.first().map_or(first, |(message, _)| message.id);
+                page_in_words(&room, events.len(), first, more)
+            }
             _ => {
                 let but = if let Some(Until::Newest(skip)) = until {
                     format!(" but for {skip}")
@@ -247,19 +253,6 @@ impl Session {
         };
         self.show_of(&room, Line::Answer(text));
         self.show_older(&room, events);
-    }
-
-    /// What stands above a page of older messages.
-    fn page_in_words(&self, room: &str, events: &[(Message, bool)], more: bool) -> String {
-        let first = events.first().map_or_else(
-            || self.rooms.get(room).map_or(1, |room| room.seen.first()),
-            |(message, _)| message.id,
-        );
-        match events.len() {
-            count if more => format!("{} from before (PgUp shows more):", counted(count, "message")),
-            _ if first <= 1 => format!("this is the beginning of #{room}"),
-            _ => format!("what was said in #{room} before that is no longer kept"),
-        }
     }
 
     pub(super) fn bye(&mut self, now: Instant, why: &str) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::cli::client::protocol::{Event, Message, Request, room_of};
 use crate::cli::client::sanitize::in_one_line;
+use crate::cli::counted;
 
 pub(super) fn message_of(event: Event) -> Option<(Message, bool)> {
     match event {
@@ -60,6 +61,15 @@ pub(super) fn crowd(joined: u32, left: u32, total: usize) -> String {
     let parts = [(joined as usize, "joined"), (left as usize, "left"), (total, "here")];
     let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
     parts.collect::<Vec<_>>().join(", ")
+}
+
+/// What stands above a page of so many older messages, if `first` is the oldest one known now.
+pub(super) fn page_in_words(room: &str, count: usize, first: u64, more: bool) -> String {
+    match first {
+        _ if more => format!("{} from before (PgUp shows more):", counted(count, "message")),
+        ..=1 => format!("this is the beginning of #{room}"),
+        _ => format!("what was said in #{room} before that is no longer kept"),
+    }
 }
 
 /// The reason of a `bye` in words.

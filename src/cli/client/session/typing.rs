@@ -80,13 +80,11 @@ impl Session {
     /// next one ends is known when this one is there.
     pub(super) fn page_up(&mut self, count: usize) {
         let name = self.rooms.current().to_owned();
-        let Some(room) = self.rooms.get(&name).filter(|room| !room.is_new) else { return };
-        if room.seen.first() <= 1 {
-            return self.answer(format!("this is the beginning of #{name}"));
-        }
-        if !self.outbox.iter().any(|entry| entry.until == Some(Until::Shown)) {
+        let is_known = self.rooms.get(&name).is_some_and(|room| !room.is_new);
+        if is_known && !self.outbox.iter().any(|entry| entry.until == Some(Until::Shown)) {
             let (room, limit) = (Some(name), Some(count.clamp(1, PAGE)));
-            self.outbox.push(Request::History { room, limit, before: None, after: None }, Some(Until::Shown));
+            let request = Request::History { room, limit, before: None, after: None };
+            self.outbox.push(request, Some(Until::Shown));
         }
     }
 
