@@ -17,7 +17,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::protocol::{Message, Request};
+use super::protocol::{Message, Request, room_of};
 
 /// How many requests may be unanswered at once: enough to hide the distance to the server, few
 /// enough that a broken connection leaves little in doubt.
@@ -41,6 +41,8 @@ pub(super) struct Entry {
     pub(super) request: Request,
     /// When it was sent, if it was.
     pub(super) sent_at: Option<Instant>,
+    /// Its room has heard it, and only the `ack` is missing: it is shown already.
+    pub(super) is_shown: bool,
     /// A connection broke that it had been sent on: it may have been carried out.
     in_doubt: bool,
     /// Where the history ends that it asks for; `None` is after the newest message.
@@ -83,7 +85,8 @@ impl Outbox {
 
     fn insert(&mut self, at: usize, request: Request, until: Option<Until>, newer: Vec<(Message, bool)>) {
         let reference = next_reference(&mut self.numbered);
-        let entry = Entry { reference, request, sent_at: None, in_doubt: false, until, newer };
+        let entry =
+            Entry { reference, request, sent_at: None, is_shown: false, in_doubt: false, until, newer };
         self.entries.insert(at, entry);
     }
 
@@ -119,6 +122,18 @@ impl Outbox {
         self.answered(&reference)
     }
 
+    /// A room has heard us: the oldest that we sent there, because the server keeps the order.
+    pub(super) fn shown(&mut self, room: &str) {
+        let said = |entry: &&mut Entry| {
+            matches!(entry.request, Request::Public { .. } | Request::Action { .. })
+                && room_of(&entry.request) == Some(room)
+                && !entry.is_shown
+        };
+        if let Some(entry) = self.entries.iter_mut().take(self.sent).find(said) {
+            entry.is_shown = true;
+        }
+    }
+
     /// We have the name that we asked for; a `hello` with it says so, too, whatever becomes of the `ack`.
     pub(super) fn renamed(&mut self) {
         if self.sent > 0 && matches!(self.entries[0].request, Request::Nick { .. }) {
@@ -130,8 +145,8 @@ impl Outbox {
     /// The connection is gone after an orderly `bye`: what has no answer was not read.
     pub(super) fn ended(&mut self) {
         self.sent = 0;
-        for Entry { reference, request, sent_at, newer, .. } in &mut self.entries {
-            *sent_at = None;
+        for Entry { reference, request, sent_at, is_shown, newer, .. } in &mut self.entries {
+            (*sent_at, *is_shown) = (None, false);
             match request {
                 // The ids may have begun anew.
                 Request::History { limit: Some(limit), before, .. } => {

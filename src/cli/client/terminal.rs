@@ -42,8 +42,8 @@ use super::session::{Input, Prompt, Session};
 
 const CHAT_PROMPT: &str = "> ";
 const NAME_PROMPT: &str = "your name? ";
-/// Of a screen of older messages these are others: what stands above them, where one is, the prompt.
-const NOT_OLDER_ROWS: usize = 3;
+/// Of a screen of older messages these rows are others: what stands above them, their day, where one is, the prompt.
+const NOT_OLDER_ROWS: usize = 4;
 /// How many typed lines are remembered across sessions.
 const HISTORY_LINES: usize = 1000;
 /// Makes the editor paint its prompt again and moves nothing: up, and down again by the newline

@@ -140,6 +140,9 @@ impl Session {
         let is_new = room.seen.note(id);
         room.seen.skip_to(id);
         if is_new {
+            if Some(&message.from) == self.name.as_ref() {
+                self.outbox.shown(&name);
+            }
             self.show_said(message, action, When::Live);
         }
     }

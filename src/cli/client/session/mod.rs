@@ -288,7 +288,7 @@ impl Session {
 
     /// What was typed and is not confirmed, oldest first, as it was typed.
     pub(super) fn unconfirmed(&self) -> impl Iterator<Item = String> {
-        let entries = self.outbox.iter().filter(|entry| entry.until != Some(Until::Shown));
+        let entries = self.outbox.iter().filter(|entry| !entry.is_shown && entry.until != Some(Until::Shown));
         entries.map(|entry| as_typed(&entry.request, self.rooms.current()))
     }
 
