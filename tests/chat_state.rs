@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use roomd::chat::{
-    Body, Chat, Command, Event, Hello, HistoryQuery, Home, MemberId, Message, Name, Output, Reply, RoomName,
-    RoomView, Why,
+    Body, Chat, Command, Event, Hello, HistoryQuery, Home, MemberId, Message, Name, Output, Reply, Resume,
+    RoomName, RoomView, Why,
 };
 use roomd::clock::{Millis, Now};
 use roomd::limits::Limits;
 use roomd::reactor::simulated::Rng;
+use roomd::store::Memory;
 use roomd::wire::json::{self, EventDocument};
 use roomd::wire::text;
 
@@ -599,6 +600,7 @@ impl Shadow {
 struct Run {
     rng: Rng,
     chat: Chat,
+    store: Memory,
     shadow: Shadow,
     now: u64,
     next_tag: u64,
@@ -635,6 +637,7 @@ impl Run {
         Self {
             rng,
             chat: Chat::new(limits.clone(), at(1)),
+            store: Memory::default(),
             shadow: Shadow::new(limits),
             now: 1,
             next_tag: 0,
@@ -719,7 +722,7 @@ impl Run {
         let (tag, now, text) = (self.next_tag, self.now, name.as_str().to_owned());
         self.next_tag += 1;
         let reference_boxed = reference.map(Into::into);
-        let hello = Hello { name, rooms: parsed_rooms, lists_rooms };
+        let hello = Hello { name, rooms: parsed_rooms, lists_rooms, resume: Resume::No };
         let entered = self.chat.enter(tag, home_of(home), hello, &reference_boxed, self.now());
         let rooms = if rooms.is_empty() { vec!["lobby".to_owned()] } else { rooms };
         let expected = if self.shadow.is_taken(&text, None, home, now) {
@@ -821,7 +824,8 @@ impl Run {
                     shadow.settle(tag, &hello_rooms, lists_rooms, history, now, reference);
                     Ok(())
                 };
-                (Command::Hello(Hello { name: parsed, rooms: parsed_hello_rooms, lists_rooms }), expected)
+                let (name, rooms) = (parsed, parsed_hello_rooms);
+                (Command::Hello(Hello { name, rooms, lists_rooms, resume: Resume::No }), expected)
             }
             10 | 11 => (Command::Join(parsed_room), shadow.join(tag, &room, now, reference)),
             15 => {
@@ -881,7 +885,7 @@ impl Run {
     fn compare(&mut self) {
         let mut heard: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         let mut last_due = 0;
-        while let Some(output) = self.chat.poll_output() {
+        while let Some(output) = self.store.poll_output(&mut self.chat, at(self.now)) {
             match output {
                 Output::RoomOpened { room } => {
                     let name = self.shadow.opens.pop_front().expect("a room that is asked for");
@@ -930,6 +934,9 @@ impl Run {
                         }
                         _ => {}
                     }
+                }
+                Output::Ask(_) | Output::Settled { .. } | Output::TakenOver { .. } => {
+                    panic!("{output:?}: this store answers at once, and nobody has a session")
                 }
                 Output::ToMember { tag, reply, reference } => {
                     let here = &self.listening[&tag];
@@ -985,11 +992,11 @@ fn event_line(event: &Event) -> String {
 /// What a member is told that is in the rooms `here`. The rest of it is read in the chat now.
 fn reply_line(reply: &Reply, reference: Option<&str>, chat: &Chat, here: &[u32]) -> String {
     match reply {
-        Reply::Welcome { name, room, history } => {
+        Reply::Welcome { name, room, history, session } => {
+            assert_eq!(*session, None, "nobody asked for one");
             assert_eq!(Some(room), here.last());
             let room = chat.room(*room);
-            let (kept, _) = room.history(*history, |_| true);
-            let kept: Vec<String> = kept.into_iter().map(said).collect();
+            let kept: Vec<String> = room.history(*history).messages.iter().map(|m| said(m)).collect();
             let (users, room, newest, epoch) =
                 (users(room).join(","), room.name().as_str(), room.newest_id(), room.epoch_ms());
             format!("welcome {name} {room} {newest} {epoch} [{users}] {kept:?} {reference:?}")
@@ -1003,7 +1010,7 @@ fn reply_line(reply: &Reply, reference: Option<&str>, chat: &Chat, here: &[u32])
             format!("sent {from} {to} {body}")
         }
         Reply::Ignored { names } => format!("ignored {} {reference:?}", names.len()),
-        Reply::Ack { id } => format!("ack {id:?} {}", reference.expect("an ack has a mark")),
+        Reply::Ack { id, .. } => format!("ack {id:?} {}", reference.expect("an ack has a mark")),
         Reply::Room { room, rooms, .. } => {
             assert!(here.contains(room) && *rooms == here.len());
             format!("room {} of {rooms}", chat.room(*room).name().as_str())
@@ -1026,11 +1033,12 @@ fn reply_line(reply: &Reply, reference: Option<&str>, chat: &Chat, here: &[u32])
             rooms.sort_unstable();
             format!("rooms {rooms:?} {joined:?} {reference:?}")
         }
-        Reply::History { room, query } => {
+        Reply::NotSaved { refusal } => panic!("{refusal:?}: everything is saved"),
+        Reply::History { room, page, .. } => {
             assert!(here.contains(room));
             let room = chat.room(*room);
-            let (messages, has_more) = room.history(*query, |_| true);
-            let lines: Vec<String> = messages.into_iter().map(said).collect();
+            let (messages, has_more) = (&page.messages, page.more);
+            let lines: Vec<String> = messages.iter().map(|m| said(m)).collect();
             format!("history {} {lines:?} {has_more} {reference:?}", room.name().as_str())
         }
     }
@@ -1159,7 +1167,7 @@ impl Travel {
                     assert_eq!(tag, traveller as u64);
                     entered = Some(room);
                 }
-                Output::Turned { .. } | Output::Left { .. } => {}
+                Output::Turned { .. } | Output::Left { .. } | Output::Ask(_) => {}
                 Output::ToRoom { event: Event::Joined { total, .. }, .. } => assert_eq!(total, 1),
                 Output::ToMember { tag, reply: Reply::Welcome { room, .. }, .. } => {
                     assert_eq!((tag, Some(room)), (traveller as u64, entered));

@@ -10,12 +10,12 @@ use super::{HistoryQuery, Message, Name, RoomName};
 /// What an answer is about. The store hands it back as it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ticket {
-    /// The oldest message of this member that is not answered yet.
+    /// What this member has said or asked for: the oldest of that which is not answered yet.
     Member(u32),
     /// This room.
     Room(u32),
-    /// What the member, or who wants to be one, with this tag is waiting for.
-    Tag(u64),
+    /// This session.
+    Session(SessionId),
 }
 
 /// What is asked of a store. Asks about a room call it by its number, from `Open` to `Close`.

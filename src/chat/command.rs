@@ -1,6 +1,6 @@
 //! What members ask of the chat, in any dialect.
 
-use super::{Body, Name, RoomName};
+use super::{Body, Name, RoomName, SessionId};
 
 /// What a member asks of the chat. Where a `room` may be missing, it is the member's current one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,13 +68,26 @@ pub struct Hello {
     pub rooms: Vec<RoomName>,
     /// Whether to be told of each of them.
     pub lists_rooms: bool,
+    /// Which session it continues.
+    pub resume: Resume,
+}
+
+/// Which session somebody who introduces itself wants to be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// None.
+    No,
+    /// A new one.
+    Anew,
+    /// This one, or else a new one.
+    Session(SessionId),
 }
 
 impl Hello {
     /// An introduction in one room, or wherever one is.
     #[must_use]
     pub fn new(name: Name, room: Option<RoomName>) -> Self {
-        Self { name, rooms: room.into_iter().collect(), lists_rooms: false }
+        Self { name, rooms: room.into_iter().collect(), lists_rooms: false, resume: Resume::No }
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-use super::{Body, HistoryQuery, Name, RoomName};
+use super::{Ask, Body, HistoryQuery, Name, Page, RoomName, SessionId};
 
 /// A message of a room. It has an id and is kept in the room's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub enum Reply {
         room: u32,
         /// Which messages before you came you are to be shown.
         history: HistoryQuery,
+        /// Your session, if you have just introduced yourself and have one.
+        session: Option<SessionId>,
     },
     /// One of the rooms that you are in.
     Room {
@@ -139,6 +141,13 @@ pub enum Reply {
     Ack {
         /// The id of the message it made, if it made one.
         id: Option<u64>,
+        /// When, in Unix milliseconds.
+        at_ms: u64,
+    },
+    /// What you said could not be saved, so nobody has seen it.
+    NotSaved {
+        /// Why.
+        refusal: Refusal,
     },
     /// Who is here.
     Users {
@@ -159,8 +168,10 @@ pub enum Reply {
     History {
         /// Where.
         room: u32,
-        /// Which messages of it.
+        /// Which messages of it were asked for.
         query: HistoryQuery,
+        /// Those.
+        page: Page,
     },
 }
 
@@ -177,6 +188,8 @@ pub enum Bye {
     Timeout,
     /// You did not say a name in time.
     Nameless,
+    /// Another connection has continued your session.
+    TakenOver,
 }
 
 /// A request that was not carried out.
@@ -219,6 +232,8 @@ pub enum ErrorCode {
     Full,
     /// `busy`: the receiver of a private message has not read the last ones.
     Busy,
+    /// `not-saved`: the store cannot save it, or read what it has saved.
+    NotSaved,
     /// `dropped`: lines that came too fast, from somebody who has closed its side since; or behind a name that was
     /// refused, before its sender could know.
     Dropped,
@@ -226,7 +241,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NameTaken,
         Self::NameBad,
         Self::NoSuchUser,
@@ -237,6 +252,7 @@ impl ErrorCode {
         Self::NotHere,
         Self::Full,
         Self::Busy,
+        Self::NotSaved,
         Self::Dropped,
     ];
 
@@ -254,6 +270,7 @@ impl ErrorCode {
             Self::NotHere => "not-here",
             Self::Full => "full",
             Self::Busy => "busy",
+            Self::NotSaved => "not-saved",
             Self::Dropped => "dropped",
         }
     }
@@ -308,6 +325,18 @@ pub enum Output {
         author: Option<u64>,
         /// Who is not told: whoever does not want to hear it, or hears it in another room.
         except: Vec<u64>,
+    },
+    /// Ask the store; what it answers is for [`Chat::answer`](super::Chat::answer).
+    Ask(Ask),
+    /// All that this member waited for is answered: see [`Chat::prepare`](super::Chat::prepare).
+    Settled {
+        /// Who.
+        tag: u64,
+    },
+    /// This member is gone: another connection has continued its session.
+    TakenOver {
+        /// Who.
+        tag: u64,
     },
     /// Tell one member.
     ToMember {

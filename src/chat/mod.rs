@@ -17,19 +17,23 @@ mod names;
 mod places;
 mod room;
 mod rooms;
+mod saving;
+mod sessions;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::rc::Rc;
+use std::time::Duration;
 
 use slab::Slab;
 
 pub use ask::{Answer, Ask, MARKS_MAX, Mark, Marked, Restored, SESSION_TIME_MS, SessionId, Ticket};
 pub use body::{BODY_LINES_MAX, Body};
-pub use command::{Command, Hello, HistoryQuery};
+pub use command::{Command, Hello, HistoryQuery, Resume};
 pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Reply, Why};
 pub use holds::Home;
 pub use name::{NAME_CHARS_MAX, Name, RoomName};
+pub use room::Page;
 
 use crate::allowance::Allowances;
 use crate::clock::{Millis, Now};
@@ -39,8 +43,10 @@ use holds::Holds;
 use ignored::{IGNORED_MAX, Ignored};
 use names::Names;
 use places::Place;
-use room::{Notice, Room};
+use room::{Notice, Opening, Room};
 use rooms::EMPTY_ROOMS_MAX;
+use saving::Unanswered;
+use sessions::{Ack, Sessions};
 
 /// Names a member, for as long as it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,6 +96,11 @@ pub struct Chat {
     names: Names,
     holds: Holds,
     ignored: Ignored,
+    sessions: Sessions,
+    /// What members wait for: only those who do.
+    unanswered: HashMap<u32, Unanswered>,
+    /// The store keeps rooms for longer than we do: it is asked before somebody enters one.
+    is_lasting: bool,
     outputs: VecDeque<Output>,
     guests: u64,
 }
@@ -145,14 +156,10 @@ impl<'a> RoomView<'a> {
         self.room.history.len()
     }
 
-    /// The messages asked for, by rising id, as far as they `fit` in the direction asked (the first one always does),
-    /// and whether there are more in that direction.
-    pub fn history(
-        &self,
-        query: HistoryQuery,
-        fits: impl FnMut(&'a Message) -> bool,
-    ) -> (Vec<&'a Message>, bool) {
-        self.room.history.get(query, fits)
+    /// The messages asked for, as far as they are in memory.
+    #[must_use]
+    pub fn history(&self, query: HistoryQuery) -> Page {
+        self.room.history.look_up(query, self.room.newest_id).0
     }
 }
 
@@ -160,9 +167,36 @@ impl Chat {
     /// A chat with nobody in it, and one room: the lobby.
     #[must_use]
     pub fn new(limits: impl Into<Rc<Limits>>, now: Now) -> Self {
+        let mut chat = Self::without_rooms(limits.into(), false);
+        chat.make_room(RoomName::lobby(), None, now);
+        chat
+    }
+
+    /// A chat whose store has kept something from the last time, and keeps what is said from now on.
+    #[must_use]
+    pub fn restored(limits: impl Into<Rc<Limits>>, restored: Restored, now: Now) -> Self {
+        let mut chat = Self::without_rooms(limits.into(), true);
+        chat.make_room(RoomName::lobby(), None, now);
+        let max = chat.limits.max_rooms.unwrap_or(EMPTY_ROOMS_MAX);
+        for (name, epoch_ms, newest_id) in restored.rooms {
+            if name == RoomName::lobby() {
+                (chat.rooms[0].epoch_ms, chat.rooms[0].newest_id) = (epoch_ms, newest_id);
+            } else if chat.rooms.len() < max && chat.room_number(&name).is_none() {
+                chat.remember_room(name, epoch_ms, newest_id, now);
+            }
+        }
+        for (id, name, left_ms) in restored.sessions {
+            let waited = Duration::from_millis(now.unix_ms.saturating_sub(left_ms));
+            let left = Duration::from_millis(SESSION_TIME_MS).saturating_sub(waited);
+            chat.sessions.restore(id, name, now.monotonic.after(left));
+        }
+        chat
+    }
+
+    fn without_rooms(limits: Rc<Limits>, is_lasting: bool) -> Self {
         alike::prepare();
-        let mut chat = Self {
-            limits: limits.into(),
+        Self {
+            limits,
             rooms: Slab::new(),
             room_numbers: HashMap::new(),
             empty_rooms: BTreeMap::new(),
@@ -175,11 +209,12 @@ impl Chat {
             names: Names::default(),
             holds: Holds::default(),
             ignored: Ignored::default(),
+            sessions: Sessions::default(),
+            unanswered: HashMap::new(),
+            is_lasting,
             outputs: VecDeque::new(),
             guests: 0,
-        };
-        chat.make_room(RoomName::lobby(), None, now);
-        chat
+        }
     }
 
     /// Lets somebody from `home` in, into the lobby if it names no room. Its outputs will carry `tag`.
@@ -195,17 +230,20 @@ impl Chat {
         now: Now,
     ) -> Result<MemberId, Refusal> {
         let forms = Forms::of(hello.name.as_str());
-        self.refuse_taken(&hello.name, &forms, None, home, now)?;
+        let continued = self.continued(&hello, now);
+        self.refuse_taken(&hello.name, &forms, None, continued, home, now)?;
         if hello.rooms.is_empty() {
             hello.rooms.push(RoomName::lobby());
         }
         let room = self.find_or_make_room(hello.rooms[0].clone(), home, now)?;
+        self.take_over_session(continued, now);
         self.holds.take_back(&forms, home);
         let key = self.members.vacant_key() as u32;
         let place = self.take_place(key, room);
         self.members.insert(Member { tag, home, name: hello.name.clone(), place });
         self.names.insert(key, &forms);
         self.tell_arrived(key, room, true, now);
+        self.begin_session(key, hello.resume, continued);
         self.settle(key, &hello, self.limits.history_on_join, reference, now);
         Ok(MemberId::of(key))
     }
@@ -227,21 +265,39 @@ impl Chat {
     /// # Errors
     /// [`ErrorCode::NameTaken`], with whose name it is, or was a moment ago.
     pub fn check_free(&self, name: &Name, home: Home, now: Now) -> Result<(), Refusal> {
-        self.refuse_taken(name, &Forms::of(name.as_str()), None, home, now)
+        self.refuse_taken(name, &Forms::of(name.as_str()), None, None, home, now)
     }
 
     /// Keeps the name of a member who is about to be taken out for whoever comes from the same home, for a moment.
+    /// Whoever has a session gets it back by that.
     pub fn hold_name(&mut self, id: MemberId, now: Now) {
-        let Member { name, home, .. } = &self.members[id.key() as usize];
-        self.holds.hold(name.clone(), *home, now.monotonic);
+        if self.sessions.id_of(id.key()).is_none() {
+            let Member { name, home, .. } = &self.members[id.key() as usize];
+            self.holds.hold(name.clone(), *home, now.monotonic);
+        }
     }
 
-    /// Takes somebody out. Who has not said good-bye may come back: for a moment nobody else gets the name.
-    pub fn leave(&mut self, id: MemberId, why: Option<Why>, now: Now) {
-        if matches!(why, Some(Why::Timeout | Why::Slow | Why::Reset)) {
-            self.hold_name(id, now);
+    /// Somebody says good-bye: when it leaves, it does not come back.
+    pub fn end_session(&mut self, id: MemberId) {
+        if let Some(session) = self.sessions.end(id.key()) {
+            self.outputs.push_back(Output::Ask(Ask::Forget { session }));
         }
-        let key = id.key();
+    }
+
+    /// Takes somebody out, when everything that it has said is answered. Who has not said good-bye may come back: for a
+    /// moment nobody else gets the name, and for longer if it has a session.
+    pub fn leave(&mut self, id: MemberId, why: Option<Why>, now: Now) {
+        if !self.leaves_later(id.key(), why) {
+            self.leave_now(id.key(), why, now);
+        }
+    }
+
+    fn leave_now(&mut self, key: u32, why: Option<Why>, now: Now) {
+        if matches!(why, Some(Why::Timeout | Why::Slow | Why::Reset)) {
+            self.hold_name(MemberId::of(key), now);
+        }
+        self.suspend_session(key, now);
+        self.unanswered.remove(&key);
         self.ignored.forget(key);
         self.quit_all(key, why, now);
     }
@@ -258,26 +314,42 @@ impl Chat {
         now: Now,
     ) -> Result<(), Refusal> {
         let key = id.key();
+        let is_once = matches!(
+            command,
+            Command::Say { .. } | Command::Act { .. } | Command::Tell { .. } | Command::Nick(_)
+        );
+        if is_once
+            && let Some(said_with) = reference.as_deref()
+            && let Some(ack) = self.sessions.ack(key, said_with)
+        {
+            self.reply(key, ack.into(), reference);
+            return Ok(());
+        }
         match command {
             Command::Say { room, body } => return self.speak(key, room, body, false, reference, now),
             Command::Act { room, body } => return self.speak(key, room, body, true, reference, now),
-            Command::Tell { to, body } => return self.tell(key, &to, body, reference),
+            Command::Tell { to, body } => return self.tell(key, &to, body, reference, now),
             Command::Nick(name) if name == *self.name_of(key) => {
                 return Err(Refusal::new(ErrorCode::BadArgument, format!("you are called {name} already")));
             }
             Command::Nick(name) => {
-                let forms = self.check_rename(key, &name, now)?;
+                let forms = self.check_rename(key, &name, None, now)?;
                 self.rename(key, name, &forms);
-                self.acknowledge(key, None, reference);
+                self.acknowledge(key, Ack { id: 0, at_ms: now.unix_ms }, reference);
             }
             Command::Hello(hello) => {
                 // All or nothing: nothing may be in the way of the first room when the name changes.
-                let forms = self.check_rename(key, &hello.name, now)?;
+                let continued = self.continued(&hello, now);
+                let forms = self.check_rename(key, &hello.name, continued, now)?;
                 let home = self.members[key as usize].home;
                 let first = hello.rooms.first().cloned();
                 first
                     .iter()
                     .try_for_each(|room| self.find_or_make_room(room.clone(), home, now).map(drop))?;
+                if continued.and_then(|session| self.sessions.member_of(session)) != Some(key) {
+                    self.take_over_session(continued, now);
+                    self.begin_session(key, hello.resume, continued);
+                }
                 self.rename(key, hello.name.clone(), &forms);
                 let has_entered = first.is_some_and(|room| self.go(key, room, now) == Ok(true));
                 let history = self.limits.history_on_join.filter(|_| has_entered);
@@ -289,7 +361,7 @@ impl Chat {
                     self.check_joined(self.rooms_of(key).count() + 1)?;
                 }
                 self.go(key, room, now)?;
-                self.welcome(key, self.limits.history_on_join.filter(|_| is_new), reference);
+                self.welcome(key, self.limits.history_on_join.filter(|_| is_new), None, reference);
             }
             Command::Leave { room } => return self.leave_room(key, room.as_ref(), reference, now),
             Command::Ignore(name) => self.ignore(key, name, reference)?,
@@ -311,7 +383,8 @@ impl Chat {
             }
             Command::History { room, query } => {
                 let room = self.meant(key, room.as_ref())?;
-                self.reply(key, Reply::History { room, query }, reference);
+                let page = self.page(key, room, query, now)?;
+                self.reply(key, Reply::History { room, query, page }, reference);
             }
         }
         Ok(())
@@ -403,33 +476,6 @@ impl Chat {
 
     // ---- what the commands do
 
-    fn speak(
-        &mut self,
-        key: u32,
-        room: Option<RoomName>,
-        body: Body,
-        is_action: bool,
-        reference: &Reference,
-        now: Now,
-    ) -> Result<(), Refusal> {
-        let number = self.meant(key, room.as_ref())?;
-        self.check_length(key, &body)?;
-        let member = &self.members[key as usize];
-        let tag = member.tag;
-        let room = &mut self.rooms[number as usize];
-        room.newest_id += 1;
-        let id = room.newest_id;
-        let from = member.name.clone();
-        let message = Rc::new(Message { id, at_ms: now.unix_ms, from, is_action, body });
-        room.history.push(Rc::clone(&message), &self.limits);
-        let deaf = self.ignored.deaf_to(key, self.name_of(key));
-        let except = deaf.into_iter().map(|key| self.members[key as usize].tag).collect();
-        let event = Event::Message(message);
-        self.outputs.push_back(Output::ToRoom { room: number, event, author: Some(tag), except });
-        self.acknowledge(key, Some(id), reference);
-        Ok(())
-    }
-
     /// The limit is the same in every dialect: one of what is said, not of what is around it.
     fn check_length(&self, key: u32, body: &Body) -> Result<(), Refusal> {
         let max = self.limits.max_line_bytes;
@@ -447,8 +493,16 @@ impl Chat {
         Ok(())
     }
 
-    fn tell(&mut self, key: u32, to: &str, body: Body, reference: &Reference) -> Result<(), Refusal> {
-        let Some(to_key) = self.names.find(to, |key| self.name_of(key)) else {
+    fn tell(
+        &mut self,
+        key: u32,
+        to: &str,
+        body: Body,
+        reference: &Reference,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let found = self.names.find(to, |key| self.name_of(key));
+        let Some(to_key) = found.filter(|&key| !self.is_leaving(key)) else {
             let to: String = Body::new(to).map_or(String::new(), |to| to.as_str().chars().take(40).collect());
             return Err(Refusal::new(ErrorCode::NoSuchUser, format!("nobody here is called {to}")));
         };
@@ -463,14 +517,14 @@ impl Chat {
         if to_key != key {
             self.reply(key, Reply::PrivateSent { from, to, body }, &None);
         }
-        self.acknowledge(key, None, reference);
+        self.acknowledge(key, Ack { id: 0, at_ms: now.unix_ms }, reference);
         Ok(())
     }
 
     /// Whether a member may be called so; returns what the name is compared by.
-    fn check_rename(&self, key: u32, to: &Name, now: Now) -> Result<Forms, Refusal> {
+    fn check_rename(&self, key: u32, to: &Name, continued: Option<u32>, now: Now) -> Result<Forms, Refusal> {
         let forms = Forms::of(to.as_str());
-        self.refuse_taken(to, &forms, Some(key), self.members[key as usize].home, now)?;
+        self.refuse_taken(to, &forms, Some(key), continued, self.members[key as usize].home, now)?;
         Ok(forms)
     }
 
@@ -484,6 +538,9 @@ impl Chat {
         self.names.remove(key, &last);
         self.names.insert(key, forms);
         self.ignored.rename(key, &last);
+        if let Some(session) = self.sessions.rename(key, &to) {
+            self.outputs.push_back(Output::Ask(Ask::Keep { session, name: to.clone(), left_ms: None }));
+        }
         let rooms: Vec<u32> = self.rooms_of(key).collect();
         for room in rooms {
             let except = self.told_elsewhere(key, room);
@@ -513,7 +570,7 @@ impl Chat {
         self.quit_room(key, number, now);
         self.reply(key, Reply::Left { name: self.name_of(key).clone(), room: number }, reference);
         if was_current {
-            self.welcome(key, self.limits.history_on_join.filter(|_| is_last), &None);
+            self.welcome(key, self.limits.history_on_join.filter(|_| is_last), None, &None);
         }
         Ok(())
     }
@@ -555,16 +612,19 @@ impl Chat {
         &self.members[key as usize].name
     }
 
-    /// Refuses a name to somebody from `home` if it is somebody's, `except`'s aside, or is held, or looks like one.
+    /// Refuses a name to somebody from `home` if it is somebody's, or is held, or looks like one. What is the name of
+    /// the member `except`, or belongs to the session that is `continued`, is no reason.
     fn refuse_taken(
         &self,
         name: &Name,
         forms: &Forms,
         except: Option<u32>,
+        continued: Option<u32>,
         home: Home,
         now: Now,
     ) -> Result<(), Refusal> {
-        let is_other = |key| Some(key) != except;
+        let taken_over = continued.and_then(|session| self.sessions.member_of(session));
+        let is_other = |key| Some(key) != except && Some(key) != taken_over;
         let holder = self.names.find_alike(forms, is_other, |key| self.name_of(key));
         let text = if let Some(holder) = holder.map(|key| self.name_of(key)) {
             if holder == name {
@@ -572,7 +632,11 @@ impl Chat {
             } else {
                 format!("{name} looks like {holder}, who is here")
             }
-        } else if let Some((held, until)) = self.holds.find(forms, home, now.monotonic) {
+        } else if let Some((held, until)) = self
+            .holds
+            .find(forms, home, now.monotonic)
+            .or_else(|| self.sessions.find_name(forms, continued, now.monotonic))
+        {
             let looks_like = if held == name { String::new() } else { format!("{name} looks like {held}; ") };
             let seconds = until.since(now.monotonic).as_millis().div_ceil(1000);
             format!(
@@ -587,7 +651,9 @@ impl Chat {
     /// Tells those in a room, and the member itself, that it is there, too.
     fn tell_arrived(&mut self, key: u32, number: u32, is_current: bool, now: Now) {
         let Member { tag, name, .. } = &self.members[key as usize];
-        let (tag, name, total) = (*tag, name.clone(), self.rooms[number as usize].members.len());
+        let (tag, name, room) = (*tag, name.clone(), &mut self.rooms[number as usize]);
+        let total = room.members.len();
+        room.history.expire(&self.limits, now.unix_ms);
         if self.is_told_now(number, true, total - 1, now) {
             self.announce(number, Event::Joined { name, total });
         }
@@ -612,19 +678,26 @@ impl Chat {
         notice == Notice::Now
     }
 
-    fn welcome(&mut self, key: u32, history: Option<usize>, reference: &Reference) {
+    fn welcome(
+        &mut self,
+        key: u32,
+        history: Option<usize>,
+        session: Option<SessionId>,
+        reference: &Reference,
+    ) {
         let history = HistoryQuery { limit: history.unwrap_or(0), ..HistoryQuery::default() };
         let (name, room) = (self.name_of(key).clone(), self.members[key as usize].place.room);
-        self.reply(key, Reply::Welcome { name, room, history }, reference);
+        self.reply(key, Reply::Welcome { name, room, history, session }, reference);
     }
 
     fn announce(&mut self, room: u32, event: Event) {
         self.outputs.push_back(Output::ToRoom { room, event, author: None, except: Vec::new() });
     }
 
-    fn acknowledge(&mut self, key: u32, id: Option<u64>, reference: &Reference) {
-        if reference.is_some() {
-            self.reply(key, Reply::Ack { id }, reference);
+    fn acknowledge(&mut self, key: u32, ack: Ack, reference: &Reference) {
+        if let Some(said_with) = reference.as_deref() {
+            self.sessions.note(key, said_with, ack);
+            self.reply(key, ack.into(), reference);
         }
     }
 
@@ -644,13 +717,15 @@ impl Chat {
             assert_eq!(self.room_numbers[&room.name], number as u32);
             assert_eq!(self.crowded_rooms.contains(&(number as u32)), room.crowd.due() != Millis::NEVER);
             let is_listed = room.emptied_as.is_some_and(|p| self.empty_rooms[&p] == number as u32);
-            assert_eq!(is_listed, room.members.is_empty() && room.name != RoomName::lobby());
+            let is_empty = room.members.is_empty() && room.opening != Opening::Asked;
+            assert_eq!(is_listed, is_empty && room.name != RoomName::lobby());
+            assert!(room.members.is_empty() || room.opening == Opening::Open);
         }
         assert!(self.empty_rooms.len() <= self.rooms.len());
         assert_eq!(
             self.rooms_made.values().sum::<usize>(),
-            self.rooms.len() - 1,
-            "all but the lobby were made"
+            self.rooms.iter().filter(|(_, room)| room.maker.is_some()).count(),
+            "everything made is there"
         );
         assert_eq!(self.names.len(), self.members.len(), "everybody has exactly one name");
         assert_eq!(self.room_numbers.len(), self.rooms.len());
@@ -660,6 +735,8 @@ impl Chat {
             assert_eq!(found, Some(key as u32), "{} cannot be found", member.name);
         }
         self.holds.check_invariants();
+        self.sessions.check_invariants(|key| self.members.contains(key as usize));
+        self.check_unanswered();
         self.ignored.check_invariants(|key| self.members.contains(key as usize));
         assert!(self.outputs.is_empty(), "something was left undone");
     }

@@ -13,7 +13,7 @@
 //!
 //! Below that, `take_place` and `give_place` keep both sides in step, and tell nobody.
 
-use super::{Chat, ErrorCode, Hello, Member, Output, Reference, Refusal, Reply, RoomName, Why};
+use super::{Chat, ErrorCode, Hello, Member, Output, Reference, Refusal, Reply, Resume, RoomName, Why};
 use crate::clock::Now;
 
 /// Where a member is.
@@ -72,7 +72,8 @@ impl Chat {
         for number in others.collect::<Vec<u32>>() {
             self.quit_room(key, number, now);
         }
-        self.welcome(key, history, reference);
+        let session = self.sessions.id_of(key).filter(|_| hello.resume != Resume::No);
+        self.welcome(key, history, session, reference);
         if hello.lists_rooms {
             let name = self.name_of(key).clone();
             let all: Vec<u32> = self.rooms_of(key).collect();
@@ -161,12 +162,7 @@ impl Chat {
         let room = &mut self.rooms[number as usize];
         room.members.swap_remove(position as usize);
         let moved = room.members.get(position as usize).copied();
-        if room.members.is_empty() && room.name != RoomName::lobby() {
-            // Not by the clock: the room that was just left is never the next to go.
-            self.emptied += 1;
-            room.emptied_as = Some(self.emptied);
-            self.empty_rooms.insert(self.emptied, number);
-        }
+        self.note_if_empty(number);
         if let Some(moved) = moved {
             let places = std::iter::once(&mut self.members[moved as usize].place)
                 .chain(self.other_places.get_mut(&moved).into_iter().flatten());

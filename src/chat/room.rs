@@ -30,8 +30,25 @@ pub(super) struct Room {
     pub(super) epoch_ms: u64,
     pub(super) history: History,
     pub(super) crowd: Crowd,
-    /// Its number among the empty rooms; none while somebody is here, and for the lobby.
+    /// Its number among the empty rooms; none while somebody is here or it is being opened, and for the lobby.
     pub(super) emptied_as: Option<u64>,
+    /// What is on its way to the store, about, in bytes of a feed.
+    pub(super) unanswered_bytes: usize,
+    pub(super) opening: Opening,
+}
+
+/// Whether the store has told what there is of a room.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// It was not asked.
+    Closed,
+    Asked,
+    Open,
+    /// It could not, and nobody was told so far.
+    Failed {
+        trouble: Box<str>,
+        at: Millis,
+    },
 }
 
 impl Room {
@@ -45,6 +62,8 @@ impl Room {
             history: History::default(),
             crowd: Crowd::default(),
             emptied_as: None,
+            unanswered_bytes: 0,
+            opening: Opening::Closed,
         }
     }
 }
@@ -107,6 +126,49 @@ impl Crowd {
     }
 }
 
+/// Some messages of a room, by rising id.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The messages.
+    pub messages: Vec<Rc<Message>>,
+    /// Whether there are more in the direction asked.
+    pub more: bool,
+    /// Whether that is towards the newer ones.
+    pub is_forward: bool,
+}
+
+impl Page {
+    /// Puts what is `older` in front, and leaves out what is more than `limit` then.
+    pub(super) fn extend_back(&mut self, older: Vec<Message>, has_more: bool, limit: usize) {
+        if self.is_forward && has_more {
+            // What is here comes only behind all of that.
+            self.messages.clear();
+        }
+        self.messages.splice(..0, older.into_iter().map(Rc::new));
+        let surplus = self.messages.len().saturating_sub(limit);
+        self.more |= has_more || surplus > 0;
+        if self.is_forward {
+            self.messages.truncate(limit);
+        } else {
+            self.messages.drain(..surplus);
+        }
+    }
+
+    /// As many as `fit`, from the end one has towards the other (the first one always does), and whether there are more
+    /// in that direction.
+    pub fn fit<'a>(&'a self, mut fits: impl FnMut(&'a Message) -> bool) -> (&'a [Rc<Message>], bool) {
+        let mut is_first = true;
+        let mut takes = |message: &&'a Rc<Message>| fits(message) | std::mem::take(&mut is_first);
+        let all = self.messages.len();
+        let count = match self.is_forward {
+            true => self.messages.iter().take_while(&mut takes).count(),
+            false => self.messages.iter().rev().take_while(&mut takes).count(),
+        };
+        let shown = if self.is_forward { &self.messages[..count] } else { &self.messages[all - count..] };
+        (shown, self.more || count < all)
+    }
+}
+
 /// The newest messages of a room, by rising id without gaps.
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -115,13 +177,29 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn push(&mut self, message: Rc<Message>, limits: &Limits) {
+    pub(super) fn push(&mut self, message: Rc<Message>, limits: &Limits, now_ms: u64) {
         self.bytes += cost(&message);
         self.messages.push_back(message);
         while limits.history.is_some_and(|max| self.messages.len() > max)
             || limits.history_bytes.is_some_and(|max| self.bytes > max)
+            || limits.keep_messages.is_some_and(|max| self.messages.len() > max)
         {
-            let Some(oldest) = self.messages.pop_front() else { break };
+            self.pop_oldest();
+        }
+        self.expire(limits, now_ms);
+    }
+
+    /// Forgets what is older than it may be.
+    pub(super) fn expire(&mut self, limits: &Limits, now_ms: u64) {
+        let Some(keep) = limits.keep else { return };
+        let oldest_ms = now_ms.saturating_sub(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
+        while self.messages.front().is_some_and(|oldest| oldest.at_ms < oldest_ms) {
+            self.pop_oldest();
+        }
+    }
+
+    fn pop_oldest(&mut self) {
+        if let Some(oldest) = self.messages.pop_front() {
             self.bytes -= cost(&oldest);
         }
     }
@@ -130,33 +208,24 @@ impl History {
         self.messages.len()
     }
 
-    /// See [`RoomView::history`](super::RoomView::history).
-    pub(super) fn get<'a>(
-        &'a self,
-        query: HistoryQuery,
-        mut fits: impl FnMut(&'a Message) -> bool,
-    ) -> (Vec<&'a Message>, bool) {
-        let position = |id: u64| self.messages.partition_point(|m| m.id < id);
-        let end = query.before.map_or(self.messages.len(), position);
-        let end = end.min(self.messages.len().saturating_sub(query.skip));
-        let start = query.after.map_or(0, |id| position(id.saturating_add(1))).min(end);
-        let mut wanted: Vec<&Message> = Vec::new();
-        let mut add = |message: &'a Rc<Message>| {
-            let is_first = wanted.is_empty();
-            let is_wanted = wanted.len() < query.limit && (fits(message) || is_first);
-            if is_wanted {
-                wanted.push(message);
-            }
-            is_wanted
-        };
-        let asked = self.messages.range(start..end);
-        // From the end one has, towards the other.
-        let has_all =
-            if query.after.is_some() { asked.into_iter().all(&mut add) } else { asked.rev().all(&mut add) };
-        if query.after.is_none() {
-            wanted.reverse();
-        }
-        (wanted, !has_all)
+    /// The messages asked for, as far as they are here, and what else would have to be asked of the store: those that are
+    /// older, or, to know whether there are more, one of them.
+    pub(super) fn look_up(&self, query: HistoryQuery, newest_id: u64) -> (Page, Option<HistoryQuery>) {
+        let first = newest_id + 1 - self.messages.len() as u64;
+        // Ids have no holes, so that those left out can be counted.
+        let end = query.before.unwrap_or(u64::MAX).min((newest_id + 1).saturating_sub(query.skip as u64));
+        let start = query.after.map_or(0, |after| after.saturating_add(1));
+        let position = |id: u64| (id.clamp(first, newest_id + 1) - first) as usize;
+        let here = position(start)..position(end).max(position(start));
+        let (is_forward, count) = (query.after.is_some(), here.len().min(query.limit));
+        let wanted = if is_forward { here.start..here.start + count } else { here.end - count..here.end };
+        let more = count < here.len();
+        let messages = self.messages.range(wanted).cloned().collect();
+        let page = Page { messages, more, is_forward };
+        let may_be_older = start.max(1) < first.min(end) && query.limit > 0;
+        let limit = if is_forward { query.limit } else { (query.limit - count).max(1) };
+        let older = HistoryQuery { limit, before: Some(end.min(first)), after: query.after, skip: 0 };
+        (page, Some(older).filter(|_| may_be_older && (is_forward || !more)))
     }
 
     pub(super) fn check_invariants(&self, newest_id: u64) {

@@ -6,8 +6,8 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::room::Room;
-use super::{Chat, ErrorCode, Home, Output, Refusal, RoomName};
+use super::room::{Opening, Room};
+use super::{Ask, Chat, ErrorCode, Home, Output, Refusal, RoomName};
 use crate::clock::Now;
 
 /// So many empty rooms are remembered, whatever `max_rooms` is.
@@ -22,11 +22,22 @@ fn full<T>(text: &'static str) -> Result<T, Refusal> {
 }
 
 impl Chat {
-    /// The room of this name, which somebody from `home` makes if it is not there.
+    /// The room of this name, which somebody from `home` makes if it is not there, to enter it.
     pub(super) fn find_or_make_room(&mut self, name: RoomName, home: Home, now: Now) -> Result<u32, Refusal> {
-        if let Some(number) = self.room_number(&name) {
-            return self.take_over(number, home).map(|()| number);
+        let number = match self.room_number(&name) {
+            Some(number) => self.take_over(number, home).map(|()| number)?,
+            None => self.make_room_for(name, home, now)?,
+        };
+        let room = &self.rooms[number as usize];
+        if room.opening != Opening::Open {
+            let text = format!("{} is being opened; try again", room.name);
+            return Err(Refusal::new(ErrorCode::NotSaved, text));
         }
+        Ok(number)
+    }
+
+    /// Makes a room, if somebody from `home` may.
+    pub(super) fn make_room_for(&mut self, name: RoomName, home: Home, now: Now) -> Result<u32, Refusal> {
         let room_rate = self.limits.room_rate.filter(|_| !home.is_exempt);
         if let Some(rate) = room_rate
             && !self.room_allowances.of(home.subscriber, now.monotonic).has_one(
@@ -56,14 +67,16 @@ impl Chat {
     /// of one address could hold all the rooms that there are.
     fn take_over(&mut self, number: u32, home: Home) -> Result<(), Refusal> {
         let room = &self.rooms[number as usize];
-        let Some(maker) = room.maker.filter(|_| room.emptied_as.is_some()) else { return Ok(()) };
-        if maker.subscriber == home.subscriber {
+        let maker = room.maker;
+        if room.emptied_as.is_none() || maker.is_some_and(|maker| maker.subscriber == home.subscriber) {
             return Ok(());
         }
         if self.has_its_share(home) && !self.forget_a_room(Some(home)) {
             return full(HAS_ITS_SHARE);
         }
-        self.count_unmade(maker);
+        if let Some(maker) = maker {
+            self.count_unmade(maker);
+        }
         self.rooms[number as usize].maker = Some(home);
         *self.rooms_made.entry(home.subscriber).or_default() += 1;
         Ok(())
@@ -92,7 +105,31 @@ impl Chat {
             *self.rooms_made.entry(maker.subscriber).or_default() += 1;
         }
         self.outputs.push_back(Output::RoomOpened { room });
+        self.open_room(room, now);
+        self.note_if_empty(room);
         room
+    }
+
+    /// Takes up a room that is in the store, and is not opened before somebody comes.
+    pub(super) fn remember_room(&mut self, name: RoomName, epoch_ms: u64, newest_id: u64, now: Now) {
+        let mut room = Room::new(name.clone(), None, now);
+        (room.epoch_ms, room.newest_id) = (epoch_ms, newest_id);
+        let number = self.rooms.insert(room) as u32;
+        self.room_numbers.insert(name, number);
+        self.outputs.push_back(Output::RoomOpened { room: number });
+        self.note_if_empty(number);
+    }
+
+    /// A room that nobody is in makes place for others, when it is not being opened.
+    pub(super) fn note_if_empty(&mut self, number: u32) {
+        let room = &mut self.rooms[number as usize];
+        let is_empty = room.members.is_empty() && room.opening != Opening::Asked;
+        if is_empty && room.emptied_as.is_none() && room.name != RoomName::lobby() {
+            // Not by the clock: the room that was just left is never the next to go.
+            self.emptied += 1;
+            room.emptied_as = Some(self.emptied);
+            self.empty_rooms.insert(self.emptied, number);
+        }
     }
 
     /// Gives up an empty room, of those that somebody from `maker` has made: first those in which nothing was said,
@@ -113,6 +150,9 @@ impl Chat {
         self.crowded_rooms.retain(|&crowded| crowded != number);
         if let Some(maker) = room.maker {
             self.count_unmade(maker);
+        }
+        if room.opening == Opening::Open {
+            self.outputs.push_back(Output::Ask(Ask::Close { room: number }));
         }
         self.outputs.push_back(Output::RoomClosed { room: number });
         true

@@ -2,7 +2,8 @@
 //!
 //! `roomd` alone is `roomd serve`. Each subcommand has a module with its arguments and a
 //! `run(args) -> Result<ExitCode, String>`; the `Err` is a sentence for standard error, printed as
-//! `roomd: SENTENCE`, and the exit status is then 1. Wrong usage is exit status 2, by `clap`.
+//! `roomd: SENTENCE`, and the exit status is then 1. Wrong usage is exit status 2, by `clap`; so is a file of rooms that
+//! cannot be used: those who may meet one return a [`Failure`].
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -14,6 +15,8 @@ mod bench;
 #[cfg(feature = "chat")]
 mod client;
 mod config;
+#[cfg(feature = "store")]
+mod data;
 mod logging;
 mod serve;
 mod values;
@@ -48,10 +51,45 @@ enum Command {
     /// ends. The exit status is 0 if every line was carried out, 1 if not, 2 for wrong usage.
     #[cfg(feature = "chat")]
     Chat(client::Args),
+    /// Copy the file of the rooms, while the daemon runs or not
+    ///
+    /// The copy is what was saved at one moment, in one file that only its owner may read. To go back to it, stop the
+    /// daemon and put it in the place of the file, without the -wal and -shm beside that; all rooms begin a new epoch
+    /// then, since what was said after it is lost. The exit status is 0 if there is a copy, 1 if not, and 2 if FILE is
+    /// not there, is not roomd's or is of a newer one.
+    #[cfg(feature = "store")]
+    Backup(data::BackupArgs),
+    /// Check the file of the rooms, while the daemon runs or not
+    ///
+    /// Nothing is changed. The exit status is 0 if all is sound, 1 if not, and 2 if FILE is not there, is not roomd's or is
+    /// of a newer one.
+    #[cfg(feature = "store")]
+    Check(data::CheckArgs),
+}
+
+/// Why there is nothing to do: a sentence for standard error, and the exit status.
+#[derive(Debug)]
+struct Failure {
+    sentence: String,
+    status: u8,
+}
+
+impl Failure {
+    /// Something is wrong with what was asked for, as with wrong usage.
+    #[cfg(feature = "store")]
+    fn usage(sentence: String) -> Self {
+        Self { sentence, status: 2 }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Self {
+        Self { sentence, status: 1 }
+    }
 }
 
 /// So many things of a kind.
-#[cfg(any(feature = "bench", feature = "chat"))]
+#[cfg(any(feature = "bench", feature = "chat", feature = "store"))]
 fn counted(count: impl std::fmt::Display, what: &str) -> String {
     match (count.to_string().as_str(), what.strip_suffix('y')) {
         ("1", _) => format!("1 {what}"),
@@ -66,13 +104,17 @@ pub fn run() -> ExitCode {
     let outcome = match cli.command.unwrap_or(Command::Serve(Box::new(cli.serve))) {
         Command::Serve(args) => serve::run(&args),
         #[cfg(feature = "bench")]
-        Command::Bench(args) => bench::run(&args),
+        Command::Bench(args) => bench::run(&args).map_err(Failure::from),
         #[cfg(feature = "chat")]
-        Command::Chat(args) => client::run(&args),
+        Command::Chat(args) => client::run(&args).map_err(Failure::from),
+        #[cfg(feature = "store")]
+        Command::Backup(args) => data::backup(&args),
+        #[cfg(feature = "store")]
+        Command::Check(args) => data::check(&args),
     };
-    outcome.unwrap_or_else(|sentence| {
+    outcome.unwrap_or_else(|failure| {
         // Standard error may be gone; the status still says it.
-        let _ = writeln!(std::io::stderr(), "roomd: {sentence}");
-        ExitCode::FAILURE
+        let _ = writeln!(std::io::stderr(), "roomd: {}", failure.sentence);
+        ExitCode::from(failure.status)
     })
 }

@@ -7,7 +7,10 @@ use std::rc::Rc;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use log::LevelFilter;
 
+use super::Failure;
 use super::config::LimitArgs;
+#[cfg(feature = "store")]
+use super::data;
 use super::logging::Logging;
 use super::values::{self, Listen, Networks};
 use crate::limits::Limits;
@@ -78,6 +81,10 @@ pub(super) struct Args {
     /// Who may read /metrics: addresses and networks, with commas, or none. Others: status 403
     #[arg(long, value_name = "NETWORKS", env = "ROOMD_METRICS_FROM", default_value = "127.0.0.0/8,::1")]
     metrics_from: Networks,
+
+    #[cfg(feature = "store")]
+    #[command(flatten)]
+    data: data::DataArgs,
 }
 
 fn log_levels() -> impl TypedValueParser<Value = LevelFilter> {
@@ -157,12 +164,14 @@ impl Args {
 ///
 /// # Errors
 /// A sentence that says why the daemon could not start.
-pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let limits = Rc::new(args.limits()?);
     let mut os = Epoll::new().map_err(|error| format!("the loop cannot start: {error}"))?;
     if let Some(mode) = args.socket_mode {
         os.set_socket_mode(mode);
     }
+    #[cfg(feature = "store")]
+    let data = args.data.open(&mut os, &limits)?;
     let mut listeners = Vec::new();
     for listen in &args.listen {
         for addr in &listen.addrs {
@@ -182,6 +191,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
         allowed_hosts: args.allowed_hosts(),
         listeners: listeners.iter().map(|&(_, listener)| listener).collect(),
     };
+    #[cfg(feature = "store")]
+    data.warning.iter().for_each(|warning| log::warn!("{warning}"));
+    #[cfg(feature = "store")]
+    let _ = (&data.store, &data.restored); // for Server::with_store(config, store, restored, os.now())
     let server = Server::new(config, os.now());
     if let Err(error) = Reactor::new(os, server, limits).run() {
         // Not on standard error from here: somebody who stalls may keep it locked.

@@ -55,6 +55,8 @@ pub const TOO_BIG: u16 = 1009;
 pub const SLOW: u16 = 4000;
 /// Ours: the peer did not answer a ping, or never said its name.
 pub const TIMEOUT: u16 = 4001;
+/// Of ours: another connection has continued the session.
+pub const TAKEN_OVER: u16 = 4002;
 
 const CONTROL_BYTES_MAX: u64 = 125;
 

@@ -91,6 +91,8 @@ pub(crate) enum Deferred {
     Paused { until: Millis },
     /// A channel is throttled: when it no longer is.
     Throttled,
+    /// The handler waits for something else: when it says so.
+    Awaited,
 }
 
 /// Whose wish a connection was.

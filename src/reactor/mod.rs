@@ -119,6 +119,9 @@ pub enum Then {
     Drop,
     /// When that channel is no longer throttled: [`Net::is_throttled`]. It is not read meanwhile either.
     Wait(ChannelId),
+    /// At [`Net::resume`]: the handler waits for something that the peer has no part in, another thread say. So this has
+    /// no end of its own, and what the peer has said before it closed its side is listened to however long it takes.
+    Await,
 }
 
 /// What is left of the input of a connection that has ended.

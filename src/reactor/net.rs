@@ -524,6 +524,8 @@ impl Net {
             Deferred::Paused { .. } => self.doom(id, Loss::Broken),
             // It waits for others, not for itself: for as long as anybody who has closed its side.
             Deferred::Throttled => connection.reading = Reading::PeerClosed { at },
+            // The handler does not wait for anybody here.
+            Deferred::Awaited => {}
             Deferred::No | Deferred::Yielded => self.note_ready(id),
         }
         self.arm(id);

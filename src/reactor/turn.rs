@@ -294,7 +294,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let must_wait = match deferred {
             Deferred::Paused { until } => now < until,
             // It is resumed when that is over.
-            Deferred::Throttled => true,
+            Deferred::Throttled | Deferred::Awaited => true,
             Deferred::No | Deferred::Yielded => false,
         };
         if must_wait || self.net.must_wait(id) {
@@ -390,6 +390,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
                 self.net.counters.pauses += 1;
                 self.net.set_deferred(id, Deferred::Paused { until });
             }
+            Then::Await => self.net.set_deferred(id, Deferred::Awaited),
             Then::Drop => return self.end_unheard(id),
             Then::Wait(channel) if self.net.defer_if_throttled(id, channel) => {}
             Then::Wait(_) | Then::Yield => {

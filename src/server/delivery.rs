@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::journal::Kind;
 use super::session::{NO_CHANNEL, Session};
 use super::{Server, interval};
-use crate::chat::{Output, Reference, Reply};
+use crate::chat::{Bye, Output, Reference, Reply};
 use crate::reactor::{ConnectionId, Net};
 use crate::wire::Encoding;
 
@@ -47,6 +47,20 @@ impl Server {
                     net.publish(self.channels[room as usize], except, |variant, out| {
                         Encoding::of(variant).event(out, name, at_ms, &event);
                     });
+                }
+                Output::Ask(ask) => {
+                    if let Some(answer) = self.store.ask(ask) {
+                        self.chat.answer(answer, net.now());
+                    }
+                }
+                Output::Settled { tag } => net.resume(ConnectionId::from_bits(tag)),
+                Output::TakenOver { tag } => {
+                    let id = ConnectionId::from_bits(tag);
+                    if let Some(session) = self.session(id) {
+                        session.member = None;
+                    }
+                    self.log(net, id, Kind::Close, "", "another connection goes on with its session");
+                    self.dismiss(net, id, Bye::TakenOver, None);
                 }
                 Output::ToMember { tag, reply, reference } => {
                     self.reply(net, ConnectionId::from_bits(tag), &reply, &reference);
@@ -95,6 +109,9 @@ impl Server {
     }
 
     fn reply(&mut self, net: &mut Net, id: ConnectionId, reply: &Reply, reference: &Reference) {
+        if matches!(reply, Reply::NotSaved { .. }) {
+            self.metrics.refusals += 1;
+        }
         let Some(session) = self.session(id) else { return };
         let is_unwanted = matches!(reply, Reply::Welcome { .. }) && session.is_guest();
         let Some(encoding) = session.encoding().filter(|_| !is_unwanted) else { return };

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::session::{Framer, Stage, Subprotocol};
+use super::session::{Action, Framer, Stage, Subprotocol};
 use crate::chat::Chat;
 use crate::reactor::{Net, TURN_TIME_BOUNDS_US};
 use crate::wire::Content;
@@ -17,7 +17,7 @@ pub(super) struct Metrics {
     /// Connections by stage, in the order of [`STAGES`].
     connections: [usize; STAGES.len()],
     /// Lines and messages that arrived whole.
-    pub(super) lines_in: u64,
+    lines_in: u64,
     /// Lines and messages that were refused.
     pub(super) refusals: u64,
 }
@@ -48,6 +48,12 @@ impl Metrics {
     pub(super) fn move_connection(&mut self, from: usize, to: usize) {
         self.remove_connection(from);
         self.add_connection(to);
+    }
+
+    /// Takes note of a line or message that arrived whole.
+    pub(super) fn count(&mut self, action: &Action) {
+        let is_line = matches!(action, Action::Do(_) | Action::Introduce(_) | Action::Refuse(..));
+        self.lines_in += u64::from(is_line);
     }
 
     pub(super) fn render(&self, net: &Net, chat: &Chat, log_lines_lost: u64) -> String {

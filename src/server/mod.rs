@@ -8,6 +8,7 @@
 //! |---|---|
 //! | what the loop calls, and carrying out what sessions want | here |
 //! | carrying out what the chat wants: who hears what | [`delivery`] |
+//! | carrying out what clients ask for, when it can be | [`requests`] |
 //! | what is known of one connection, and how it speaks | [`session`] |
 //! | what is logged of those who come and go | [`journal`] |
 //! | HTTP: the page, health, upgrades, who may come in from a browser | [`web`] |
@@ -20,9 +21,11 @@ mod host;
 mod journal;
 mod metrics;
 mod origin;
+mod requests;
 mod session;
 mod web;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -39,6 +42,7 @@ use crate::chat::{
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway};
+use crate::store::{Memory, Restored, Store};
 use crate::wire::{Ask, Content, Notice, Request, text, websocket};
 use journal::{Journal, Kind};
 use metrics::Metrics;
@@ -50,6 +54,8 @@ pub use origin::Origin;
 
 /// How long a client may be over its rate, without a break, with more behind it than one read takes.
 const OVER_RATE_TIME_MAX: Duration = Duration::from_secs(60);
+/// When the store has answered something, so many of those who wait for it try again, besides one for each answer.
+const AWAITING_RESUMED_MIN: usize = 64;
 
 /// What the server grants to its clients.
 #[derive(Debug, Clone, Default)]
@@ -94,14 +100,29 @@ pub struct Server {
     channels: Vec<ChannelId>,
     /// Where replies are encoded; kept for its memory.
     frame: Vec<u8>,
+    store: Box<dyn Store>,
+    /// Who waits until the store has answered something.
+    awaiting: VecDeque<ConnectionId>,
 }
 
 impl Server {
-    /// A server with nobody in it.
+    /// A server with nobody in it, that forgets everything when it ends.
     #[must_use]
     pub fn new(config: Config, started: Now) -> Self {
+        let chat = Chat::new(Rc::clone(&config.limits), started);
+        Self::of(config, chat, Box::new(Memory::default()))
+    }
+
+    /// A server that goes on where its store has ended.
+    #[must_use]
+    pub fn with_store(config: Config, store: Box<dyn Store>, restored: Restored, started: Now) -> Self {
+        let chat = Chat::restored(Rc::clone(&config.limits), restored, started);
+        Self::of(config, chat, store)
+    }
+
+    fn of(config: Config, chat: Chat, store: Box<dyn Store>) -> Self {
         Self {
-            chat: Chat::new(Rc::clone(&config.limits), started),
+            chat,
             config,
             page: Page::new(),
             metrics: Metrics::default(),
@@ -111,6 +132,8 @@ impl Server {
             sessions: Vec::new(),
             channels: Vec::new(),
             frame: Vec::new(),
+            store,
+            awaiting: VecDeque::new(),
         }
     }
 
@@ -143,7 +166,7 @@ impl Server {
         let limits = Rc::clone(&self.config.limits);
         let Some(session) = self.session(id) else { return (input.len(), Some(Then::Read)) };
         if let Some(waiting) = session.waiting.take() {
-            return (0, self.fulfil_or_wait(net, id, *waiting).map(Then::Wait));
+            return (0, self.act_or_wait(net, id, *waiting));
         }
         let now = net.now().monotonic;
         let turn_at = if session.takes_turns(input, &limits) { self.turn_of(net, id) } else { now };
@@ -164,6 +187,7 @@ impl Server {
             net.send(id, &answers);
         }
         let after = metrics::place(&session.stage);
+        self.metrics.count(&action);
         if before != after {
             self.metrics.move_connection(before, after);
             self.rearm(net, id);
@@ -172,9 +196,10 @@ impl Server {
         match action {
             Action::Wait => {
                 session.note_rate(false, now);
-                (count, Some(Then::Read))
+                // What it says next may have to wait for what it has said.
+                (count, Some(if self.awaits_answers(id) { Then::Await } else { Then::Read }))
             }
-            action => (count, self.act(net, id, action).map(Then::Wait)),
+            action => (count, self.act_or_wait(net, id, action.into())),
         }
     }
 
@@ -192,224 +217,7 @@ impl Server {
         session.turn_at
     }
 
-    /// Does what a session wants done; if it has to wait for a channel, returns that.
-    fn act(&mut self, net: &mut Net, id: ConnectionId, action: Action) -> Option<ChannelId> {
-        match action {
-            Action::Wait | Action::Nothing => {}
-            Action::Do(request) => {
-                self.metrics.lines_in += 1;
-                return self.request(net, id, request);
-            }
-            Action::Introduce(request) => {
-                self.metrics.lines_in += 1;
-                let introduced = self.introduce_anew(net, id, request.as_ref().ok());
-                match (request, introduced) {
-                    (Ok(request), Ok(())) => return self.request(net, id, request),
-                    (Ok(Request { reference, .. }), Err(refusal)) | (Err((refusal, reference)), _) => {
-                        self.refuse(net, id, refusal, &reference);
-                    }
-                }
-            }
-            Action::Refuse(refusal, reference) => {
-                self.metrics.lines_in += 1;
-                self.refuse(net, id, refusal, &reference);
-            }
-            Action::Send(bytes) => net.send(id, &bytes),
-            Action::Answer(request, is_head) => return self.answer(net, id, request, is_head),
-            Action::Close(last_words, why) => {
-                if !why.is_empty() {
-                    self.log(net, id, Kind::Close, "", &why);
-                }
-                self.close(net, id, &last_words, None);
-            }
-        }
-        None
-    }
-
-    /// Does what a client asks for. If that would publish in a room that is throttled, it has to wait: returns the room's
-    /// channel.
-    fn request(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<ChannelId> {
-        self.fulfil_or_wait(net, id, Waiting { request, waited_for: Vec::new() })
-    }
-
-    fn fulfil_or_wait(&mut self, net: &mut Net, id: ConnectionId, mut waiting: Waiting) -> Option<ChannelId> {
-        let &Session { member, channel: own, .. } = &*self.session(id)?;
-        let rooms = self.rooms_told(member, &waiting.request.ask);
-        let others = rooms.into_iter().map(|room| self.channels[room as usize]);
-        let own = Some(own).filter(|_| is_told_here(&waiting.request.ask));
-        let mut told: Vec<ChannelId> = own.into_iter().chain(others).collect();
-        // What is said in one room waits as long as that does, or many could say it at once when they have waited.
-        if told.len() > 1 {
-            told.retain(|channel| !waiting.waited_for.contains(channel));
-        }
-        if let Some(channel) = told.into_iter().find(|&channel| net.is_throttled(channel)) {
-            waiting.waited_for.push(channel);
-            self.session(id)?.waiting = Some(Box::new(waiting));
-            return Some(channel);
-        }
-        self.fulfil(net, id, waiting.request);
-        None
-    }
-
-    /// The rooms in which something is published if a client asks for that, besides its current one. Leaving the server
-    /// waits for nothing.
-    fn rooms_told(&self, member: Option<MemberId>, ask: &Ask) -> Vec<u32> {
-        let number = |room: &RoomName| self.chat.room_number(room);
-        let joined = || member.into_iter().flat_map(|member| self.chat.rooms_joined(member));
-        let lobby = || number(&RoomName::lobby());
-        match ask {
-            Ask::Quit => Vec::new(),
-            Ask::Command(Command::Hello(hello)) if member.is_none() && hello.rooms.is_empty() => {
-                lobby().into_iter().collect()
-            }
-            Ask::Command(Command::Hello(hello)) => {
-                joined().chain(hello.rooms.iter().filter_map(number)).collect()
-            }
-            // Whoever asks for anything is let in first.
-            _ if member.is_none() => lobby().into_iter().collect(),
-            Ask::Command(
-                Command::Say { room: Some(room), .. }
-                | Command::Act { room: Some(room), .. }
-                | Command::Join(room),
-            ) => number(room).into_iter().collect(),
-            Ask::Command(Command::Leave { room }) => {
-                room.as_ref().and_then(number).into_iter().chain(lobby()).collect()
-            }
-            Ask::Command(Command::Nick(_)) => joined().collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Does what a client asks for, or tells it why not.
-    fn fulfil(&mut self, net: &mut Net, id: ConnectionId, request: Request) {
-        let Some(member) = self.session(id).map(|session| session.member) else { return };
-        let reference = request.reference.clone();
-        if let Err(refusal) = self.try_to_fulfil(net, id, member, request) {
-            self.refuse(net, id, refusal, &reference);
-        }
-    }
-
-    fn try_to_fulfil(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        member: Option<MemberId>,
-        request: Request,
-    ) -> Result<(), Refusal> {
-        let Request { from, reference, ask } = request;
-        let (command, member) = match (ask, member) {
-            (Ask::Command(Command::Hello(hello)), None) => {
-                let entered = self.enter(net, id, hello, &reference);
-                if let Some(session) = self.session(id) {
-                    session.is_misnamed = entered.is_err();
-                }
-                return entered.map(drop);
-            }
-            (Ask::Command(command), Some(member)) => (command, member),
-            // Whoever has not introduced itself is introduced first.
-            (Ask::Command(command), None) => (command, self.enter_unasked(net, id, from)?),
-            (notice @ (Ask::Ping | Ask::Help), member) => {
-                if member.is_none() {
-                    self.enter_unasked(net, id, from)?;
-                }
-                let notice = if notice == Ask::Ping { Notice::Pong } else { Notice::Help };
-                self.tell(net, id, &notice, &reference);
-                return Ok(());
-            }
-            (Ask::Quit, _) => {
-                self.dismiss(net, id, Bye::Quit, None);
-                return Ok(());
-            }
-        };
-        if let Command::Tell { to, .. } = &command
-            && let Some((tag, name)) = self.chat.find(to)
-            && net.is_queue_full(ConnectionId::from_bits(tag))
-        {
-            return Err(Refusal::new(ErrorCode::Busy, format!("{name} has not read the last ones")));
-        }
-        self.command(net, id, member, command, &reference)
-    }
-
-    /// Asks something of the chat for a member.
-    fn command(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        member: MemberId,
-        command: Command,
-        reference: &Reference,
-    ) -> Result<(), Refusal> {
-        let may_rename = matches!(command, Command::Nick(_) | Command::Hello(_));
-        let before = may_rename.then(|| self.chat.name(member).clone());
-        let outcome = self.chat.command(member, command, reference, net.now());
-        let name = self.chat.name(member);
-        if let Some(before) = before.filter(|before| before != name) {
-            let what = format!("{before} is now {name}");
-            self.log(net, id, Kind::Nick, &what, "");
-        }
-        self.carry_out(net);
-        outcome
-    }
-
-    /// Lets a program in that has not said `hello`, under the name that it claims.
-    fn enter_unasked(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        from: Option<Box<str>>,
-    ) -> Result<MemberId, Refusal> {
-        let is_misnamed = self.session(id).is_some_and(|session| session.is_misnamed);
-        let name = match from {
-            Some(name) => Name::parse(&name)?,
-            None if is_misnamed => {
-                let text = "your name was refused; say hello with another one first";
-                return Err(Refusal::new(ErrorCode::BadArgument, text));
-            }
-            None => self.chat.guest_name(home_of(net, id), net.now()),
-        };
-        self.enter(net, id, Hello::new(name, None), &None)
-    }
-
-    /// Lets a client in.
-    fn enter(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        hello: Hello,
-        reference: &Reference,
-    ) -> Result<MemberId, Refusal> {
-        let member = self.chat.enter(id.to_bits(), home_of(net, id), hello, reference, net.now())?;
-        if let Some(session) = self.session(id) {
-            session.member = Some(member);
-        }
-        self.carry_out(net);
-        self.rearm(net, id);
-        Ok(member)
-    }
-
-    /// A guest turns out to be a program: it is told so in JSON, under the name that it claims.
-    fn introduce_anew(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        request: Option<&Request>,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.session(id).and_then(|session| session.member) else { return Ok(()) };
-        let rooms: Vec<u32> = self.chat.rooms_joined(member).collect();
-        for (index, room) in rooms.into_iter().enumerate() {
-            self.listen(net, id, room, index == 0);
-        }
-        let is_hello = request.is_some_and(|request| matches!(request.ask, Ask::Command(Command::Hello(_))));
-        if !is_hello {
-            let name = match request.and_then(|request| request.from.as_deref()) {
-                Some(claimed) => Name::parse(claimed)?,
-                None => self.chat.name(member).clone(),
-            };
-            let hello = Command::Hello(Hello::new(name, None));
-            self.command(net, id, member, hello, &None)?;
-        }
-        Ok(())
-    }
+    // ---- what it is told at once
 
     /// Tells a client why what it said was not done.
     fn refuse(&mut self, net: &mut Net, id: ConnectionId, refusal: Refusal, reference: &Reference) {
@@ -501,6 +309,10 @@ impl Server {
     fn dismiss(&mut self, net: &mut Net, id: ConnectionId, bye: Bye, why: Option<Why>) {
         let Some(session) = self.session(id) else { return };
         net.send(id, &session.last_words(bye, net.now()));
+        if let (Bye::Quit, Some(member)) = (bye, session.member) {
+            self.chat.end_session(member);
+        }
+        let Some(session) = self.session(id) else { return };
         // A program reads to the end, however long that takes.
         match session.content() {
             Some(Content::Text) if bye == Bye::Quit => net.hang_up(id),
@@ -515,16 +327,6 @@ fn home_of(net: &Net, id: ConnectionId) -> Home {
     let peer = net.peer(id);
     let is_exempt = peer.and_then(|peer| peer.ip).is_none_or(|ip| net.limits().is_exempt(ip));
     Home { subscriber: peer.map_or(0, Peer::subscriber), is_exempt }
-}
-
-/// Whether something is published in the current room of a member that asks for that.
-fn is_told_here(ask: &Ask) -> bool {
-    matches!(
-        ask,
-        Ask::Command(
-            Command::Say { room: None, .. } | Command::Act { room: None, .. } | Command::Leave { room: None }
-        )
-    )
 }
 
 /// How long it takes until one of so many a second may be said.
@@ -592,10 +394,12 @@ impl Handler for Server {
                 session.turn_at = Millis::NEVER;
                 let after = metrics::place(&session.stage);
                 self.metrics.move_connection(before, after);
-                self.act(net, id, action);
+                self.metrics.count(&action);
+                self.act_or_wait(net, id, action.into());
                 // There is no time to wait for a room.
-                if let Some(waiting) = self.session(id).and_then(|session| session.waiting.take()) {
-                    self.fulfil(net, id, waiting.request);
+                let waiting = self.session(id).and_then(|session| session.waiting.take());
+                if let Some(Action::Do(request)) = waiting.map(|waiting| waiting.action) {
+                    self.fulfil_now(net, id, request);
                 }
             }
             Rest::Unheard(rest) => {
@@ -637,6 +441,26 @@ impl Handler for Server {
         words.unwrap_or_default()
     }
 
+    fn notified(&mut self, net: &mut Net) {
+        let mut answers = 0;
+        while !net.is_turn_full()
+            && let Some(answer) = self.store.poll()
+        {
+            self.chat.answer(answer, net.now());
+            self.carry_out(net);
+            answers += 1;
+        }
+        if net.is_turn_full() {
+            self.store.wake();
+        }
+        // Each answer makes place for another ask; what nothing is on its way for must not wait for ever.
+        let is_idle = self.store.load().asks == 0;
+        let count = if is_idle { usize::MAX } else { answers + AWAITING_RESUMED_MIN };
+        for id in self.awaiting.drain(..count.min(self.awaiting.len())) {
+            net.resume(id);
+        }
+    }
+
     fn deadline(&self) -> Millis {
         self.chat.deadline().min(self.journal.deadline())
     }
@@ -669,10 +493,15 @@ impl Handler for Server {
         log::info!("stopping: {} members are told", self.chat.members());
         for slot in 0..self.sessions.len() {
             // A request that is under way is still answered.
-            if let Some(session) = self.sessions[slot].take_if(|s| !matches!(s.stage, Stage::Http { .. })) {
-                net.send(session.id, &session.last_words(Bye::Shutdown, net.now()));
-                net.close(session.id);
+            let session = self.sessions[slot].as_mut().filter(|s| !matches!(s.stage, Stage::Http { .. }));
+            let Some(session) = session else { continue };
+            if session.member.is_some_and(|member| self.chat.awaits_answers(member)) {
+                session.waiting = Some(Box::new(Action::Dismiss(Bye::Shutdown).into()));
+                continue;
             }
+            net.send(session.id, &session.last_words(Bye::Shutdown, net.now()));
+            net.close(session.id);
+            self.sessions[slot] = None;
         }
     }
 }

@@ -96,14 +96,14 @@ pub(super) struct Session {
     /// The name that it said was refused. It says another one before anything else: nothing that was meant to be said
     /// under the one is said under another.
     pub(super) is_misnamed: bool,
-    /// What it asked for, while a room in which it would be told is throttled.
+    /// What it wants done, while a room in which it would be told is throttled, or the store has to answer first.
     pub(super) waiting: Option<Box<Waiting>>,
 }
 
-/// A request that waits for rooms.
+/// What waits for rooms, or for the store.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) request: Request,
+    pub(super) action: Action,
     /// The rooms that it has waited for. If there are several it waits for each once, or it might wait for ever until none
     /// is throttled.
     pub(super) waited_for: Vec<ChannelId>,
@@ -128,6 +128,10 @@ pub(super) enum Action {
     Answer(Result<http::Request, http::Refused>, IsHead),
     /// To close its connection after these bytes, and to log why, if there is something to say.
     Close(Vec<u8>, Cow<'static, str>),
+    /// To close its connection after these bytes: it has said good-bye.
+    Part(Vec<u8>),
+    /// To say good-bye to it.
+    Dismiss(Bye),
 }
 
 /// What stands before a message in a line of text: at most so many bytes, those of `/msg` and any name.
@@ -144,6 +148,29 @@ pub(super) enum Due {
     HttpTimeout,
     /// To say good-bye to it.
     Bye(Bye),
+}
+
+impl From<Action> for Waiting {
+    fn from(action: Action) -> Self {
+        Self { action, waited_for: Vec::new() }
+    }
+}
+
+impl Action {
+    /// Whether a client says something to a room.
+    pub(super) fn is_speech(&self) -> bool {
+        let Self::Do(Request { ask: Ask::Command(command), .. }) = self else { return false };
+        matches!(command, Command::Say { .. } | Command::Act { .. })
+    }
+
+    /// What it holds of what a client has said, in bytes.
+    fn memory(&self) -> usize {
+        match self {
+            Self::Do(request) | Self::Introduce(Ok(request)) => request.text_bytes(),
+            Self::Send(bytes) | Self::Close(bytes, _) | Self::Part(bytes) => bytes.capacity(),
+            _ => 0,
+        }
+    }
 }
 
 impl Stage {
@@ -235,6 +262,7 @@ impl Session {
                 Bye::Slow => (websocket::SLOW, "slow"),
                 Bye::Timeout => (websocket::TIMEOUT, "timeout"),
                 Bye::Nameless => (websocket::TIMEOUT, "no name"),
+                Bye::TakenOver => (websocket::TAKEN_OVER, "taken over"),
             };
             out.extend(websocket::close(Some(code), reason));
         }
@@ -383,7 +411,7 @@ impl Session {
     pub(super) fn memory(&self) -> usize {
         let waiting = self.waiting.as_ref().map_or(0, |waiting| {
             size_of::<Waiting>()
-                + waiting.request.text_bytes()
+                + waiting.action.memory()
                 + waiting.waited_for.capacity() * size_of::<ChannelId>()
         });
         match &self.stage {
@@ -537,6 +565,7 @@ impl Session {
         match received {
             Received::Pong => Action::Nothing,
             Received::Ping(payload) => Action::Send(websocket::pong(&payload)),
+            Received::Close(code @ Some(websocket::NORMAL)) => Action::Part(websocket::close(code, "")),
             Received::Close(code) => Action::Close(websocket::close(code, ""), "".into()),
             Received::Binary(_) => {
                 let reason = "only text messages are taken";

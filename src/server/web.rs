@@ -13,7 +13,7 @@ use super::journal::Kind;
 use super::session::Subprotocol;
 use super::{Bye, Host, Listener, Server, home_of, metrics};
 use crate::chat::{Command, Hello, Name, RoomName};
-use crate::reactor::{ChannelId, ConnectionId, Net};
+use crate::reactor::{ConnectionId, Net, Then};
 use crate::wire::Ask;
 use crate::wire::http::{self, Refused, Request, Response, StatusCode};
 
@@ -151,7 +151,7 @@ impl Server {
         id: ConnectionId,
         request: Result<Request, Refused>,
         is_head: bool,
-    ) -> Option<ChannelId> {
+    ) -> Option<Then> {
         let outcome = request.and_then(|request| {
             self.check_source(net, id, &request)?;
             match request.path.as_str() {
@@ -177,12 +177,7 @@ impl Server {
         self.close(net, id, &out, None);
     }
 
-    fn get(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        request: &Request,
-    ) -> Result<Option<ChannelId>, Refused> {
+    fn get(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> Result<Option<Then>, Refused> {
         let metrics;
         let (status, content_type, fields, body) = match request.path.as_str() {
             "/" if request.if_none_match.as_ref() == Some(&self.page.etag) => {
@@ -257,7 +252,7 @@ impl Server {
         net: &mut Net,
         id: ConnectionId,
         request: &Request,
-    ) -> Result<Option<ChannelId>, Refused> {
+    ) -> Result<Option<Then>, Refused> {
         let Some(upgrade) = request.upgrade.as_ref().filter(|_| !request.is_head) else {
             return Err(Refused::new(StatusCode::UPGRADE_REQUIRED, "this is for WebSocket clients"));
         };
@@ -279,9 +274,9 @@ impl Server {
             let after = metrics::place(&session.stage);
             self.metrics.move_connection(before, after);
         }
-        let waits_for = self.introduce(net, id, request, subprotocol);
+        let then = self.introduce(net, id, request, subprotocol);
         self.rearm(net, id);
-        Ok(waits_for)
+        Ok(then)
     }
 
     /// Lets a WebSocket client in under the name in its URL. Without one it is asked, or made a guest
@@ -292,7 +287,7 @@ impl Server {
         id: ConnectionId,
         request: &Request,
         subprotocol: Subprotocol,
-    ) -> Option<ChannelId> {
+    ) -> Option<Then> {
         let room = match request.parameter("room").map(|room| RoomName::parse(&room)) {
             None => RoomName::lobby(),
             Some(Ok(room)) => room,
@@ -307,9 +302,9 @@ impl Server {
                 .and_then(|name| self.chat.check_free(&name, home_of(net, id), net.now()).map(|()| name))
             {
                 Ok(name) => {
-                    let waits_for = self.say_hello(net, id, name, room.clone());
-                    if waits_for.is_some() || self.session(id)?.member.is_some() {
-                        return waits_for;
+                    let then = self.say_hello(net, id, name, room.clone());
+                    if then.is_some() || self.session(id)?.member.is_some() {
+                        return then;
                     }
                 }
                 Err(refusal) => {
@@ -321,11 +316,11 @@ impl Server {
         match subprotocol {
             Subprotocol::Guest | Subprotocol::None { .. } => {
                 let name = self.chat.guest_name(home_of(net, id), net.now());
-                let waits_for = self.say_hello(net, id, name, room);
-                if waits_for.is_none() && self.session(id)?.member.is_none() {
+                let then = self.say_hello(net, id, name, room);
+                if then.is_none() && self.session(id)?.member.is_none() {
                     self.dismiss(net, id, Bye::Quit, None);
                 }
-                return waits_for;
+                return then;
             }
             Subprotocol::Text => net.send(id, &self.session(id)?.greeting()),
             Subprotocol::Json => {}
@@ -334,14 +329,9 @@ impl Server {
     }
 
     /// What the client would say in `hello`.
-    fn say_hello(
-        &mut self,
-        net: &mut Net,
-        id: ConnectionId,
-        name: Name,
-        room: RoomName,
-    ) -> Option<ChannelId> {
-        self.request(net, id, Ask::Command(Command::Hello(Hello::new(name, Some(room)))).into())
+    fn say_hello(&mut self, net: &mut Net, id: ConnectionId, name: Name, room: RoomName) -> Option<Then> {
+        let hello = Ask::Command(Command::Hello(Hello::new(name, Some(room))));
+        self.fulfil_or_wait(net, id, hello.into(), Vec::new())
     }
 }
 

@@ -1,12 +1,26 @@
 //! The store of a daemon without a file: it counts, and answers at once.
 
 use super::{Answer, Ask, Store};
+use crate::chat::{Chat, Output};
+use crate::clock::Now;
 
 /// See the [module documentation](super).
 #[derive(Debug, Default)]
 pub struct Memory {
     /// The id of the newest message of each room.
     newest_ids: Vec<u64>,
+}
+
+impl Memory {
+    /// The next thing that a chat wants done, but for what it asks its store, which is this one.
+    pub fn poll_output(&mut self, chat: &mut Chat, now: Now) -> Option<Output> {
+        loop {
+            match chat.poll_output()? {
+                Output::Ask(ask) => self.ask(ask).into_iter().for_each(|answer| chat.answer(answer, now)),
+                output => return Some(output),
+            }
+        }
+    }
 }
 
 impl Store for Memory {

@@ -33,6 +33,9 @@ pub trait Store: Debug {
         None
     }
 
+    /// Wakes whoever waits for answers once more: it has not taken all of them.
+    fn wake(&self) {}
+
     /// What is on its way.
     fn load(&self) -> Load {
         Load::default()

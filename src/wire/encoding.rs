@@ -129,7 +129,7 @@ impl Encoding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Body, Command, Hello, HistoryQuery, Home, Name, Output};
+    use crate::chat::{Answer, Ask, Body, Command, Hello, HistoryQuery, Home, Name, Output};
     use crate::clock::Now;
     use crate::limits::Limits;
 
@@ -171,7 +171,14 @@ mod tests {
                 let _ = chat.command(entered, Command::Say { room: None, body }, &None, Now::default());
             }
             let query = HistoryQuery { limit: 1000, ..HistoryQuery::default() };
-            while chat.poll_output().is_some() {}
+            let mut id = 0;
+            while let Some(output) = chat.poll_output() {
+                if let Output::Ask(Ask::Append { ticket, mut message, .. }) = output {
+                    id += 1;
+                    message.id = id;
+                    chat.answer(Answer::Appended { ticket, message }, Now::default());
+                }
+            }
             let (who, history) = (Command::Who { room: None }, Command::History { room: None, query });
             for command in [who, Command::Rooms, history, Command::Join(RoomName::lobby())] {
                 let shown = format!("{command:?}");

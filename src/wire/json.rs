@@ -12,7 +12,7 @@ use super::encoding::Writer;
 use super::{Ask, Notice, Request, names, place_in_answer, rooms};
 use crate::chat::{
     Body, Bye, Chat, Command, ErrorCode, Event, Hello, HistoryQuery, Message, Name, Reference, Refusal,
-    Reply, RoomName, RoomView,
+    Reply, Resume, RoomName, RoomView, SessionId,
 };
 
 /// Objects for programs.
@@ -329,6 +329,7 @@ struct Fields {
     name: Option<String>,
     room: Option<String>,
     rooms: Option<Vec<String>>,
+    session: Option<String>,
     from: Option<String>,
     to: Option<String>,
     body: Option<String>,
@@ -375,11 +376,11 @@ pub fn parse(document: &str) -> Result<Request, (Refusal, Reference)> {
 
 /// The request that `fields` are, whatever its arguments are worth.
 fn request(fields: Fields) -> Result<RequestDocument, Refusal> {
-    let Fields { kind, name, room, rooms, to, body, limit, before, after, .. } = fields;
+    let Fields { kind, name, room, rooms, session, to, body, limit, before, after, .. } = fields;
     let kind = kind.ok_or_else(|| bad("a request has a type"))?;
     let need = |field: &str, value: Option<String>| value.ok_or_else(|| bad(format!("{kind} needs {field}")));
     Ok(match kind.as_str() {
-        "hello" => RequestDocument::Hello { name: need("name", name)?, room, rooms, session: None },
+        "hello" => RequestDocument::Hello { name: need("name", name)?, room, rooms, session },
         "public" => RequestDocument::Public { body: need("body", body)?, room },
         "action" => RequestDocument::Action { body: need("body", body)?, room },
         "private" => RequestDocument::Private { to: need("to", to)?, body: need("body", body)? },
@@ -402,7 +403,7 @@ fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
     let body = |text: &str| Body::new(text).ok_or_else(|| bad("the body is empty"));
     let room = |room: Option<String>| room.as_deref().map(RoomName::parse).transpose();
     Ok(Ask::Command(match document {
-        RequestDocument::Hello { name, room: current, rooms, .. } => {
+        RequestDocument::Hello { name, room: current, rooms, session } => {
             let (name, lists_rooms) = (Name::parse(&name)?, rooms.is_some());
             let named: Vec<String> = current.into_iter().chain(rooms.into_iter().flatten()).collect();
             if named.len() > HELLO_ROOMS_MAX {
@@ -418,7 +419,10 @@ fn ask(document: RequestDocument) -> Result<Ask, Refusal> {
                     rooms.push(room);
                 }
             }
-            Command::Hello(Hello { name, rooms, lists_rooms })
+            // What cannot be a session is none that is known.
+            let session = session.as_deref().and_then(SessionId::parse);
+            let resume = session.map_or(Resume::Anew, Resume::Session);
+            Command::Hello(Hello { name, rooms, lists_rooms, resume })
         }
         RequestDocument::Public { body: text, room: to } => {
             Command::Say { room: room(to)?, body: body(&text)? }
@@ -518,9 +522,11 @@ pub fn event(room_name: &RoomName, ts: u64, event: &Event) -> String {
 #[must_use]
 pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a Chat) -> String {
     let reference = reference.as_deref();
+    let session_text;
     write(&match reply {
-        Reply::Welcome { name, room, .. } => {
+        Reply::Welcome { name, room, session, .. } => {
             let room = chat.room(*room);
+            session_text = session.as_ref().map(ToString::to_string);
             EventDocument::Hello {
                 name: name.as_str(),
                 room: room.name().as_str(),
@@ -529,7 +535,7 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
                 total: room.total(),
                 epoch: room.epoch_ms(),
                 server: concat!("roomd/", env!("CARGO_PKG_VERSION")),
-                session: None,
+                session: session_text.as_deref(),
                 limit: Some(chat.limits().max_line_bytes)
                     .filter(|&limit| limit != Limits::default().max_line_bytes),
                 reference,
@@ -572,17 +578,19 @@ pub fn reply<'a>(ts: u64, reply: &'a Reply, reference: &'a Reference, chat: &'a 
             };
             EventDocument::Rooms { rooms: rooms.into_iter().map(document).collect(), more, reference }
         }
-        Reply::History { room, query } => {
-            let room = chat.room(*room);
+        Reply::History { room, page, .. } => {
+            let room = chat.room(*room).name();
             let mut fits = place_in_answer(chat, 1);
-            let bytes = |m| write(&message(room.name(), m)).len() + 1;
-            let (messages, more) = room.history(*query, |m| fits(bytes(m)));
-            let events = messages.into_iter().map(|m| message(room.name(), m)).collect();
-            EventDocument::History { room: room.name().as_str(), events, more, reference }
+            let (messages, more) = page.fit(|m| fits(write(&message(room, m)).len() + 1));
+            let events = messages.iter().map(|m| message(room, m)).collect();
+            EventDocument::History { room: room.as_str(), events, more, reference }
+        }
+        Reply::NotSaved { refusal: Refusal { code, text } } => {
+            EventDocument::Error { code: code.as_str(), text, room: None, reference }
         }
         // Only people ask for that.
         Reply::Ignored { .. } => EventDocument::Ack { reference, ts, id: None },
-        Reply::Ack { id } => EventDocument::Ack { reference, ts, id: *id },
+        &Reply::Ack { id, at_ms } => EventDocument::Ack { reference, ts: at_ms, id },
     })
 }
 
@@ -614,6 +622,7 @@ pub fn why(bye: Bye) -> &'static str {
         Bye::Slow => "slow",
         Bye::Timeout => "timeout",
         Bye::Nameless => "nameless",
+        Bye::TakenOver => "taken-over",
     }
 }
 
@@ -643,7 +652,7 @@ mod tests {
         assert_eq!(refused(r#"{"type":"history","limit":0,"ref":"7"}"#), ("bad-argument", Some("7".into())));
         assert_eq!(refused("[1,2]"), ("bad-argument", None));
         assert_eq!(
-            refused(r#"["ping","7",null,null,null,null,null,null,null,null]"#),
+            refused(r#"["ping","7",null,null,null,null,null,null,null,null,null]"#),
             ("bad-argument", None)
         );
         assert_eq!(refused("{nonsense"), ("bad-argument", None));
@@ -667,7 +676,7 @@ mod tests {
                 name: text(),
                 room: Some(text()),
                 rooms: Some(vec![text(), "y".into()]),
-                session: None,
+                session: Some("0123456789abcdef0123456789abcdef".into()),
             },
             RequestDocument::Public { body: text(), room: Some(text()) },
             RequestDocument::Action { body: text(), room: None },
@@ -695,7 +704,7 @@ mod tests {
     #[test]
     fn what_the_server_writes_is_what_a_client_reads() {
         let events = [
-            r#"{"type":"hello","name":"al","room":"dev","id":1,"users":["al"],"total":1,"epoch":2,"server":"x","limit":512,"ref":"c"}"#,
+            r#"{"type":"hello","name":"al","room":"dev","id":1,"users":["al"],"total":1,"epoch":2,"server":"x","session":"0f","limit":512,"ref":"c"}"#,
             r#"{"type":"room","room":"dev","name":"dev","id":1,"epoch":2,"users":["al"],"total":1}"#,
             r#"{"type":"action","id":1,"ts":2,"room":"dev","from":"al","body":"x"}"#,
             r#"{"type":"private","ts":2,"from":"al","to":"bob","body":"x"}"#,

@@ -4,13 +4,14 @@
 //! `PROTOCOL.md`.
 
 use std::fmt::Write;
+use std::rc::Rc;
 
 use time::OffsetDateTime;
 
 use super::encoding::{Put, Writer};
 use super::{Ask, Notice, names, place_in_answer, rooms};
 use crate::chat::{
-    Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Refusal, Reply, RoomName,
+    Body, Bye, Chat, Command, ErrorCode, Event, HistoryQuery, Message, Name, Page, Refusal, Reply, RoomName,
     RoomView,
 };
 
@@ -167,14 +168,14 @@ fn said(message: &Message, prefix: &str, put: Put<'_>) {
 /// Calls `put` with each line of a reply.
 pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: Put<'_>) {
     match reply {
-        Reply::Welcome { name, room, history } => {
+        Reply::Welcome { name, room, history, .. } => {
             let room = chat.room(*room);
             put(&format!(
                 "* welcome {name} - {}, {}",
                 room.name(),
                 here(chat, room, Some(name), WELCOME_NAMES_MAX)
             ));
-            older(at_ms, &last(chat, room, *history).0, put);
+            older(at_ms, fit(chat, &room.history(*history)).0, put);
         }
         Reply::Left { room, .. } => put(&format!("* you left {}", chat.room(*room).name())),
         Reply::NoRoom { room, refusal: Refusal { code, text } } => {
@@ -194,22 +195,24 @@ pub fn reply(at_ms: u64, reply: &Reply, chat: &Chat, put: Put<'_>) {
             let noun = if total == 1 { "room" } else { "rooms" };
             put(&format!("* {total} {noun}: {}{}", list.join(", "), and_more(total - list.len())));
         }
-        Reply::History { room, query } => {
-            let (messages, has_more) = last(chat, chat.room(*room), *query);
-            let (shown, kept) = (messages.len(), chat.room(*room).kept());
-            older(at_ms, &messages, put);
-            if kept == 0 {
-                put("* nothing was said here yet");
-            } else if shown == 0 {
-                put(&format!("* {kept} messages are kept here, and none before those"));
+        Reply::History { query, page, .. } => {
+            let (messages, has_more) = fit(chat, page);
+            let shown = messages.len();
+            older(at_ms, messages, put);
+            if shown == 0 {
+                put(&match query.skip {
+                    0 => "* nothing was said here yet".into(),
+                    skip => format!("* there are no messages before the last {skip}"),
+                });
             } else if has_more && shown < query.limit {
-                let asked = query.limit.min(kept - query.skip);
+                let asked = if page.more { query.limit } else { page.messages.len() };
                 let (left, before) = (asked - shown, query.skip + shown);
                 put(&format!(
                     "* {shown} of {asked} messages; for those before them: /history {left} {before}"
                 ));
             }
         }
+        Reply::NotSaved { refusal } => put(&refused(refusal)),
         Reply::Ignored { names } if names.is_empty() => put("* you ignore nobody"),
         Reply::Ignored { names } => {
             let names: Vec<&str> = names.iter().map(Name::as_str).collect();
@@ -232,6 +235,7 @@ pub fn notice(notice: &Notice, put: Put<'_>) {
         Notice::Bye(Bye::Shutdown) => put("* server is shutting down"),
         Notice::Bye(Bye::Slow) => put("* bye: you did not keep up with the room (slow)"),
         Notice::Bye(Bye::Timeout) => put("* bye: nothing was heard of you for too long (timeout)"),
+        Notice::Bye(Bye::TakenOver) => put("* bye: another connection goes on with your session"),
         Notice::Bye(Bye::Nameless) => put("* bye: you did not say a name in time (timeout)"),
     }
 }
@@ -257,15 +261,15 @@ fn and_more(count: usize) -> String {
     if count == 0 { String::new() } else { format!(" and {count} more") }
 }
 
-/// The messages asked for, as far as they fit into an answer, and whether there are more.
-fn last<'a>(chat: &Chat, room: RoomView<'a>, query: HistoryQuery) -> (Vec<&'a Message>, bool) {
+/// The messages of a page, as far as they fit into an answer, and whether there are more.
+fn fit<'a>(chat: &Chat, page: &'a Page) -> (&'a [Rc<Message>], bool) {
     let mut fits = place_in_answer(chat, 1);
     let bytes =
         |m: &Message| m.body.lines().count() * (OLDER_BYTES + m.from.as_str().len()) + m.body.as_str().len();
-    room.history(query, |m| fits(bytes(m)))
+    page.fit(|m| fits(bytes(m)))
 }
 
-fn older(now_ms: u64, messages: &[&Message], put: Put<'_>) {
+fn older(now_ms: u64, messages: &[Rc<Message>], put: Put<'_>) {
     let today = at(now_ms).date();
     for message in messages {
         let time = at(message.at_ms);
@@ -364,9 +368,13 @@ mod tests {
         };
         let day = 24 * 3600 * 1000;
         let mut lines = Vec::new();
-        older(20_000 * day + 1, &[&message(20_000 * day - 60_000), &message(20_000 * day)], &mut |line| {
-            lines.push(line.to_owned());
-        });
+        older(
+            20_000 * day + 1,
+            &[message(20_000 * day - 60_000), message(20_000 * day)].map(Rc::new),
+            &mut |line| {
+                lines.push(line.to_owned());
+            },
+        );
         assert_eq!(lines, ["~ 2024-10-03 23:59 bob: hi", "~ 00:00 bob: hi"]);
     }
 }

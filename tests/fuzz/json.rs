@@ -1,6 +1,6 @@
 //! JSON from anybody: any document is a request or a refusal that fits into one line, and what is written is read back.
 
-use roomd::chat::{Body, Command, Hello, Name, Refusal, RoomName};
+use roomd::chat::{Body, Command, Hello, Name, Refusal, Resume, RoomName};
 use roomd::wire::json::{EventDocument, RequestDocument};
 use roomd::wire::{Ask, Notice, Request, json};
 
@@ -108,14 +108,14 @@ fn check_rewritten(ask: Ask, reference: Option<&str>) {
     let text = |body: &Body| body.as_str().to_owned();
     let named = |room: &Option<RoomName>| room.as_ref().map(|room| room.as_str().to_owned());
     let document = match &ask {
-        Ask::Command(Command::Hello(Hello { name, rooms, lists_rooms })) => {
+        Ask::Command(Command::Hello(Hello { name, rooms, lists_rooms, resume })) => {
             let mut rooms = rooms.iter().map(RoomName::to_string);
             let room = if *lists_rooms { None } else { rooms.next() };
             RequestDocument::Hello {
                 name: name.to_string(),
                 room,
                 rooms: lists_rooms.then(|| rooms.collect()),
-                session: None,
+                session: if let Resume::Session(id) = resume { Some(id.to_string()) } else { None },
             }
         }
         Ask::Command(Command::Say { room, body }) => {

@@ -14,6 +14,8 @@ fn hello_says_all_that_a_program_needs_to_know() {
     let server = concat!("roomd/", env!("CARGO_PKG_VERSION"));
     assert_eq!(hello["server"], server);
     assert!(hello["epoch"].as_u64().is_some_and(|epoch| epoch > 1_700_000_000_000), "{hello}");
+    let session = hello["session"].as_str().expect("a session");
+    assert!(session.len() == 32 && session.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hello}");
     assert_eq!(
         crate::common::timeless(hello),
         json!({"type": "hello", "name": "bot", "room": "lobby", "id": 0, "users": ["alice", "bot"],

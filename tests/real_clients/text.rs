@@ -487,7 +487,7 @@ fn a_long_history_comes_in_parts_and_closes_nobody() {
         assert!(line.ends_with(&format!("{i:03000}")), "{i}");
     }
     assert_eq!(parts.iter().flatten().count(), 20);
-    alice.hears_after("/history 5 20", &["* 20 messages are kept here, and none before those"]);
+    alice.hears_after("/history 5 20", &["* there are no messages before the last 20"]);
     // Nor does the history shown on entering.
     let mut newcomer = daemon.connect();
     newcomer.send(b"late\n/ping\n");
