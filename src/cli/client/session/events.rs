@@ -259,21 +259,28 @@ impl Session {
     }
 
     pub(super) fn bye(&mut self, now: Instant, why: &str) {
-        if matches!(self.phase, Phase::Leaving(_)) {
-            self.leave_with_status();
-        } else if why == "taken-over" {
-            self.failed = true;
-            self.trouble("this session goes on elsewhere, and ends here".into());
-            self.leave_with_status();
-        } else if self.mode == Mode::Receiver {
-            self.status(good_bye(why));
-            self.leave_with_status();
-        } else {
-            // What waited for somebody too slow was thrown away, answers too: that is like a break.
-            if why != "slow" {
-                self.outbox.ended();
+        match why {
+            _ if matches!(self.phase, Phase::Leaving(_)) => self.leave_with_status(),
+            "taken-over" if self.ghosts == 0 => {
+                self.failed = true;
+                self.trouble("this session goes on elsewhere, and ends here".into());
+                self.leave_with_status();
             }
-            self.wait(now, &good_bye(why));
+            // By ourselves, so we come back.
+            "taken-over" => {
+                self.ghosts -= 1;
+                self.wait(now, &good_bye(why));
+            }
+            _ if self.mode == Mode::Receiver => {
+                self.status(good_bye(why));
+                self.leave_with_status();
+            }
+            // What waited for somebody too slow was thrown away, answers too: that is like a break.
+            "slow" => self.wait(now, &good_bye(why)),
+            _ => {
+                self.outbox.ended();
+                self.wait(now, &good_bye(why));
+            }
         }
     }
 

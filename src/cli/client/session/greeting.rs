@@ -114,6 +114,7 @@ impl Session {
         if goes_on {
             return;
         }
+        self.ghosts = 0;
         for entry in self.outbox.forgotten() {
             self.failed = true;
             let typed = as_typed(&entry.request, self.rooms.current());

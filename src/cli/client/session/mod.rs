@@ -184,6 +184,8 @@ pub(super) struct Session {
     name: Option<String>,
     /// What the server calls this session, to continue it on the next connection.
     session: Option<String>,
+    /// How many connections were given up before their `hello` was answered. It may arrive yet, and take over the next one.
+    ghosts: usize,
     rooms: Rooms,
     phase: Phase,
     /// True once the server has let us in.
@@ -237,6 +239,7 @@ impl Session {
             address,
             name,
             session: None,
+            ghosts: 0,
             rooms: Rooms::asked(rooms),
             phase: Phase::Nameless,
             welcomed: false,
@@ -376,6 +379,7 @@ impl Session {
         if self.is_here() && now.saturating_duration_since(self.connected_at) >= backoff::LONGEST {
             self.backoff.reset();
         }
+        self.ghosts += usize::from(matches!(self.phase, Phase::Greeting(_)));
         let next = Phase::Waiting(now + self.backoff.next_wait());
         let phase = std::mem::replace(&mut self.phase, next);
         self.output(Output::Disconnect);

@@ -77,6 +77,7 @@ pub(super) fn good_bye(why: &str) -> String {
     match why {
         "shutdown" => "the server is shutting down".into(),
         "slow" => "the server says we read too slowly".into(),
+        "taken-over" => "the server heard of our last attempt only now".into(),
         "timeout" => "the server has not heard from us for too long".into(),
         why => format!("the server says good-bye: {why}"),
     }

@@ -417,6 +417,24 @@ fn who_is_taken_over_ends() {
     assert!(script.notes().ends_with("1 line not confirmed"), "{}", script.notes());
 }
 
+/// A `hello` that had not been answered arrived when the next connection was there already.
+#[test]
+fn who_is_taken_over_by_themselves_comes_back() {
+    let mut script = Script::alice(Mode::Receiver, 0);
+    script.reconnect_as("alice");
+    script.passes(GREETING_WAIT);
+    script.attempt();
+    script.connected();
+    script.hello(0, 1);
+    script.server(json!({"type": "bye", "why": "taken-over"}));
+    script.attempt();
+    assert_eq!(script.connected()["session"], "s1");
+    script.hello(0, 1);
+    assert_eq!(script.left, None);
+    script.server(json!({"type": "bye", "why": "taken-over"}));
+    assert_eq!(script.left, Some(Ok(false)));
+}
+
 #[test]
 fn what_could_not_be_saved_is_told_and_nothing_else_is_lost() {
     let mut script = Script::alice(Mode::Person, 0);
