@@ -176,7 +176,14 @@ impl Run {
         let Some(server) = &self.server else { return };
         let last = ROOMS[ROOMS.len() - 1];
         let is_alone = |room: RoomView<'_>| room.name().as_str() == last && room.total() == 1;
+        // What somebody has sent may be read later.
+        let may_come = |person: &Person| {
+            let session = &person.session;
+            (session.rooms.wants(last) || session.outbox.joins(last))
+                && (person.link.is_some() || !person.dropped.is_empty())
+        };
         if let Some(observer) = &self.observer
+            && !self.people.iter().any(may_come)
             && server.handler().chat().rooms().any(is_alone)
         {
             // There is place for one room more, so one that is empty goes.
