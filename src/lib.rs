@@ -76,6 +76,8 @@
 //! | who gets a name back after a connection broke | `chat::holds` |
 //! | what is removed from messages, and why | [`chat::Body`] |
 //! | what every command does | [`chat::Chat`] |
+//! | how messages get into a file, and how much of it survives what | `store::file` |
+//! | what happens when the disk is full, or the file gone | `store::file::trouble` |
 //! | every limit, its flag and its default | [`limits::TABLE`] |
 //!
 //! # What is public

@@ -34,6 +34,7 @@ pub use event::{Bye, ErrorCode, Event, Message, Output, Reference, Refusal, Repl
 pub use holds::Home;
 pub use name::{NAME_CHARS_MAX, Name, RoomName};
 pub use room::Page;
+pub use rooms::EMPTY_ROOMS_MAX;
 
 use crate::allowance::Allowances;
 use crate::clock::{Millis, Now};
@@ -44,7 +45,6 @@ use ignored::{IGNORED_MAX, Ignored};
 use names::Names;
 use places::Place;
 use room::{Notice, Opening, Room};
-use rooms::EMPTY_ROOMS_MAX;
 use saving::Unanswered;
 use sessions::{Ack, Sessions};
 

@@ -11,7 +11,7 @@ use super::{Ask, Chat, ErrorCode, Home, Output, Refusal, RoomName};
 use crate::clock::Now;
 
 /// So many empty rooms are remembered, whatever `max_rooms` is.
-pub(super) const EMPTY_ROOMS_MAX: usize = 1024;
+pub const EMPTY_ROOMS_MAX: usize = 1024;
 /// What [`Limits::room_rate`](crate::limits::Limits::room_rate) counts in.
 const MINUTE: Duration = Duration::from_secs(60);
 

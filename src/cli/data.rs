@@ -3,16 +3,16 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 
-use super::{Failure, counted, values};
+use super::{Failure, counted};
+use crate::chat::EMPTY_ROOMS_MAX;
 use crate::limits::Limits;
 use crate::reactor::Platform;
 use crate::reactor::epoll::Epoll;
-use crate::store::file::{self, File, Options, Trouble};
-use crate::store::{Memory, Restored, Store};
+use crate::store::Restored;
+use crate::store::file::{self, File, Options};
 
 /// Where rooms are kept.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,62 +33,35 @@ pub(super) struct DataArgs {
         help_heading = "Rooms in a file"
     )]
     sync: bool,
-
-    // from limits
-    /// Messages older than this are deleted from the file, as 90d; by default none are
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "ROOMD_KEEP",
-        requires = "data",
-        value_parser = values::time_ms,
-        help_heading = "Rooms in a file"
-    )]
-    keep: Option<u64>,
-
-    // from limits
-    /// So many messages of each room are kept in the file, the newest; by default all are
-    #[arg(
-        long,
-        value_name = "COUNT",
-        env = "ROOMD_KEEP_MESSAGES",
-        requires = "data",
-        value_parser = values::count,
-        help_heading = "Rooms in a file"
-    )]
-    keep_messages: Option<u64>,
 }
 
 impl DataArgs {
-    /// Opens the store.
-    pub(super) fn open(&self, os: &mut Epoll, limits: &Limits) -> Result<Data, Failure> {
-        let Some(path) = &self.data else {
-            return Ok(Data {
-                store: Box::<Memory>::default(),
-                restored: Restored::default(),
-                warning: None,
-            });
-        };
+    /// Opens the file, if there is one.
+    pub(super) fn open(&self, os: &mut Epoll, limits: &Limits) -> Result<Option<Data>, Failure> {
+        let Some(path) = &self.data else { return Ok(None) };
         let waker = os.waker().map_err(|error| format!("the loop cannot be woken: {error}"))?;
-        let rooms_max = limits.max_rooms.unwrap_or(usize::MAX);
+        let rooms_max = limits.max_rooms.unwrap_or(EMPTY_ROOMS_MAX);
         let options = Options {
             sync: self.sync,
-            keep: self.keep.map(Duration::from_millis),
-            keep_messages: self.keep_messages,
+            keep: limits.keep,
+            keep_messages: limits.keep_messages.map(|count| count as u64),
             ..Options::new(rooms_max, os.now().unix_ms, waker)
         };
         let (file, restored) = File::open(path, options).map_err(Failure::usage)?;
         let warning = file.has_new_epoch().then(|| {
-            let path = path.display();
-            format!("{path}: the machine stopped while roomd ran; what was said last may be lost, and rooms begin a new epoch")
+            format!(
+                "{}: it is a backup, or the machine stopped while roomd ran: what was said last may be lost, and all \
+                 rooms begin a new epoch",
+                path.display()
+            )
         });
-        Ok(Data { store: Box::new(file), restored, warning })
+        Ok(Some(Data { file, restored, warning }))
     }
 }
 
-/// A store that is open.
+/// A file that is open, and what was kept in it.
 pub(super) struct Data {
-    pub(super) store: Box<dyn Store>,
+    pub(super) file: File,
     pub(super) restored: Restored,
     /// For the log, which begins later.
     pub(super) warning: Option<String>,
@@ -113,11 +86,11 @@ pub(super) struct CheckArgs {
     data: PathBuf,
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::NotOurs(sentence) => Self::usage(sentence),
-            Trouble::Failed(sentence) => sentence.into(),
+impl From<file::Error> for Failure {
+    fn from(error: file::Error) -> Self {
+        match error {
+            file::Error::NotOurs(sentence) => Self::usage(sentence),
+            file::Error::Failed(sentence) => sentence.into(),
         }
     }
 }

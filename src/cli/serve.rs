@@ -10,7 +10,7 @@ use log::LevelFilter;
 use super::Failure;
 use super::config::LimitArgs;
 #[cfg(feature = "store")]
-use super::data;
+use super::data::{Data, DataArgs};
 use super::logging::Logging;
 use super::values::{self, Listen, Networks};
 use crate::limits::Limits;
@@ -84,7 +84,7 @@ pub(super) struct Args {
 
     #[cfg(feature = "store")]
     #[command(flatten)]
-    data: data::DataArgs,
+    data: DataArgs,
 }
 
 fn log_levels() -> impl TypedValueParser<Value = LevelFilter> {
@@ -192,9 +192,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         listeners: listeners.iter().map(|&(_, listener)| listener).collect(),
     };
     #[cfg(feature = "store")]
-    data.warning.iter().for_each(|warning| log::warn!("{warning}"));
-    #[cfg(feature = "store")]
-    let _ = (&data.store, &data.restored); // for Server::with_store(config, store, restored, os.now())
+    let server = match data {
+        Some(Data { file, restored, warning }) => {
+            warning.iter().for_each(|warning| log::warn!("{warning}"));
+            Server::with_store(config, Box::new(file), restored, os.now())
+        }
+        None => Server::new(config, os.now()),
+    };
+    #[cfg(not(feature = "store"))]
     let server = Server::new(config, os.now());
     if let Err(error) = Reactor::new(os, server, limits).run() {
         // Not on standard error from here: somebody who stalls may keep it locked.

@@ -600,8 +600,7 @@ impl Net {
 
     fn set_life(&mut self, id: ConnectionId, next: Life) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        let waits =
-            |life| usize::from(matches!(life, Life::Open(Deferred::Paused { .. } | Deferred::Throttled)));
+        let waits = |life| usize::from(matches!(life, Life::Open(deferred) if deferred.is_waiting()));
         self.waiting = self.waiting + waits(next) - waits(connection.life);
         connection.life = next;
     }

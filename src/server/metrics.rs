@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 use super::session::{Action, Framer, Stage, Subprotocol};
 use crate::chat::Chat;
 use crate::reactor::{Net, TURN_TIME_BOUNDS_US};
+use crate::store::{BATCH_SIZE_BOUNDS, COMMIT_TIME_BOUNDS_US, Load, Status};
 use crate::wire::Content;
 
 /// How a connection is called in the metrics.
@@ -56,7 +57,14 @@ impl Metrics {
         self.lines_in += u64::from(is_line);
     }
 
-    pub(super) fn render(&self, net: &Net, chat: &Chat, log_lines_lost: u64) -> String {
+    pub(super) fn render(
+        &self,
+        net: &Net,
+        chat: &Chat,
+        log_lines_lost: u64,
+        saving: Option<&Status>,
+        load: Load,
+    ) -> String {
         let mut out = Text::default();
         let counters = net.counters();
 
@@ -100,18 +108,24 @@ impl Metrics {
 
         out.one("roomd_log_lines_lost_total", "counter", "Lines of the log that were lost.", log_lines_lost);
 
-        out.family("roomd_turn_seconds", "histogram", "What one turn of the loop took, without waiting.");
-        let mut sum = 0;
-        for (bound, count) in TURN_TIME_BOUNDS_US.iter().zip(counters.turn_times) {
-            sum += count;
-            let seconds = *bound as f64 / 1e6;
-            out.sample(&format!("roomd_turn_seconds_bucket{{le=\"{seconds}\"}}"), sum);
+        let help = "What one turn of the loop took, without waiting.";
+        let turns = (counters.turns, counters.busy_us as f64 / 1e6);
+        out.histogram(
+            "roomd_turn_seconds",
+            help,
+            &TURN_TIME_BOUNDS_US.map(seconds),
+            &counters.turn_times,
+            turns,
+        );
+        if let Some(saving) = saving {
+            out.saving(saving, load);
         }
-        out.sample("roomd_turn_seconds_bucket{le=\"+Inf\"}", counters.turns);
-        out.sample("roomd_turn_seconds_sum", counters.busy_us as f64 / 1e6);
-        out.sample("roomd_turn_seconds_count", counters.turns);
         out.0
     }
+}
+
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
 }
 
 /// The Prometheus text format. Writing to a string does not fail.
@@ -125,6 +139,41 @@ impl Text {
 
     fn sample(&mut self, name: &str, value: impl Display) {
         let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    /// How often something was at most so much, and at all, and the sum of it.
+    fn histogram(&mut self, name: &str, help: &str, bounds: &[f64], counts: &[u64], all: (u64, f64)) {
+        self.family(name, "histogram", help);
+        let mut count = 0;
+        for (bound, more) in bounds.iter().zip(counts) {
+            count += more;
+            self.sample(&format!("{name}_bucket{{le=\"{bound}\"}}"), count);
+        }
+        let (count, sum) = all;
+        self.sample(&format!("{name}_bucket{{le=\"+Inf\"}}"), count);
+        self.sample(&format!("{name}_sum"), sum);
+        self.sample(&format!("{name}_count"), count);
+    }
+
+    /// How a store that keeps something is doing.
+    fn saving(&mut self, saving: &Status, load: Load) {
+        let is_sound = u64::from(saving.trouble.is_none());
+        self.one("roomd_store_healthy", "gauge", "1 if messages are saved, 0 if they are refused.", is_sound);
+        self.one("roomd_store_messages_total", "counter", "Messages saved.", saving.saved);
+        let help = "What was asked of the store, and refused.";
+        self.one("roomd_store_refused_total", "counter", help, saving.refused);
+        self.one("roomd_store_commits_total", "counter", "Commits, each of one batch.", saving.commits);
+        let commits = (saving.commits, saving.commit_us as f64 / 1e6);
+        let times = (COMMIT_TIME_BOUNDS_US.map(seconds), &saving.commit_times);
+        let help = "What a commit took.";
+        self.histogram("roomd_store_commit_seconds", help, &times.0, times.1, commits);
+        let sizes = (BATCH_SIZE_BOUNDS.map(|bound| bound as f64), &saving.batch_sizes);
+        let batches = (saving.commits, saving.batched as f64);
+        let help = "What was asked in a batch.";
+        self.histogram("roomd_store_batch_size", help, &sizes.0, sizes.1, batches);
+        self.one("roomd_store_asks_waiting", "gauge", "Asked of the store, and not answered.", load.asks);
+        let help = "Bytes of the file, and of what belongs to it.";
+        self.one("roomd_store_file_bytes", "gauge", help, saving.file_bytes);
     }
 
     fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {

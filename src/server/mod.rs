@@ -36,17 +36,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::allowance::Allowances;
-use crate::chat::{
-    Bye, Chat, Command, ErrorCode, Hello, Home, MemberId, Name, Reference, Refusal, RoomName, Why,
-};
+use crate::chat::{Bye, Chat, ErrorCode, Home, Reference, Refusal, Why};
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway};
 use crate::store::{Memory, Restored, Store};
-use crate::wire::{Ask, Content, Notice, Request, text, websocket};
+use crate::wire::{Content, Notice, text, websocket};
 use journal::{Journal, Kind};
 use metrics::Metrics;
-use session::{Action, Due, Session, Stage, Waiting};
+use session::{Action, Due, Session, Stage};
 use web::Page;
 
 pub use host::Host;

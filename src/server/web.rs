@@ -178,20 +178,26 @@ impl Server {
     }
 
     fn get(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> Result<Option<Then>, Refused> {
-        let metrics;
+        let (metrics, sick);
+        let saving = self.store.status();
+        let trouble = saving.as_ref().and_then(|saving| saving.trouble.as_deref());
         let (status, content_type, fields, body) = match request.path.as_str() {
             "/" if request.if_none_match.as_ref() == Some(&self.page.etag) => {
                 (StatusCode::NOT_MODIFIED, PAGE, self.page.fields.as_str(), "")
             }
             "/" => (StatusCode::OK, PAGE, self.page.fields.as_str(), HTML),
             "/healthz" if self.is_stopping => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "", "stopping\n"),
+            "/healthz" if let Some(trouble) = trouble => {
+                sick = format!("not-saved: {trouble}\n");
+                (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "", sick.as_str())
+            }
             "/healthz" => (StatusCode::OK, PLAIN, "", "ok\n"),
             "/metrics" if !self.may_read_metrics(net, id) => {
                 return Err(Refused::new(StatusCode::FORBIDDEN, "see --metrics-from"));
             }
             "/metrics" => {
                 let lost = self.config.log_lines_lost.load(Ordering::Relaxed);
-                metrics = self.metrics.render(net, &self.chat, lost);
+                metrics = self.metrics.render(net, &self.chat, lost, saving.as_ref(), self.store.load());
                 (StatusCode::OK, PROMETHEUS, "Cache-Control: no-store\r\n", metrics.as_str())
             }
             _ => return Err(Refused::new(StatusCode::NOT_FOUND, "there is /, /ws, /healthz and /metrics")),

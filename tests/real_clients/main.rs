@@ -29,6 +29,7 @@ mod netcat;
 mod process;
 mod proxy;
 mod rooms;
+mod sessions;
 mod telnet;
 mod text;
 mod websocket;

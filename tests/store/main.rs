@@ -14,6 +14,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cases;
+#[path = "../common/mod.rs"]
+mod common;
 mod file;
 mod program;
 mod random;

@@ -16,7 +16,7 @@ const FAULTS_MAX: usize = 20;
 
 /// Why a file could not be copied or checked: a sentence that says what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub enum Error {
     /// The file is not there, is not ours, or is of a newer roomd.
     NotOurs(String),
     /// It is ours, and it did not work.
@@ -41,9 +41,9 @@ pub struct Report {
 ///
 /// # Errors
 /// There is something at `to`; the file cannot be read; the copy cannot be written. Then there is no copy.
-pub fn backup(from: &Path, to: &Path) -> Result<(), Trouble> {
+pub fn backup(from: &Path, to: &Path) -> Result<(), Error> {
     let db = look(from)?;
-    let failed = |error: io::Error| Trouble::Failed(cannot_copy(to, &error));
+    let failed = |error: io::Error| Error::Failed(cannot_copy(to, &error));
     if to.symlink_metadata().is_ok() {
         return Err(failed(io::ErrorKind::AlreadyExists.into()));
     }
@@ -52,9 +52,9 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), Trouble> {
     part.push(".part");
     let part = PathBuf::from(part);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
-    let file = file.map_err(|error| Trouble::Failed(cannot_copy(&part, &error)))?;
+    let file = file.map_err(|error| Error::Failed(cannot_copy(&part, &error)))?;
     let copied = copy(&db, &part)
-        .map_err(|error| Trouble::Failed(cannot_use(&part, &error)))
+        .map_err(|error| Error::Failed(cannot_use(&part, &error)))
         .and_then(|()| file.sync_all().and_then(|()| fs::rename(&part, to)).map_err(failed));
     if copied.is_err() {
         let _ = fs::remove_file(&part);
@@ -84,16 +84,16 @@ fn cannot_copy(to: &Path, error: &io::Error) -> String {
 ///
 /// # Errors
 /// It cannot be looked at.
-pub fn check(path: &Path) -> Result<Report, Trouble> {
+pub fn check(path: &Path) -> Result<Report, Error> {
     let db = look(path)?;
-    report(&db).map_err(|error| Trouble::Failed(cannot_use(path, &error)))
+    report(&db).map_err(|error| Error::Failed(cannot_use(path, &error)))
 }
 
 /// Opens a file that is ours, to read it.
-fn look(path: &Path) -> Result<Connection, Trouble> {
+fn look(path: &Path) -> Result<Connection, Error> {
     let not_ours = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Trouble::NotOurs(format!("there is no file {}", path.display())),
-        _ => Trouble::NotOurs(cannot_open(path, &error)),
+        io::ErrorKind::NotFound => Error::NotOurs(format!("there is no file {}", path.display())),
+        _ => Error::NotOurs(cannot_open(path, &error)),
     };
     let path = path.canonicalize().map_err(not_ours)?;
     if path.is_dir() {
@@ -103,8 +103,8 @@ fn look(path: &Path) -> Result<Connection, Trouble> {
     // none yet.
     drop(fs::File::open(&path).map_err(not_ours)?);
     let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY);
-    let db = db.map_err(|error| Trouble::NotOurs(cannot_use(&path, &error)))?;
-    require(&path, &db, &[Origin::Ours]).map_err(Trouble::NotOurs)?;
+    let db = db.map_err(|error| Error::NotOurs(cannot_use(&path, &error)))?;
+    require(&path, &db, &[Origin::Ours]).map_err(Error::NotOurs)?;
     Ok(db)
 }
 

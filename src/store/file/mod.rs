@@ -42,7 +42,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Answer, Ask, Load, Restored, Status, Store, Ticket};
-pub use copies::{Report, Trouble, backup, check};
+pub use copies::{Error, Report, backup, check};
 
 /// How a file is to be opened.
 #[derive(Debug, Clone)]
@@ -91,6 +91,7 @@ pub struct File {
     load: Load,
     status: Shared,
     has_new_epoch: bool,
+    waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -150,6 +151,10 @@ impl Store for File {
             }
         }
         None
+    }
+
+    fn wake(&self) {
+        self.waker.wake_by_ref();
     }
 
     fn load(&self) -> Load {

@@ -42,19 +42,32 @@ pub(super) fn open(path: &Path, options: Options) -> Result<(File, Restored), St
     let (asks, asked) = mpsc::channel();
     let (answers, done) = mpsc::channel();
     let status = Shared::default();
-    let ends = Ends { asks: asked, done: answers, waker: options.waker, status: status.clone() };
+    let waker = options.waker;
+    let ends = Ends { asks: asked, done: answers, waker: waker.clone(), status: status.clone() };
     let upkeep = Upkeep::new(options.keep, options.keep_messages);
     let thread = Thread::new(ends, place, reader, Writer::new(db, epoch_floor_ms), upkeep, lock);
     let thread = thread::Builder::new().name("store".into()).spawn(move || thread.run());
     let thread = thread.map_err(|error| format!("the store cannot start: {error}"))?;
     let (asks, load, thread) = (Some(asks), Load::default(), Some(thread));
-    Ok((File { asks, done, load, status, has_new_epoch, thread }, restored))
+    Ok((File { asks, done, load, status, has_new_epoch, waker, thread }, restored))
 }
 
-/// Makes the file if it is not there, and locks it. To close it again would take SQLite's own locks away: it stays
-/// open until SQLite is done with it.
-fn lock(path: &Path) -> io::Result<(PathBuf, fs::File)> {
-    let file = OpenOptions::new().read(true).write(true).create(true).mode(0o600).open(path)?;
+/// Keeps other daemons from a file. To close the file takes SQLite's own locks away, too: it stays open until SQLite is
+/// done with it.
+#[derive(Debug)]
+pub(super) struct Lock(fs::File);
+
+impl Drop for Lock {
+    /// A child of this process may still have a copy of the descriptor: to close ours would not be enough.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Makes the file if it is not there, and locks it.
+fn lock(path: &Path) -> io::Result<(PathBuf, Lock)> {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file; choose another one"));
     }
@@ -62,7 +75,7 @@ fn lock(path: &Path) -> io::Result<(PathBuf, fs::File)> {
         TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
         TryLockError::Error(error) => error,
     })?;
-    Ok((path.canonicalize()?, file))
+    Ok((path.canonicalize()?, Lock(file)))
 }
 
 /// One connection to an SQLite file that is there.

@@ -1,7 +1,6 @@
 //! The thread that owns the file.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::task::Waker;
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
-use super::open::BUSY_TIME;
+use super::open::{BUSY_TIME, Lock};
 use super::read::Reading;
 use super::trouble::{Place, THREAD_GONE, Trouble};
 use super::upkeep::Upkeep;
@@ -26,8 +25,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_TIME: Duration = Duration::from_secs(1);
 /// When so many bytes wait beside the file, they are brought into it as soon as nobody waits,
 const WAL_BYTES: u64 = 4 * 1024 * 1024;
-/// and when it is so many times as much, even then.
-const WAL_FACTOR: u64 = 8;
+/// and when it is so much more, even then.
+const WAL_BYTES_MORE: u64 = 12 * 1024 * 1024;
 /// While asks come one behind the other, there is a bite of upkeep after so many batches.
 const BATCHES_PER_BITE: u32 = 16;
 /// Reads that fail are logged so often.
@@ -67,7 +66,7 @@ pub(super) struct Thread {
     upkeep: Upkeep,
     reader: Connection,
     writer: Writer,
-    _lock: fs::File,
+    _lock: Lock,
 }
 
 impl Thread {
@@ -77,7 +76,7 @@ impl Thread {
         reader: Connection,
         writer: Writer,
         upkeep: Upkeep,
-        lock: fs::File,
+        lock: Lock,
     ) -> Self {
         Self {
             ends,
@@ -234,7 +233,7 @@ impl Thread {
             return;
         }
         let is_due = self.is_wal_long() || self.checkpoint_due.is_some_and(|due| now >= due);
-        if (self.is_quiet && is_due) || self.wal_bytes >= WAL_FACTOR * self.checkpoint_bytes {
+        if (self.is_quiet && is_due) || self.wal_bytes >= self.checkpoint_bytes + WAL_BYTES_MORE {
             self.checkpoint();
         } else if (self.is_quiet && self.reads.is_empty()) || self.batches >= BATCHES_PER_BITE {
             self.batches = 0;

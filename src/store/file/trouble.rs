@@ -71,7 +71,8 @@ impl Trouble {
     pub(super) fn sentence(&self) -> &'static str {
         use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_READONLY_DBMOVED};
         let Self::Sqlite(error) = self else { return MOVED };
-        let Some(cause) = error.sqlite_error() else { return OTHER };
+        // What SQLite found there, and we could not read.
+        let Some(cause) = error.sqlite_error() else { return DAMAGED };
         match (cause.code, cause.extended_code) {
             (ErrorCode::DiskFull, _) | (_, SQLITE_IOERR_SHMSIZE) => {
                 "the disk is full; it goes on by itself as soon as there is room"
@@ -82,7 +83,7 @@ impl Trouble {
                 "the file of the rooms cannot be written; whoever runs this server has to allow it"
             }
             (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation, _) => {
-                "the file of the rooms is damaged; whoever runs this server has to put a backup there"
+                DAMAGED
             }
             (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => {
                 "another program locks the file of the rooms; try it again in a moment"
@@ -104,6 +105,7 @@ impl Trouble {
 }
 
 const MOVED: &str = "the file of the rooms was moved or deleted; whoever runs this server has to put it back, or start it anew";
+const DAMAGED: &str = "the file of the rooms is damaged; whoever runs this server has to put a backup there";
 const OTHER: &str = "the file of the rooms cannot be used; whoever runs this server has to look at it";
 
 /// The file that is open, and the one beside it that takes what is written first.
