@@ -71,6 +71,9 @@ impl Daemon {
             let said = page["events"].as_array();
             record.extend(said.into_iter().flatten().map(|m| m["body"].as_str().unwrap().to_owned()));
             if page["more"] == false {
+                // Or the name would be kept for this session.
+                stream.write_all(b"{\"type\":\"quit\"}\n").unwrap();
+                events.map_while(Result::ok).for_each(drop);
                 return record;
             }
             let last = said.and_then(|said| said.last()).map_or(0, |m| m["id"].as_u64().unwrap());
