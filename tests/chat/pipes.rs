@@ -191,7 +191,9 @@ fn a_break_in_the_middle_of_an_input_neither_loses_nor_doubles() {
 fn what_is_in_doubt_or_taken_over_is_exit_status_1() {
     let output = filter("in doubt\n/msg bob psst\n/who\n", &["--name", "bot"], |fake| {
         let mut peer = fake.welcome(0, 1);
-        ["public", "private", "users"].map(|kind| peer.expect(kind));
+        for kind in ["public", "private", "users"] {
+            peer.expect(kind);
+        }
         drop(peer);
         let mut peer = fake.welcome(0, 2);
         let request = peer.expect("users");
