@@ -394,9 +394,11 @@ impl Handler for Server {
                 self.metrics.move_connection(before, after);
                 self.metrics.count(&action);
                 self.act_or_wait(net, id, action.into());
-                // There is no time to wait for a room.
+                // There is no time to wait for a room, nor for what the store answers first.
                 let waiting = self.session(id).and_then(|session| session.waiting.take());
-                if let Some(Action::Do(request)) = waiting.map(|waiting| waiting.action) {
+                if let Some(Action::Do(request)) = waiting.map(|waiting| waiting.action)
+                    && let Some(request) = self.fulfil(net, id, request)
+                {
                     self.fulfil_now(net, id, request);
                 }
             }

@@ -135,7 +135,7 @@ impl Server {
     }
 
     /// Does what a client asks for, or tells it why not. Returns it if the store has to answer first.
-    fn fulfil(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<Request> {
+    pub(super) fn fulfil(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<Request> {
         match self.is_ready(net, id, &request) {
             Ok(true) => self.fulfil_now(net, id, request),
             Ok(false) => return Some(request),
