@@ -71,12 +71,14 @@ pub enum Ask {
         /// Which.
         session: SessionId,
     },
-    /// A session is there, under this name.
+    /// A session is there: [`Answer::Kept`], if there is a ticket.
     Keep {
+        /// For the answer.
+        ticket: Option<Ticket>,
         /// Which.
         session: SessionId,
-        /// Its name.
-        name: Name,
+        /// Its name; none if nobody was told of the session so far.
+        name: Option<Name>,
         /// Since when nobody continues it, in Unix milliseconds; none if somebody is here.
         left_ms: Option<u64>,
     },
@@ -85,6 +87,14 @@ pub enum Ask {
         /// Which.
         session: SessionId,
     },
+}
+
+impl Ask {
+    /// To keep a session that is known to whoever is in it, or was.
+    #[must_use]
+    pub fn keep(session: SessionId, name: Name, left_ms: Option<u64>) -> Self {
+        Self::Keep { ticket: None, session, name: Some(name), left_ms }
+    }
 }
 
 /// What a store answers.
@@ -123,6 +133,11 @@ pub enum Answer {
         ticket: Ticket,
         /// By rising number; the last ones.
         marks: Vec<Marked>,
+    },
+    /// This session is saved; or will be as soon as anything is.
+    Kept {
+        /// Of the ask.
+        ticket: Ticket,
     },
     /// It could not be done, and nothing has changed. It may work the next time.
     Refused {
@@ -202,5 +217,5 @@ pub struct Restored {
     /// Rooms, the one that was used last first, with their epochs and the ids of their newest messages.
     pub rooms: Vec<(RoomName, u64, u64)>,
     /// Sessions that can be continued, with their names, and since when nobody does, in Unix milliseconds.
-    pub sessions: Vec<(SessionId, Name, u64)>,
+    pub sessions: Vec<(SessionId, Option<Name>, u64)>,
 }

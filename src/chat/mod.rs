@@ -545,7 +545,7 @@ impl Chat {
         self.names.insert(key, forms);
         self.ignored.rename(key, &last);
         if let Some(session) = self.sessions.rename(key, &to) {
-            self.outputs.push_back(Output::Ask(Ask::Keep { session, name: to.clone(), left_ms: None }));
+            self.outputs.push_back(Output::Ask(Ask::keep(session, to.clone(), None)));
         }
         let rooms: Vec<u32> = self.rooms_of(key).collect();
         for room in rooms {

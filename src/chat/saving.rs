@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::alike::Forms;
 use super::room::Opening;
 use super::sessions::{Ack, Marks};
 use super::{
@@ -69,7 +70,7 @@ impl Chat {
     pub fn prepare(
         &mut self,
         id: MemberId,
-        command: &Command,
+        command: &mut Command,
         reference: &Reference,
         now: Now,
     ) -> Result<bool, Refusal> {
@@ -84,7 +85,7 @@ impl Chat {
         match command {
             Command::Join(room) => self.prepare_rooms(std::slice::from_ref(room), home, now),
             Command::Leave { .. } => self.prepare_rooms(&[RoomName::lobby()], home, now),
-            Command::Hello(hello) => self.prepare_hello(hello, home, now),
+            Command::Hello(hello) => self.prepare_hello_of(Some(key), hello, home, now),
             Command::History { room, query } => Ok(self.prepare_history(key, room.as_ref(), *query, now)),
             _ => Ok(true),
         }
@@ -94,22 +95,64 @@ impl Chat {
     ///
     /// # Errors
     /// As [`Chat::prepare`].
-    pub fn prepare_hello(&mut self, hello: &Hello, home: Home, now: Now) -> Result<bool, Refusal> {
+    pub fn prepare_hello(&mut self, hello: &mut Hello, home: Home, now: Now) -> Result<bool, Refusal> {
+        self.prepare_hello_of(None, hello, home, now)
+    }
+
+    fn prepare_hello_of(
+        &mut self,
+        member: Option<u32>,
+        hello: &mut Hello,
+        home: Home,
+        now: Now,
+    ) -> Result<bool, Refusal> {
         let lobby = [RoomName::lobby()];
         let rooms = if hello.rooms.is_empty() { &lobby[..] } else { &hello.rooms };
         let joined_max = self.limits.max_joined.unwrap_or(usize::MAX);
         let is_open = self.prepare_rooms(&rooms[..rooms.len().min(joined_max)], home, now)?;
-        let Resume::Session(id) = hello.resume else { return Ok(is_open) };
-        let Some(session) = self.sessions.find(id, now.monotonic) else { return Ok(is_open) };
+        Ok(self.prepare_session(member, hello, home, now)? && is_open)
+    }
+
+    /// Whether the session that somebody wants to be in can be continued now. A new one is saved first: nobody is told of
+    /// one that might be forgotten.
+    fn prepare_session(
+        &mut self,
+        member: Option<u32>,
+        hello: &mut Hello,
+        home: Home,
+        now: Now,
+    ) -> Result<bool, Refusal> {
+        let wanted = match hello.resume {
+            Resume::No => return Ok(true),
+            Resume::Anew => None,
+            Resume::Session(id) => match self.sessions.is_reserved(id) {
+                Some(is_saved) => return Ok(is_saved),
+                None => self.sessions.find(id, now.monotonic).map(|session| (id, session)),
+            },
+        };
+        let Some((id, session)) = wanted else {
+            let has_one = member.is_some_and(|member| self.sessions.id_of(member).is_some());
+            let forms = Forms::of(hello.name.as_str());
+            if self.is_lasting
+                && !has_one
+                && self.refuse_taken(&hello.name, &forms, member, None, home, now).is_ok()
+                && let Some(session) = self.sessions.reserve(now.monotonic)
+            {
+                hello.resume = Resume::Session(session);
+                let (ticket, left_ms) = (Some(Ticket::Session(session)), Some(now.unix_ms));
+                self.outputs.push_back(Output::Ask(Ask::Keep { ticket, session, name: None, left_ms }));
+                return Ok(false);
+            }
+            return Ok(true);
+        };
         if let Some(member) = self.sessions.member_of(session)
-            && let Some(unanswered) = self.unanswered.get_mut(&member)
+            && self.awaits_answers(MemberId::of(member))
         {
             // What it has said belongs to the session.
-            unanswered.is_awaited = true;
             return Ok(false);
         }
         match self.sessions.marks_of(session) {
-            Marks::Known => return Ok(is_open),
+            Marks::Known => return Ok(true),
             Marks::Asked => {}
             Marks::Saved => {
                 self.sessions.set_marks(session, Marks::Asked);
@@ -290,6 +333,7 @@ impl Chat {
                 self.found(key, Ok((messages, more)), now);
             }
             Answer::Recalled { ticket: Ticket::Session(id), marks } => self.sessions.recall(id, Some(marks)),
+            Answer::Kept { ticket: Ticket::Session(id) } => self.sessions.reserved_is_saved(id),
             Answer::Refused { ticket: Ticket::Session(id), .. } => self.sessions.recall(id, None),
             Answer::Refused { ticket: Ticket::Room(number), trouble } => {
                 self.rooms[number as usize].opening = Opening::Failed { trouble, at: now.monotonic };
@@ -301,10 +345,8 @@ impl Chat {
                 self.reply(key, Reply::NotSaved { refusal }, &said.reference);
                 self.settle_answers(key, now);
             }
-            Answer::Appended { .. }
-            | Answer::Opened { .. }
-            | Answer::Found { .. }
-            | Answer::Recalled { .. } => {}
+            // About nothing that was asked.
+            _ => {}
         }
     }
 

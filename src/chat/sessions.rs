@@ -18,6 +18,9 @@ use crate::clock::{Millis, Now};
 
 /// For so long a session waits.
 const SESSION_TIME: Duration = Duration::from_millis(SESSION_TIME_MS);
+/// For so long one that is being saved waits for whoever is to be in it, and so many do.
+const RESERVED_TIME: Duration = Duration::from_secs(60);
+const RESERVED_MAX: usize = 4096;
 /// So many wait; then the oldest end earlier.
 pub(super) const WAITING_MAX: usize = 16 * 1024;
 /// So many of them of one home: nobody can end those of others by breaking many.
@@ -61,11 +64,19 @@ struct Session {
     acks: VecDeque<Ack>,
 }
 
+fn new_id() -> Option<SessionId> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).ok()?;
+    Some(SessionId(id))
+}
+
 /// All sessions.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     sessions: Slab<Session>,
     by_id: HashMap<SessionId, u32>,
+    /// Those that nobody is in so far: until when, and whether they are saved.
+    reserved: HashMap<SessionId, (Millis, bool)>,
     by_member: HashMap<u32, u32>,
     /// Those that nobody continues, by when they end.
     waiting: BTreeSet<(Millis, u32)>,
@@ -77,17 +88,50 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Begins a session for a member; none if the system has no random numbers for it.
-    pub(super) fn begin(&mut self, member: u32, name: Name, home: Home) -> Option<SessionId> {
-        let mut id = SessionId([0; 16]);
-        getrandom::fill(&mut id.0).ok()?;
+    /// Begins a session for a member, the one that is `reserved` if it is; none if the system has no random numbers for it.
+    pub(super) fn begin(
+        &mut self,
+        member: u32,
+        name: Name,
+        home: Home,
+        reserved: Option<SessionId>,
+    ) -> Option<SessionId> {
+        let id = match reserved.filter(|id| self.reserved.remove(id).is_some()) {
+            Some(id) => id,
+            None => new_id()?,
+        };
         let key = self.insert(id, name, home, Ok(member), Marks::Known);
         self.by_member.insert(member, key);
         Some(id)
     }
 
+    /// A session for somebody who will come in when it is saved.
+    pub(super) fn reserve(&mut self, now: Millis) -> Option<SessionId> {
+        if self.reserved.len() >= RESERVED_MAX {
+            self.reserved.retain(|_, (until, _)| *until > now);
+        }
+        let id = new_id().filter(|_| self.reserved.len() < RESERVED_MAX)?;
+        self.reserved.insert(id, (now.after(RESERVED_TIME), false));
+        Some(id)
+    }
+
+    /// Whether a session that is reserved is saved.
+    pub(super) fn is_reserved(&self, id: SessionId) -> Option<bool> {
+        self.reserved.get(&id).map(|&(_, is_saved)| is_saved)
+    }
+
+    pub(super) fn reserved_is_saved(&mut self, id: SessionId) {
+        if let Some((_, is_saved)) = self.reserved.get_mut(&id) {
+            *is_saved = true;
+        }
+    }
+
     /// Takes up a session from before roomd began, which ends then.
-    pub(super) fn restore(&mut self, id: SessionId, name: Name, ends_at: Millis) {
+    pub(super) fn restore(&mut self, id: SessionId, name: Option<Name>, ends_at: Millis) {
+        let Some(name) = name else {
+            self.reserved.insert(id, (ends_at, true));
+            return;
+        };
         let key =
             self.insert(id, name, Home { is_exempt: true, ..Home::default() }, Err(ends_at), Marks::Saved);
         self.wait(key, ends_at);
@@ -342,10 +386,13 @@ impl Chat {
                 self.sessions.resume(session, key, home);
             }
             None if self.sessions.id_of(key).is_some() => return,
-            None => drop(self.sessions.begin(key, name.clone(), home)),
+            None => {
+                let reserved = if let Resume::Session(id) = resume { Some(id) } else { None };
+                self.sessions.begin(key, name.clone(), home, reserved);
+            }
         }
         if let Some(session) = self.sessions.rename(key, &name) {
-            self.outputs.push_back(Output::Ask(Ask::Keep { session, name, left_ms: None }));
+            self.outputs.push_back(Output::Ask(Ask::keep(session, name, None)));
         }
     }
 
@@ -353,7 +400,7 @@ impl Chat {
     pub(super) fn suspend_session(&mut self, key: u32, now: Now) {
         let Some((session, ended)) = self.sessions.suspend(key, now.monotonic) else { return };
         let (name, left_ms) = (self.name_of(key).clone(), Some(now.unix_ms));
-        self.outputs.push_back(Output::Ask(Ask::Keep { session, name, left_ms }));
+        self.outputs.push_back(Output::Ask(Ask::keep(session, name, left_ms)));
         self.outputs.extend(ended.into_iter().map(|session| Output::Ask(Ask::Forget { session })));
     }
 }
@@ -373,7 +420,7 @@ mod tests {
     #[test]
     fn a_session_waits_for_ten_minutes_and_its_name_is_nobody_elses() {
         let mut sessions = Sessions::default();
-        let id = sessions.begin(7, name("alice"), home(1)).unwrap();
+        let id = sessions.begin(7, name("alice"), home(1), None).unwrap();
         let is_kept =
             |sessions: &Sessions, now| sessions.find_name(&Forms::of("ALlCE"), None, Millis(now)).is_some();
         assert!(!is_kept(&sessions, 0), "she is here");
@@ -394,7 +441,7 @@ mod tests {
     #[test]
     fn the_last_thousand_marks_are_known() {
         let mut sessions = Sessions::default();
-        sessions.begin(1, name("bot"), home(1)).unwrap();
+        sessions.begin(1, name("bot"), home(1), None).unwrap();
         for id in 0..1001 {
             assert_eq!(sessions.mark(1, &format!("r{id}")).unwrap().number, id);
             sessions.note(1, &format!("r{id}"), Ack { id: id + 1, at_ms: 7 });
@@ -409,11 +456,11 @@ mod tests {
     #[test]
     fn one_home_does_not_end_the_sessions_of_others() {
         let mut sessions = Sessions::default();
-        let alice = sessions.begin(0, name("alice"), home(1)).unwrap();
+        let alice = sessions.begin(0, name("alice"), home(1), None).unwrap();
         sessions.suspend(0, Millis(0));
         let of_other: Vec<SessionId> = (1..=100)
             .map(|i| {
-                let id = sessions.begin(i, name(&format!("x{i}")), home(2)).unwrap();
+                let id = sessions.begin(i, name(&format!("x{i}")), home(2), None).unwrap();
                 sessions.suspend(i, Millis(i.into()));
                 id
             })
@@ -423,12 +470,12 @@ mod tests {
         let left: Vec<bool> = of_other.iter().map(|&id| sessions.find(id, Millis(200)).is_some()).collect();
         assert_eq!(left, (1..=100).map(|i| i > 36).collect::<Vec<bool>>(), "its oldest go first");
         for i in 0..WAITING_MAX as u32 {
-            sessions.begin(i, name(&format!("y{i}")), home(u64::from(i) + 3)).unwrap();
+            sessions.begin(i, name(&format!("y{i}")), home(u64::from(i) + 3), None).unwrap();
             sessions.suspend(i, Millis(300));
         }
         assert_eq!(sessions.waiting.len(), WAITING_MAX);
         assert!(sessions.find(alice, Millis(300)).is_none(), "there is an end to it");
-        sessions.begin(1, name("z"), home(1)).unwrap();
+        sessions.begin(1, name("z"), home(1), None).unwrap();
         assert_eq!(sessions.suspend(1, Millis(700_000)).map(|(_, ended)| ended.len()), Some(WAITING_MAX));
         sessions.check_invariants(|_| false);
     }
@@ -436,7 +483,7 @@ mod tests {
     #[test]
     fn what_was_saved_goes_on() {
         let (mut sessions, id) = (Sessions::default(), SessionId([7; 16]));
-        sessions.restore(id, name("alice"), Millis(1000));
+        sessions.restore(id, Some(name("alice")), Millis(1000));
         let key = sessions.find(id, Millis(0)).unwrap();
         assert_eq!(sessions.marks_of(key), Marks::Saved);
         sessions.recall(id, None);

@@ -136,7 +136,8 @@ impl Server {
 
     /// Does what a client asks for, or tells it why not. Returns it if the store has to answer first.
     pub(super) fn fulfil(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<Request> {
-        match self.is_ready(net, id, &request) {
+        let mut request = request;
+        match self.is_ready(net, id, &mut request) {
             Ok(true) => self.fulfil_now(net, id, request),
             Ok(false) => return Some(request),
             Err(refusal) => self.refuse(net, id, refusal, &request.reference),
@@ -152,10 +153,10 @@ impl Server {
     }
 
     /// Whether what a client asks for can be done now; whoever has not introduced itself is introduced first.
-    fn is_ready(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> Result<bool, Refusal> {
+    fn is_ready(&mut self, net: &mut Net, id: ConnectionId, request: &mut Request) -> Result<bool, Refusal> {
         let Some(session) = self.session(id) else { return Ok(true) };
         let (now, home) = (net.now(), home_of(net, id));
-        let ready = match (&request.ask, session.member) {
+        let ready = match (&mut request.ask, session.member) {
             (Ask::Quit, _) | (Ask::Ping | Ask::Help, Some(_)) => return Ok(true),
             _ if self.store.load().is_full() => return Ok(false),
             (Ask::Command(Command::Hello(hello)), None) => self.chat.prepare_hello(hello, home, now),

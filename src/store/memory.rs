@@ -42,7 +42,8 @@ impl Store for Memory {
             }
             Ask::Read { ticket, .. } => Answer::Found { ticket, messages: Vec::new(), more: false },
             Ask::Recall { ticket, .. } => Answer::Recalled { ticket, marks: Vec::new() },
-            Ask::Close { .. } | Ask::Keep { .. } | Ask::Forget { .. } => return None,
+            Ask::Keep { ticket, .. } => Answer::Kept { ticket: ticket? },
+            Ask::Close { .. } | Ask::Forget { .. } => return None,
         })
     }
 }

@@ -95,8 +95,11 @@ impl Run {
             let has_slept = client.asleep_until > 0;
             let is_torn = self.setting.limits.max_buffered_bytes.is_some() && client.is_inside_frame();
             let was_told = client.told.iter().any(|told| matches!(told, Told::Bye(_)));
+            // What came too fast for a store that takes its time was dropped, which it was told.
+            let was_told = was_told || (self.setting.has_disk && client.dropped() > 0);
             assert!(has_slept || is_torn || was_told, "{who} was closed and not told why: {last:?}");
-            assert!(self.was_given_up(who, chronicle), "{who} was closed and the room was not told");
+            let is_known = self.was_given_up(who, chronicle) || client.dropped() > 0;
+            assert!(is_known, "{who} was closed and the room was not told");
         }
     }
 
@@ -131,7 +134,9 @@ impl Run {
         assert_eq!((0..last).find(is_lost), None, "{who} said something that was lost");
         let lost = (0..client.said.len()).filter(is_lost).count();
         let may_be_late = client.has_ended || self.setting.has_disk;
-        let was_told = may_be_late && (client.dropped() >= lost.max(1) || client.asleep_until > 0);
+        // It may have said more when it was closed already.
+        let was_dropped = client.dropped() >= lost.max(1) || (self.setting.has_disk && client.dropped() > 0);
+        let was_told = may_be_late && (was_dropped || client.asleep_until > 0);
         if !client.was_reset && !self.was_given_up(who, chronicle) && !was_told {
             let last = &client.told[client.told.len().saturating_sub(3)..];
             let (dropped, kind) =

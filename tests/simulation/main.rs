@@ -8,7 +8,8 @@
 //! | the same across rooms: who hears a room beside another one, and who tells one something from elsewhere | [`several`] |
 //! | conspirators cannot slow a room down below a bound | [`conspirators`] |
 //! | turns keep to their budget, and do their work when they are full | [`busy`] |
-//! | a store that answers late | [`scripted`] |
+//! | programs that come back, cut off anywhere, to a server that has died: nothing is lost, nothing said twice | [`comebacks`] |
+//! | a store that answers late, or refuses, and outlives the server | [`scripted`] |
 //! | who ends while its input is deferred | [`ends`] |
 //! | a chat client | [`client`] |
 //! | the server on its machine | [`scene`], `roomd::reactor::simulated` |
@@ -23,6 +24,7 @@ mod busy;
 mod checks;
 mod chronicle;
 mod client;
+mod comebacks;
 mod conspirators;
 mod ends;
 mod random;

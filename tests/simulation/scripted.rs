@@ -15,7 +15,7 @@ use roomd::store::{Answer, Ask, Load, MARKS_MAX, Mark, Marked, Restored, Session
 pub struct Disk {
     pub rooms: BTreeMap<RoomName, Room>,
     /// With the name, and since when it is left.
-    sessions: BTreeMap<SessionId, (Name, Option<u64>)>,
+    sessions: BTreeMap<SessionId, (Option<Name>, Option<u64>)>,
     marks: BTreeMap<SessionId, BTreeMap<u64, Marked>>,
 }
 
@@ -150,9 +150,9 @@ impl State {
                 let marks = disk.marks.get(&session).into_iter().flat_map(|m| m.values().cloned()).collect();
                 Some(Answer::Recalled { ticket, marks })
             }
-            Ask::Keep { session, name, left_ms } => {
+            Ask::Keep { ticket, session, name, left_ms } => {
                 disk.sessions.insert(session, (name, left_ms));
-                None
+                ticket.map(|ticket| Answer::Kept { ticket })
             }
             Ask::Forget { session } => {
                 disk.sessions.remove(&session);

@@ -211,8 +211,12 @@ fn sessions_can_be_continued_for_a_while(place: &mut dyn Place) {
     rig.settle();
     drop(rig);
     let names = |rig: &Rig| {
-        let mut names: Vec<_> =
-            rig.restored.sessions.iter().map(|(id, name, left)| (id.0[0], name.to_string(), *left)).collect();
+        let mut names: Vec<_> = rig
+            .restored
+            .sessions
+            .iter()
+            .map(|(id, name, left)| (id.0[0], name.as_ref().unwrap().to_string(), *left))
+            .collect();
         names.sort();
         names
     };

@@ -208,7 +208,7 @@ impl Rig {
     }
 
     pub(crate) fn keep(&mut self, session: SessionId, name: &str, left_ms: Option<u64>) {
-        self.ask(Ask::Keep { session, name: Name::parse(name).unwrap(), left_ms });
+        self.ask(Ask::keep(session, Name::parse(name).unwrap(), left_ms));
     }
 
     /// What it says of its trouble.

@@ -140,7 +140,7 @@ impl Ordeal {
         let names: Vec<String> = rig.restored.rooms.iter().map(|(name, ..)| name.to_string()).collect();
         assert_eq!(names, ["#dev"]);
         let sessions: Vec<String> =
-            rig.restored.sessions.iter().map(|(_, name, _)| name.to_string()).collect();
+            rig.restored.sessions.iter().map(|(_, name, _)| name.as_ref().unwrap().to_string()).collect();
         assert_eq!(sessions, ["carol"]);
     }
 }

@@ -181,7 +181,8 @@ fn ticket(ask: &Ask) -> Option<Ticket> {
         | Ask::Append { ticket, .. }
         | Ask::Read { ticket, .. }
         | Ask::Recall { ticket, .. } => Some(*ticket),
-        Ask::Close { .. } | Ask::Keep { .. } | Ask::Forget { .. } => None,
+        Ask::Keep { ticket, .. } => *ticket,
+        Ask::Close { .. } | Ask::Forget { .. } => None,
     }
 }
 

@@ -195,13 +195,14 @@ fn restore_rooms(
     Ok(rooms)
 }
 
-fn restore_sessions(db: &Connection, now_ms: u64) -> rusqlite::Result<Vec<(SessionId, Name, u64)>> {
+fn restore_sessions(db: &Connection, now_ms: u64) -> rusqlite::Result<Vec<(SessionId, Option<Name>, u64)>> {
     // They were connected when it ended.
     db.execute("UPDATE session SET left_ms = ?1 WHERE left_ms IS NULL", [stored(now_ms)])?;
     let mut select =
         db.prepare("SELECT id, name, left_ms FROM session WHERE left_ms >= ?1 ORDER BY left_ms, id")?;
     let sessions = select.query_map([stored(now_ms.saturating_sub(SESSION_TIME_MS))], |row| {
-        Ok((SessionId(row.get(0)?), Name::saved(row.get_ref(1)?.as_str()?), number(row, 2)?))
+        let name = row.get_ref(1)?.as_str_or_null()?.map(Name::saved);
+        Ok((SessionId(row.get(0)?), name, number(row, 2)?))
     })?;
     sessions.collect()
 }

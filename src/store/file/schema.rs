@@ -39,7 +39,7 @@ const MIGRATIONS: [&str; 1] = ["
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE session (
         id BLOB PRIMARY KEY,
-        name TEXT NOT NULL,
+        name TEXT,                      -- none if nobody was told of it
         left_ms INTEGER                 -- none while somebody is here
     ) STRICT;
     CREATE TABLE said (

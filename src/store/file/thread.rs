@@ -189,6 +189,7 @@ impl Thread {
                     refused += 1;
                     ticket(&ask).map(|ticket| Answer::Refused { ticket, trouble: trouble.into() })
                 }
+                (Outcome::Done, Ask::Keep { ticket, .. }) => ticket.map(|ticket| Answer::Kept { ticket }),
                 (Outcome::Appended(_) | Outcome::Done, _) => None,
             };
             // Nobody may be there any more.

@@ -53,7 +53,7 @@ struct Owed {
 struct Session {
     is_over: bool,
     /// After that.
-    kept: Option<(Name, Option<u64>)>,
+    kept: Option<(Option<Name>, Option<u64>)>,
 }
 
 impl Writer {
@@ -103,7 +103,7 @@ impl Writer {
                 }
                 Outcome::Done
             }
-            Ask::Keep { session, name, left_ms } => {
+            Ask::Keep { session, name, left_ms, .. } => {
                 self.owed.sessions.entry(*session).or_default().kept = Some((name.clone(), *left_ms));
                 Outcome::Done
             }
@@ -180,7 +180,7 @@ impl Writer {
                 None => Outcome::Refused(trouble::NOT_OPEN),
             },
             Ask::Read { .. } | Ask::Recall { .. } => self.reading(ask),
-            Ask::Keep { session, name, left_ms } => {
+            Ask::Keep { session, name, left_ms, .. } => {
                 self.begin()?;
                 keep(&self.db, *session, name, *left_ms)?;
                 Outcome::Done
@@ -352,10 +352,16 @@ fn unmake(db: &Connection, key: i64) -> rusqlite::Result<()> {
     delete.execute([key]).map(drop)
 }
 
-fn keep(db: &Connection, session: SessionId, name: &Name, left_ms: Option<u64>) -> rusqlite::Result<()> {
+fn keep(
+    db: &Connection,
+    session: SessionId,
+    name: &Option<Name>,
+    left_ms: Option<u64>,
+) -> rusqlite::Result<()> {
     let mut insert =
         db.prepare_cached("INSERT OR REPLACE INTO session (id, name, left_ms) VALUES (?1, ?2, ?3)")?;
-    insert.execute(params![&session.0[..], name.as_str(), left_ms.map(stored)]).map(drop)
+    let name = name.as_ref().map(Name::as_str);
+    insert.execute(params![&session.0[..], name, left_ms.map(stored)]).map(drop)
 }
 
 fn forget(db: &Connection, session: SessionId) -> rusqlite::Result<()> {
