@@ -97,6 +97,8 @@ pub(crate) struct Seen {
 #[derive(Debug, Clone)]
 pub(crate) struct Said {
     pub(crate) room: String,
+    /// What its sender was called.
+    pub(crate) from: String,
     pub(crate) body: String,
     is_action: bool,
     /// The id and time of its ack.
@@ -130,6 +132,8 @@ pub(crate) struct Person {
     is_held: bool,
     /// How often a session was lost that nothing was acknowledged in.
     pub(crate) sessions_lost: u32,
+    /// How often a name was, because a session was saved whose `hello` never came.
+    pub(crate) names_lost: u32,
     pub(crate) returns: u32,
     rng: Rng,
 }
@@ -146,6 +150,7 @@ impl Person {
             session: None,
             is_held: false,
             sessions_lost: 0,
+            names_lost: 0,
             returns: 0,
             rng,
         }
@@ -179,6 +184,7 @@ impl Person {
         let filler: String = "é is two bytes, and 🦀 is four; ".chars().cycle().take(length / 2).collect();
         self.said.push(Said {
             room: self.rooms[self.rng.below(self.rooms.len())].to_owned(),
+            from: self.name.clone(),
             body: format!("{} {} {filler}.", self.name, self.said.len()),
             is_action: self.rng.once_in(10),
             ack: None,
@@ -269,7 +275,8 @@ struct Connection<'a> {
 impl Connection<'_> {
     fn run(mut self, ahead_max: usize) -> Result<End, Broken> {
         self.say_hello()?;
-        if self.person.rng.once_in(2) {
+        // What is said before one knows that one's session is saved, and in another one than it, would be said twice.
+        if !self.person.is_held || self.person.rng.once_in(2) {
             self.hear_until_welcome()?;
         }
         // Whatever was not acknowledged is said again, as it was.
@@ -325,7 +332,9 @@ impl Connection<'_> {
     }
 
     fn send(&mut self, index: usize) -> Result<(), Broken> {
-        let Said { room, body, is_action, .. } = &self.person.said[index];
+        let said = &mut self.person.said[index];
+        said.from.clone_from(&self.person.name);
+        let Said { room, body, is_action, .. } = &*said;
         let kind = if *is_action { "action" } else { "public" };
         let request = json!({"type": kind, "room": room, "body": body, "ref": index.to_string()});
         self.due.push_back(Due::Ack(index));
@@ -358,6 +367,12 @@ impl Connection<'_> {
                 assert!(newest >= document["id"].as_u64().as_ref(), "{}: not seen: {text}", self.person.name);
             }
             "join" | "leave" | "presence" => {}
+            "error" if document["code"] == "name-taken" && !self.person.is_held => {
+                self.person.names_lost += 1;
+                self.person.name += "x";
+                self.due.pop_front();
+                return self.say_hello();
+            }
             _ => panic!("{name}: {text}"),
         }
         Ok(())

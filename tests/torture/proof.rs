@@ -26,12 +26,14 @@ pub(crate) fn prove(daemon: &Daemon, people: &[Person]) {
     rooms.hold_what_was_said_once(people);
     let count = |of: fn(&Person) -> usize| people.iter().map(of).sum::<usize>();
     println!(
-        "{} messages kept, {} acknowledged, {} sightings, {} returns, {} sessions lost before anything was saved",
+        "{} messages kept, {} acknowledged, {} sightings, {} returns, \
+         before anything was saved: {} sessions lost, {} names",
         rooms.0.values().map(Vec::len).sum::<usize>(),
         count(|person| person.said.iter().filter(|said| said.ack.is_some()).count()),
         count(|person| person.seen.len()),
         count(|person| person.returns as usize),
         count(|person| person.sessions_lost as usize),
+        count(|person| person.names_lost as usize),
     );
 }
 
@@ -93,7 +95,7 @@ impl Rooms {
         for person in people {
             let mut newest: HashMap<&str, u64> = HashMap::new();
             for said in &person.said {
-                let place = places.remove(&(&said.room, &person.name, &said.body));
+                let place = places.remove(&(&said.room, &said.from, &said.body));
                 if person.dialect != Dialect::Text {
                     let (id, ts) = said.ack.unwrap_or_else(|| panic!("it has no ack: {said:?}"));
                     assert_eq!(

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Daemon, output_of};
+use crate::common::{Client, Daemon, PATIENCE, output_of};
 
 /// A directory that nobody else uses, deleted at the end.
 pub(crate) struct Place(pub(crate) PathBuf);
@@ -121,5 +122,77 @@ impl Reader {
                 return all;
             }
         }
+    }
+}
+
+/// Somebody who speaks JSON in a session, and asks for one thing after the other.
+pub(crate) struct Talker {
+    pub(crate) client: Client,
+    pub(crate) session: String,
+    pub(crate) epoch: u64,
+    /// All events of rooms that it has heard.
+    pub(crate) heard: Vec<Value>,
+}
+
+impl Talker {
+    pub(crate) fn enter(daemon: &Daemon, name: &str, room: &str) -> Self {
+        Self::come_back(daemon, name, room, "")
+    }
+
+    pub(crate) fn come_back(daemon: &Daemon, name: &str, room: &str, session: &str) -> Self {
+        let mut client = daemon.connect();
+        client.say(&json!({"type": "hello", "name": name, "room": room, "session": session}).to_string());
+        let hello = client.json();
+        assert_eq!((&hello["type"], &hello["name"]), (&"hello".into(), &name.into()), "{hello}");
+        let session = hello["session"].as_str().unwrap().to_owned();
+        assert_eq!(hello["room"], room);
+        Self { client, session, epoch: hello["epoch"].as_u64().unwrap(), heard: Vec::new() }
+    }
+
+    /// Says something in its room.
+    pub(crate) fn say(&mut self, body: &str, reference: &str) {
+        self.send(json!({"type": "public", "body": body, "ref": reference}));
+    }
+
+    pub(crate) fn send(&mut self, request: Value) {
+        self.client.say(&request.to_string());
+    }
+
+    /// The next answer, with this `ref`.
+    #[track_caller]
+    pub(crate) fn answer(&mut self, reference: &str) -> Value {
+        loop {
+            let document = self.client.json();
+            if document["ref"] == reference {
+                return document;
+            }
+            assert_eq!(document["ref"], Value::Null, "not {reference}");
+            self.heard.push(document);
+        }
+    }
+
+    /// The ids and bodies of the messages that it has heard.
+    pub(crate) fn messages(&self) -> Vec<(u64, String)> {
+        let messages = self.heard.iter().filter(|event| event["id"].is_u64() && event["body"].is_string());
+        messages.map(message).collect()
+    }
+}
+
+/// The id and the body of a message.
+pub(crate) fn message(event: &Value) -> (u64, String) {
+    (event["id"].as_u64().unwrap(), event["body"].as_str().unwrap().to_owned())
+}
+
+/// What `/healthz` says: its status, and the sentence.
+pub(crate) fn health(daemon: &Daemon) -> (String, String) {
+    let (head, body) = daemon.get("/healthz");
+    (head.split(' ').nth(1).unwrap().to_owned(), body.trim_end().to_owned())
+}
+
+/// Asks `/healthz` until all is well.
+pub(crate) fn becomes_healthy(daemon: &Daemon) {
+    let deadline = Instant::now() + PATIENCE;
+    while health(daemon) != ("200".into(), "ok".into()) {
+        assert!(Instant::now() < deadline, "it stays so: {:?}", health(daemon));
     }
 }
