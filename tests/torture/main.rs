@@ -8,12 +8,14 @@
 //! | [`killed`] | the torture: `kill -9` at any moment, fifty times, under twenty clients |
 //! | [`person`], [`wire`] | those clients, and how each of them speaks |
 //! | [`proof`] | what has to be true when it is over |
+//! | [`full`] | a disk without room |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod full;
 mod killed;
 mod person;
 mod proof;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process;
+use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -195,4 +195,9 @@ pub(crate) fn becomes_healthy(daemon: &Daemon) {
     while health(daemon) != ("200".into(), "ok".into()) {
         assert!(Instant::now() < deadline, "it stays so: {:?}", health(daemon));
     }
+}
+
+/// Standard streams as those of [`crate::common::roomd`].
+pub(crate) fn pipe(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())
 }
