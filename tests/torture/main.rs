@@ -9,6 +9,7 @@
 //! | [`person`], [`wire`] | those clients, and how each of them speaks |
 //! | [`proof`] | what has to be true when it is over |
 //! | [`full`] | a disk without room |
+//! | [`slow`] | a file that somebody else has locked |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -20,4 +21,5 @@ mod killed;
 mod person;
 mod proof;
 mod rig;
+mod slow;
 mod wire;
