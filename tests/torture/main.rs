@@ -10,6 +10,7 @@
 //! | [`proof`] | what has to be true when it is over |
 //! | [`full`] | a disk without room |
 //! | [`slow`] | a file that somebody else has locked |
+//! | [`stopped`] | SIGTERM while something is being saved |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -22,4 +23,5 @@ mod person;
 mod proof;
 mod rig;
 mod slow;
+mod stopped;
 mod wire;
