@@ -11,6 +11,7 @@
 //! | [`full`] | a disk without room |
 //! | [`slow`] | a file that somebody else has locked |
 //! | [`stopped`] | SIGTERM while something is being saved |
+//! | [`pages`] | history that is longer than the memory, and rooms that nobody was in |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -19,6 +20,7 @@ mod common;
 
 mod full;
 mod killed;
+mod pages;
 mod person;
 mod proof;
 mod rig;
