@@ -12,12 +12,14 @@
 //! | [`slow`] | a file that somebody else has locked |
 //! | [`stopped`] | SIGTERM while something is being saved |
 //! | [`pages`] | history that is longer than the memory, and rooms that nobody was in |
+//! | [`files`] | what cannot be such a file |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod files;
 mod full;
 mod killed;
 mod pages;
