@@ -4,8 +4,12 @@
 //! With `ROOMD_SCREENSHOTS=DIR` the test `screenshots` writes pictures of a conversation to `DIR`.
 
 mod browser;
+#[path = "page/older.rs"]
+mod older;
 #[path = "page/rooms.rs"]
 mod rooms;
+#[path = "page/sessions.rs"]
+mod sessions;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -455,10 +459,9 @@ fn a_name_that_a_dead_connection_still_holds_is_taken_back() {
     log_in(&mut page, "alice");
 
     cable.strand();
-    page.until("document.getElementById('banner').innerText.includes('still holds your name')");
-    assert_eq!(page.eval("document.getElementById('name-dialog').open"), false, "not asked, for now");
-    cable.notice();
+    page.until(IS_AWAY);
     page.until(IS_IN);
+    cable.notice();
     assert_eq!(page.eval("document.getElementById('me-name').textContent"), "alice");
     assert_eq!(page.eval("document.getElementById('name-dialog').open"), false);
     page.assert_clean();
@@ -598,7 +601,10 @@ fn echo(request: &Value) -> Reply {
         Some("hello") => vec![welcome(request, 2, &json!({ "limit": 200 }))],
         Some("public") => {
             // The page's references count up, and so do ids.
-            let id: u64 = request["ref"].as_str().expect("a ref")[1..].parse().expect("a number");
+            let id: u64 = request["ref"]
+                .as_str()
+                .and_then(|reference| reference.rsplit('-').next()?.parse().ok())
+                .expect("a number");
             vec![
                 json!({ "type": "public", "id": id, "ts": id, "room": "lobby", "from": "alice", "body": request["body"] }),
                 json!({ "type": "ack", "ref": request["ref"], "ts": id, "id": id }),
@@ -613,7 +619,7 @@ fn echo(request: &Value) -> Reply {
 fn several_lines_are_one_message_and_code_stays_as_it_was_written() {
     let _turn = wait_for_turn();
     let daemon = Daemon::start();
-    let server = StandIn::before(daemon.port, Upgrade::Answer(echo));
+    let server = StandIn::before(daemon.port, Upgrade::answer(echo));
     let browser = Browser::start("en");
     let mut page = browser.open(&server.url());
     log_in(&mut page, "alice");
@@ -663,7 +669,7 @@ fn several_lines_are_one_message_and_code_stays_as_it_was_written() {
 fn a_message_that_is_too_long_is_not_sent_but_asked_about() {
     let _turn = wait_for_turn();
     let daemon = Daemon::start();
-    let server = StandIn::before(daemon.port, Upgrade::Answer(echo)); // it takes 200 bytes
+    let server = StandIn::before(daemon.port, Upgrade::answer(echo)); // it takes 200 bytes
     let browser = Browser::start("en");
     let mut page = browser.open(&server.url());
     log_in(&mut page, "alice");
@@ -757,7 +763,7 @@ fn what_the_server_refuses_is_never_sent_again() {
     }
     let _turn = wait_for_turn();
     let daemon = Daemon::start();
-    let server = StandIn::before(daemon.port, Upgrade::Answer(refuse));
+    let server = StandIn::before(daemon.port, Upgrade::answer(refuse));
     let browser = Browser::start("en");
     let mut page = browser.open(&server.url());
     log_in(&mut page, "alice");
@@ -790,7 +796,7 @@ fn every_failure_makes_the_next_attempt_wait_longer() {
     }
     let _turn = wait_for_turn();
     let daemon = Daemon::start();
-    let server = StandIn::before(daemon.port, Upgrade::Answer(close));
+    let server = StandIn::before(daemon.port, Upgrade::answer(close));
     let browser = Browser::start("en");
     let mut page = browser.open(&server.url());
     page.write("alice");
@@ -1009,7 +1015,7 @@ fn crowd(request: &Value) -> Reply {
 fn a_crowd_is_listed_in_full_and_found_by_name() {
     let _turn = wait_for_turn();
     let daemon = Daemon::start();
-    let server = StandIn::before(daemon.port, Upgrade::Answer(crowd));
+    let server = StandIn::before(daemon.port, Upgrade::answer(crowd));
     let browser = Browser::start("en");
     let mut page = browser.open(&server.url());
     log_in(&mut page, "alice");
@@ -1127,13 +1133,13 @@ fn a_second_tab_does_not_fight_for_the_name() {
     first.until("document.querySelector('#talks .badge')");
 
     let mut second = browser.open(&daemon.url());
-    let elsewhere = "document.getElementById('banner').innerText.includes('in another tab of this browser')";
+    let elsewhere = "document.getElementById('banner').innerText.includes('in another tab or window')";
     second.until(elsewhere);
     assert_eq!(second.eval("link.socket"), Value::Null, "it did not even connect");
     assert_eq!(first.eval(IS_IN), true);
 
     // The reader decides. What the first tab had is there in the second.
-    second.click("#banner-button", "Use this tab");
+    second.click("#banner-button", "Continue here");
     second.until(IS_IN);
     second.click("#talks button", "bob");
     second.sees("only once");

@@ -310,7 +310,8 @@ fn every_flag_is_in_the_table_with_its_default_and_its_variable() {
         assert!(help.contains(&format!("[env: {variable}=")), "{variable} is not in the help");
         let default = row.split('|').nth(2).unwrap().trim().trim_matches('`');
         let is_given = help.contains(&format!("[default: {default}]"));
-        let is_told = ["max-connections", "allow-origin", "allow-host", "socket-mode"].contains(flag);
+        let are_told = ["max-connections", "allow-origin", "allow-host", "socket-mode", "data"];
+        let is_told = are_told.contains(flag);
         assert!(is_given || is_told, "the default of --{flag} is not {default}");
         seen += 1;
     }

@@ -86,6 +86,8 @@ pub struct Chat {
     rooms_made: HashMap<u64, usize>,
     /// How many rooms each may still make.
     room_allowances: Allowances,
+    /// The rooms that were opened for somebody, and until when they wait for it.
+    awaited_rooms: VecDeque<(Millis, u32)>,
     /// How often a room has become empty.
     emptied: u64,
     /// The rooms that will tell a sum of joins and leaves, in the order in which they do.
@@ -99,6 +101,8 @@ pub struct Chat {
     sessions: Sessions,
     /// What members wait for: only those who do.
     unanswered: HashMap<u32, Unanswered>,
+    /// What of it will be told to rooms, about, in bytes of a feed.
+    unanswered_bytes: usize,
     /// The store keeps rooms for longer than we do: it is asked before somebody enters one.
     is_lasting: bool,
     outputs: VecDeque<Output>,
@@ -202,6 +206,7 @@ impl Chat {
             empty_rooms: BTreeMap::new(),
             rooms_made: HashMap::new(),
             room_allowances: Allowances::default(),
+            awaited_rooms: VecDeque::new(),
             emptied: 0,
             crowded_rooms: VecDeque::new(),
             members: Slab::new(),
@@ -211,6 +216,7 @@ impl Chat {
             ignored: Ignored::default(),
             sessions: Sessions::default(),
             unanswered: HashMap::new(),
+            unanswered_bytes: 0,
             is_lasting,
             outputs: VecDeque::new(),
             guests: 0,
@@ -717,8 +723,7 @@ impl Chat {
             assert_eq!(self.room_numbers[&room.name], number as u32);
             assert_eq!(self.crowded_rooms.contains(&(number as u32)), room.crowd.due() != Millis::NEVER);
             let is_listed = room.emptied_as.is_some_and(|p| self.empty_rooms[&p] == number as u32);
-            let is_empty = room.members.is_empty() && room.opening != Opening::Asked;
-            assert_eq!(is_listed, is_empty && room.name != RoomName::lobby());
+            assert_eq!(is_listed, room.is_empty());
             assert!(room.members.is_empty() || room.opening == Opening::Open);
         }
         assert!(self.empty_rooms.len() <= self.rooms.len());

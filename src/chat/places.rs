@@ -119,6 +119,7 @@ impl Chat {
         if let Some(number) = room.emptied_as.take() {
             self.empty_rooms.remove(&number);
         }
+        room.is_awaited = false;
         let position = room.members.len() as u32;
         room.members.push(key);
         Place { room: number, position }

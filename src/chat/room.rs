@@ -32,9 +32,9 @@ pub(super) struct Room {
     pub(super) crowd: Crowd,
     /// Its number among the empty rooms; none while somebody is here or it is being opened, and for the lobby.
     pub(super) emptied_as: Option<u64>,
-    /// What is on its way to the store, about, in bytes of a feed.
-    pub(super) unanswered_bytes: usize,
     pub(super) opening: Opening,
+    /// It was opened for somebody who has not come so far: it does not make place for others.
+    pub(super) is_awaited: bool,
 }
 
 /// Whether the store has told what there is of a room.
@@ -52,6 +52,12 @@ pub(super) enum Opening {
 }
 
 impl Room {
+    /// Whether it may make place for others.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_used = !self.members.is_empty() || self.opening == Opening::Asked || self.is_awaited;
+        !is_used && self.name != RoomName::lobby()
+    }
+
     pub(super) fn new(name: RoomName, maker: Option<Home>, now: Now) -> Self {
         Self {
             name,
@@ -62,8 +68,8 @@ impl Room {
             history: History::default(),
             crowd: Crowd::default(),
             emptied_as: None,
-            unanswered_bytes: 0,
             opening: Opening::Closed,
+            is_awaited: false,
         }
     }
 }

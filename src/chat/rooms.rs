@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use super::room::{Opening, Room};
 use super::{Ask, Chat, ErrorCode, Home, Output, Refusal, RoomName};
-use crate::clock::Now;
+use crate::clock::{Millis, Now};
 
 /// So many empty rooms are remembered, whatever `max_rooms` is.
 pub const EMPTY_ROOMS_MAX: usize = 1024;
+/// A room that was opened for somebody is kept for so long until it comes.
+const AWAITED_TIME: Duration = Duration::from_secs(5);
 /// What [`Limits::room_rate`](crate::limits::Limits::room_rate) counts in.
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -48,6 +50,7 @@ impl Chat {
         {
             return full("your address makes too many new rooms; wait a minute, or see /rooms");
         }
+        self.await_no_longer(now.monotonic);
         let has_its_share = self.has_its_share(home);
         let is_full = self.limits.max_rooms.is_some_and(|max| self.rooms.len() >= max);
         if has_its_share && !self.forget_a_room(Some(home)) {
@@ -68,7 +71,8 @@ impl Chat {
     fn take_over(&mut self, number: u32, home: Home) -> Result<(), Refusal> {
         let room = &self.rooms[number as usize];
         let maker = room.maker;
-        if room.emptied_as.is_none() || maker.is_some_and(|maker| maker.subscriber == home.subscriber) {
+        let is_left = room.members.is_empty() && room.name != RoomName::lobby();
+        if !is_left || maker.is_some_and(|maker| maker.subscriber == home.subscriber) {
             return Ok(());
         }
         if self.has_its_share(home) && !self.forget_a_room(Some(home)) {
@@ -120,11 +124,29 @@ impl Chat {
         self.note_if_empty(number);
     }
 
+    /// A room is open: whoever has asked for it has a moment to come.
+    pub(super) fn await_somebody(&mut self, number: u32, now: Now) {
+        let room = &mut self.rooms[number as usize];
+        room.is_awaited = room.members.is_empty();
+        if room.is_awaited {
+            self.awaited_rooms.push_back((now.monotonic.after(AWAITED_TIME), number));
+        }
+    }
+
+    /// Nobody has come to rooms that were opened some time ago.
+    fn await_no_longer(&mut self, now: Millis) {
+        while let Some((_, number)) = self.awaited_rooms.pop_front_if(|(until, _)| *until <= now) {
+            if let Some(room) = self.rooms.get_mut(number as usize) {
+                room.is_awaited = false;
+                self.note_if_empty(number);
+            }
+        }
+    }
+
     /// A room that nobody is in makes place for others, when it is not being opened.
     pub(super) fn note_if_empty(&mut self, number: u32) {
         let room = &mut self.rooms[number as usize];
-        let is_empty = room.members.is_empty() && room.opening != Opening::Asked;
-        if is_empty && room.emptied_as.is_none() && room.name != RoomName::lobby() {
+        if room.is_empty() && room.emptied_as.is_none() {
             // Not by the clock: the room that was just left is never the next to go.
             self.emptied += 1;
             room.emptied_as = Some(self.emptied);

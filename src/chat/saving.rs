@@ -138,7 +138,7 @@ impl Chat {
         reference: &Reference,
     ) -> bool {
         let Some(unanswered) = self.unanswered.get(&key).filter(|unanswered| unanswered.is_pending()) else {
-            return self.meant(key, room).map_or(true, |number| self.may_have(number, body));
+            return self.meant(key, room).is_err() || self.may_say_more(body);
         };
         // What is answered at once may not overtake what is not.
         let is_same = |said: &Said| reference.is_some() && said.reference == *reference;
@@ -147,15 +147,15 @@ impl Chat {
             || reference.as_deref().is_some_and(is_known)
             || self.check_length(key, body).is_err();
         match self.meant(key, room) {
-            Ok(number) if !is_answered_at_once => self.may_have(number, body),
+            Ok(_) if !is_answered_at_once => self.may_say_more(body),
             _ => !self.awaits_answers(MemberId::of(key)),
         }
     }
 
-    /// Whether so much more may be on its way to a room: readers are waited for when they are behind, and this will be
-    /// told whatever they are then.
-    fn may_have(&self, number: u32, body: &Body) -> bool {
-        let bytes = self.rooms[number as usize].unanswered_bytes;
+    /// Whether so much more may be on its way. Readers are waited for when they are behind, and this will be told
+    /// whatever they are then: to one who is in all rooms, all of it.
+    fn may_say_more(&self, body: &Body) -> bool {
+        let bytes = self.unanswered_bytes;
         bytes == 0 || self.limits.feed_bytes.is_none_or(|max| bytes + cost(body) <= max / 8)
     }
 
@@ -262,7 +262,7 @@ impl Chat {
         let bytes = cost(&body);
         let from = self.name_of(key).clone();
         let message = Message { id: 0, at_ms: now.unix_ms, from, is_action, body };
-        self.rooms[number as usize].unanswered_bytes += bytes;
+        self.unanswered_bytes += bytes;
         let said = Said { room: number, bytes, reference: reference.clone() };
         self.unanswered.entry(key).or_default().said.push_back(said);
         let ask = Ask::Append { ticket: Ticket::Member(key), room: number, message, mark };
@@ -282,7 +282,9 @@ impl Chat {
                 for message in messages {
                     room.history.push(Rc::new(message), &self.limits, now.unix_ms);
                 }
-                self.note_if_empty(number);
+                if self.is_lasting {
+                    self.await_somebody(number, now);
+                }
             }
             Answer::Found { ticket: Ticket::Member(key), messages, more } => {
                 self.found(key, Ok((messages, more)), now);
@@ -326,7 +328,7 @@ impl Chat {
     /// What a member has said, that is answered now.
     fn next_said(&mut self, key: u32) -> Option<Said> {
         let said = self.unanswered.get_mut(&key)?.said.pop_front()?;
-        self.rooms[said.room as usize].unanswered_bytes -= said.bytes;
+        self.unanswered_bytes -= said.bytes;
         Some(said)
     }
 
@@ -384,11 +386,8 @@ impl Chat {
 
 impl Chat {
     pub(super) fn check_unanswered(&self) {
-        for (number, room) in &self.rooms {
-            let said = self.unanswered.values().flat_map(|unanswered| &unanswered.said);
-            let bytes: usize = said.filter(|said| said.room == number as u32).map(|said| said.bytes).sum();
-            assert_eq!(room.unanswered_bytes, bytes, "{}", room.name);
-        }
+        let said = self.unanswered.values().flat_map(|unanswered| &unanswered.said);
+        assert_eq!(self.unanswered_bytes, said.map(|said| said.bytes).sum::<usize>());
         for (&key, unanswered) in &self.unanswered {
             assert!(self.members.contains(key as usize));
             assert!(unanswered.is_pending() || unanswered.page.is_some(), "nobody waits for nothing");

@@ -42,8 +42,9 @@ enum Command {
     ///
     /// On a terminal there is a line to type in at the bottom; /help lists the commands. A paste of
     /// several lines is one message, once Enter is pressed. Tab completes commands, names and rooms, Ctrl-C clears the
-    /// line, Ctrl-D leaves. In several rooms, Tab on an empty line, Alt+N and F1 to F9 turn to another one. Times are local. NO_COLOR turns colours off. A broken connection is made again, and nothing is
-    /// lost.
+    /// line, Ctrl-D leaves. In several rooms, Tab on an empty line, Alt+N and F1 to F9 turn to another one. PgUp shows older
+    /// messages. Times are local. NO_COLOR turns colours off. A broken connection is made again, and nothing is lost or said
+    /// twice.
     ///
     /// Otherwise it is a filter: what is read from standard input is sent line by line, commands,
     /// too; what is heard meanwhile is printed, with times in UTC; when everything is confirmed it

@@ -119,7 +119,7 @@ entry.addEventListener("keydown", event => {
   else if (event.key === "Tab" && !event.shiftKey && completion) setEntry(completion);
   else if (event.key === "Tab" && completeName(event.shiftKey ? -1 : 1)) { /* it is done */ }
   else if (event.key === "Escape" && !$("hints").hidden) setEntry("");
-  else if (event.key === "PageUp") log.scrollBy(0, -0.85 * log.clientHeight);
+  else if (event.key === "PageUp") { log.scrollBy(0, -0.85 * log.clientHeight); loadNearTop(); }
   else if (event.key === "PageDown") log.scrollBy(0, 0.85 * log.clientHeight);
   else return;
   event.preventDefault();
@@ -139,6 +139,9 @@ document.addEventListener("keydown", event => {
   entry.focus();
 });
 
+/** Older messages are fetched before the reader comes to the first one. */
+function loadNearTop() { if (current.first === 0 && log.scrollTop < 200) loadOlder(current); }
+
 log.addEventListener("scroll", () => {
   if (logSize !== log.clientWidth + "×" + log.clientHeight) return; // it scrolled because it was resized
   if (drawnTalk !== current) return; // nor is it that one any more
@@ -147,9 +150,13 @@ log.addEventListener("scroll", () => {
   if (pinned !== talk.pinned) { talk.pinned = pinned; refresh(); }
   if (pinned) refresh();
   else if (log.scrollTop < 500 && talk.first > 0) { talk.slide(-STEP); refresh(); }
-  else if (log.scrollTop < 200) loadOlder(talk);
+  else if (log.scrollTop < 200) loadNearTop();
   else if (below < 500 && talk.last < talk.items.length) { talk.slide(STEP); refresh(); }
 }, { passive: true });
+
+/** Where there is nothing to scroll, the wish to go up is no event of scrolling. */
+log.addEventListener("keydown", event => { if (["PageUp", "Home", "ArrowUp"].includes(event.key)) loadNearTop(); });
+log.addEventListener("wheel", event => { if (event.deltaY < 0) loadNearTop(); }, { passive: true });
 
 // The log's size changes with the window, the composer and a phone's keyboard: who was at the end stays there.
 let logSize = "";
@@ -159,7 +166,7 @@ new ResizeObserver(() => {
 }).observe(log);
 
 const clicks = {
-  jump() { show(current); entry.focus(); },
+  jump() { show(current); draw(); entry.focus(); }, // at once: an event of scrolling may be on its way, and mean the old place
   "older-button"() { loadOlder(current); },
   "banner-button"() { BANNER[link.state]?.act?.(); },
   "banner-other"() { BANNER[link.state]?.otherAct?.(); },
@@ -219,7 +226,6 @@ $("name-form").addEventListener("submit", event => {
     return;
   }
   me.name = name;
-  me.chosen = true;
   $("name-dialog").close();
   come();
 });

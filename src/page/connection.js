@@ -1,6 +1,6 @@
 // === CONNECTION ===
-// The states: nameless → connecting → entering → catching-up → open → waiting → connecting → …
-// `left` after /quit; `elsewhere` while another tab holds our name; `retaking` is `entering` while an old connection of ours still holds the name.
+// The states: nameless → claiming → connecting → entering → catching-up → open → waiting → connecting → …
+// `left` after /quit; `elsewhere` while another tab holds our name or has continued our session.
 
 const RETRY_FIRST_MS = 500, RETRY_MAX_MS = 30_000;
 const STEADY_MS = 15_000; // a connection that lived shorter was no success: the next attempt waits longer still
@@ -9,19 +9,23 @@ const ATTEMPTS_MAX = 3;   // a message that is on its way when a connection brea
 const BODY_BYTES = 4096;  // a message may have so many, unless the server says otherwise
 const BODY_LINES = 128;   // and so many lines, whatever the server says
 const UPGRADE_REQUIRED = 426; // the status of a server that is there, and of our kind
-const TOO_BIG = 1009;     // the close code of a server that could not take what we sent
+const TOO_BIG = 1009, TAKEN_OVER = 4002; // close codes: we sent too much at once; another connection has continued our session
 const SILENCE_MS = 30_000, ANSWER_MS = 10_000; // ask after so much silence; dead if no answer comes in time
-const RETAKE_TRIES = 7;
 const HISTORY_FIRST = 100; // so many messages of a room are fetched at first,
 const HISTORY_MAX = 1000;  // or more, if more are new,
 const HISTORY_BEFORE = 20; // and some before them
 
 const link = { socket: null, state: "nameless", turn: 0, tries: 0, triedAt: 0, retryAt: 0, timer: 0, welcomed: 0, heard: 0, probed: 0,
   shutdown: false, limit: BODY_BYTES, answer: "" };
-const me = { name: memory.get("roomd-name"), chosen: false,
+const me = { name: memory.get("roomd-name"),
+  session: memory.get("roomd-session"), // what the server knows us by when we come back; "" if it does not
   room: current }; // the one on show, or the last one that was
 const waiting = new Map(); // ref → the promise of an answer
+
+// A session knows a `ref` for as long as it lasts, over reloads of the page: so no page ever uses one of another.
+const refsBegin = Math.random().toString(36).slice(2);
 let refs = 0;
+const newRef = () => `${refsBegin}-${++refs}`;
 
 function setState(state) { link.state = state; refresh(); }
 
@@ -47,7 +51,7 @@ function connect() {
       const [longest] = outbox.filter(item => item.state === "sent").sort((a, b) => bytesOf(b.body) - bytesOf(a.body));
       if (longest) update(longest, "failed", T.tooLongForServer);
     }
-    disconnected(event.wasClean && event.code === 1001);
+    if (event.code === TAKEN_OVER) stepAside(); else disconnected();
   });
 }
 
@@ -70,13 +74,9 @@ async function diagnose() {
   refresh();
 }
 
-/**
- * The connection is gone. `orderly`: the server said that it goes away (1001), after everything it had to say;
- * so whatever it has not acknowledged it has not carried out. Otherwise nobody knows yet: see `settle`.
- */
-function disconnected(orderly) {
+/** The connection is gone, and is made anew unless there is a reason why not. */
+function disconnected() {
   const had = link.state;
-  for (const item of outbox) if (item.state === "sent" && orderly) update(item, "queued");
   hangUp();
   if (["left", "nameless", "elsewhere"].includes(had)) return setState(had);
   if (link.welcomed && Date.now() - link.welcomed >= STEADY_MS) link.tries = 0;
@@ -99,11 +99,10 @@ function hangUp() {
 }
 
 /** Are we in, and can ask for more? */
-const isIn = () => link.state === "open" || link.state === "catching-up";
+const isIn = () => ["open", "catching-up"].includes(link.state) && link.socket?.readyState === WebSocket.OPEN;
 
 /** Sends a request. Its promise is kept by the answer with the same `ref`, or broken by an error or the connection's end. */
-function request(message) {
-  const ref = "p" + ++refs;
+function request(message, ref = newRef()) {
   return new Promise((resolve, reject) => {
     if (link.socket?.readyState !== WebSocket.OPEN) return reject({ lost: true });
     waiting.set(ref, { resolve, reject });
@@ -116,7 +115,7 @@ function everySecond() {
   if (link.state === "waiting") return drawBanner(); // its clock
   if (link.state !== "open") return;
   const now = Date.now();
-  if (link.probed > link.heard) { if (now - link.probed > ANSWER_MS) disconnected(false); }
+  if (link.probed > link.heard) { if (now - link.probed > ANSWER_MS) disconnected(); }
   else if (now - link.heard > SILENCE_MS) probe();
 }
 
@@ -139,18 +138,14 @@ async function enter() {
   link.shutdown = false;
   const turn = ++link.turn; // a newer connection or another name ends this one
   setState("entering");
-  for (let attempt = 0; ;) {
-    const { room } = me, names = rooms().filter(other => other !== room).map(other => other.name);
+  for (;;) {
+    const { room, session } = me, names = rooms().filter(other => other !== room).map(other => other.name);
+    const hello = { type: "hello", name: me.name, room: room.name, rooms: names, session: session || undefined };
     try {
-      return void entered(room, await request({ type: "hello", name: me.name, room: room.name, rooms: names }));
+      return void entered(room, await request(hello));
     } catch (error) {
       if (error.lost || turn !== link.turn) return;
-      if (error.code === "name-taken" && !me.chosen && attempt < RETAKE_TRIES) {
-        // Most likely it is still ours: the server has not noticed yet that the old connection is dead.
-        setState("retaking");
-        await pause(250 * 1.6 ** attempt++);
-        if (turn !== link.turn) return;
-      } else if (error.code.startsWith("name-")) {
+      if (error.code.startsWith("name-")) {
         setState("nameless");
         return askName(explain(error));
       } else if (room.key !== LOBBY) {
@@ -159,7 +154,7 @@ async function enter() {
         refused(room, error);
       } else {
         complain([explain(error)]);
-        return disconnected(false); // full, perhaps: later, then
+        return disconnected(); // full, perhaps: later, then
       }
     }
   }
@@ -169,19 +164,41 @@ async function enter() {
 async function entered(room, hello) {
   const { socket } = link;
   me.name = hello.name;
-  me.chosen = false;
   memory.set("roomd-name", me.name);
+  setSession(hello.session ?? "");
   restore(me.name);
   link.welcomed ||= Date.now();
   link.answer = "";
   link.limit = hello.limit > 0 ? hello.limit : BODY_BYTES;
   setState("catching-up");
   announce(plain(T.youAreIn, { name: me.name, room: "#" + hello.room }));
-  for (const item of outbox) if (item.state === "sent" && !item.talk.isRoom) update(item, "unknown");
+  outbox.filter(item => item.state === "sent").forEach(sendOrAsk);
   await admit(hello, room);
   if (socket !== link.socket) return;
   setState("open");
   flush();
+}
+
+/**
+ * A message was on its way when a connection broke. A server that has continued the session knows whether it came: sent
+ * again with the same `ref`, it is not said again. Any other server does not know, so the writer decides.
+ */
+function sendOrAsk(item) {
+  const isKnown = item.session && item.session === me.session;
+  update(item, isKnown && item.attempts < ATTEMPTS_MAX ? "queued" : "unknown");
+}
+
+/** Its room was forgotten and made again: the first `ack` would have an id that is another message's by now. */
+function askAnew(item) {
+  Object.assign(item, { ref: newRef(), session: "" });
+  if (item.state === "queued") update(item, "unknown");
+}
+
+/** The session is kept for a reload of this tab; and with the record of our name, for another one when this one is closed. */
+function setSession(session) {
+  me.session = session;
+  memory.keepHere("roomd-session", session);
+  keepSoon();
 }
 
 let queue = Promise.resolve(); // one room after the other, so that a slow network brings the room on show first
@@ -194,7 +211,10 @@ function admit({ room: name, users, total, id, epoch }, room = conversations.get
   if (room.joined) return;
   room.joined = room.catchingUp = true;
   if (room.epoch === null) room.read = id; // what was said before we first came is no news
-  else if (room.epoch !== epoch) room.beginAnew();
+  else if (room.epoch !== epoch) {
+    room.beginAnew();
+    outbox.filter(item => item.talk === room && item.session).forEach(askAnew);
+  }
   room.epoch = epoch;
   room.told = id;
   refresh();
@@ -203,78 +223,59 @@ function admit({ room: name, users, total, id, epoch }, room = conversations.get
   return queue = queue.then(async () => {
     if (socket !== link.socket || conversations.get(room.key) !== room) return;
     try {
-      settle(room, await catchUp(room));
+      await catchUp(room);
     } catch (error) {
       if (error.lost) return;
       room.note([explain(error)], "trouble");
-      settle(room, false);
     }
     flush();
   });
 }
 
-/**
- * Fetches what was said while we were away, by id; at first, the last messages. True: nothing is missing between what
- * was here and what is new.
- */
+/** Fetches what was said while we were away, by id; at first, the last messages. */
 async function catchUp(room) {
   const { told, fetched } = room;
   room.catchingUp = true;
   try {
-    let whole = fetched;
     if (!fetched) {
       const limit = Math.min(HISTORY_MAX, Math.max(HISTORY_FIRST, told - room.read + HISTORY_BEFORE));
       const { events, more } = await request({ type: "history", room: room.name, limit });
       if (more) room.unread += Math.max(0, events[0].id - 1 - room.read); // so many have to be asked for by the reader
+      room.begin(events, more);
       events.forEach(event => take(room, event));
-      room.fetched = true;
-      if (room.era === 0) room.more = more;
     } else {
       for (let more = told > room.complete; more;) {
         const after = room.complete, reply = await request({ type: "history", room: room.name, after, limit: 200 });
         const missing = (reply.events[0]?.id ?? told + 1) - after - 1;
-        if (missing > 0) {
-          room.note([T.gap(missing)], "gap", after, reply.events[0]?.ts);
-          whole = false;
-        }
+        if (missing > 0) room.note([T.gap(missing)], "gap", after, reply.events[0]?.ts);
         reply.events.forEach(event => take(room, event));
         room.complete = reply.events.at(-1)?.id ?? told;
         more = reply.more;
       }
     }
     room.complete = room.newest = Math.max(room.newest, told);
-    return whole;
   } finally {
     room.catchingUp = false;
     refresh();
   }
 }
 
-/**
- * Messages that were on their way when the connection broke. We hold our name again, and a name belongs to one
- * connection at a time, so the old one is gone for good: what it brought is in the history by now, what is not there
- * never arrived and is sent again. If the history cannot tell (restart, gap, private), the writer decides.
- */
-function settle(room, whole) {
-  for (const item of outbox.filter(item => item.state === "sent" && item.talk === room)) {
-    if (!whole || item.as !== me.name) { update(item, "unknown"); continue; }
-    const twin = room.items.find(other => other.own && other.id > item.after && other.era === room.era && !other.claimed && same(other, item));
-    if (twin) { twin.claimed = true; forget(item); } else update(item, item.attempts < ATTEMPTS_MAX ? "queued" : "unknown");
-  }
-}
-
-/** The page was scrolled to its first message: are there older ones? */
+/** Fetches older messages, one request at a time, until at least one of them is to be seen. */
 async function loadOlder(room, limit = 100) {
-  if (!room.canLoad || room.loading || room.catchingUp) return;
+  if (!room.canLoad) return;
   room.loading = true;
+  refresh();
   try {
-    const ids = [...room.items, ...room.hidden].filter(item => item.id && item.era === 0).map(item => item.id);
-    const oldest = ids.length ? Math.min(...ids) : 0;
-    const before = oldest && { before: oldest };
-    const { events, more } = await request({ type: "history", room: room.name, limit, ...before });
-    events.forEach(event => keep(room, event));
-    room.more = more;
-  } catch { /* the button stays */
+    for (let isSeen = false; room.more && !isSeen;) {
+      const before = room.oldest, { events, more } = await request({ type: "history", room: room.name, limit, before });
+      if (room.oldest !== before) return; // the reader went away, and those that these belong to were dropped
+      Object.assign(room, { oldest: events[0]?.id ?? room.oldest, more: more && events.length > 0 });
+      isSeen = events.map(event => keep(room, event)).some(Boolean);
+    }
+  } catch (error) {
+    if (error.lost) return; // whoever is there when we are in again asks again
+    room.more = false;
+    room.note([explain(error)], "trouble");
   } finally {
     room.loading = false;
     refresh();

@@ -1,7 +1,8 @@
 // A conversation is a room that we are in or a private talk. It keeps its items sorted and knows which slice of them,
 // its window, is in the document: so the document stays small however long the conversation is.
 
-const KEEP = 5000;    // items kept per conversation; what is older is dropped
+const KEEP = 5000;    // items kept per conversation; what is older is dropped, and fetched again for who scrolls there
+const KEEP_READING = 50_000; // while somebody does
 const TAIL = 150;     // items in the document while the reader is at the newest one
 const WINDOW = 300;   // at most so many while the reader is elsewhere
 const STEP = 75;      // the window moves by so many
@@ -31,15 +32,16 @@ class Conversation {
     this.complete = 0;          // every id up to this one was seen
     this.fetched = false;       // the messages from before we came were
     this.catchingUp = false;
-    this.more = false;          // the server keeps older messages than items[0]
-    this.dropped = false;
+    this.oldest = 1;            // the lowest id fetched in this era
+    this.more = false;          // the server keeps older ones, and nothing of an earlier era is here
+    this.loading = false;       // they are on their way
   }
 
   /** How many messages the reader has not seen: those that are here, and those that we only know of. */
   get news() { return this.unread + Math.max(0, this.told - Math.max(this.complete, this.read)); }
 
-  /** Can older messages be had? Not those of an earlier era, nor what was dropped. */
-  get canLoad() { return this.more && !this.dropped && this.era === 0 && this.joined; }
+  get isFull() { return this.items.length >= KEEP_READING; }
+  get canLoad() { return this.more && !this.isFull && this.joined && !this.loading && !this.catchingUp; }
 
   get title() { return this.isRoom ? "#" + this.name : this.name; }
 
@@ -47,7 +49,7 @@ class Conversation {
   beginAnew() {
     if (this.items.length) this.era++;
     this.newest = this.complete = this.read = this.told = 0;
-    this.fetched = false;
+    this.fetched = this.more = false;
     if (this.items.length) this.note([T.restarted], "gap");
   }
 
@@ -85,16 +87,26 @@ class Conversation {
     if (at < this.last) this.last--;
   }
 
+  /** A room's first messages were fetched. Between them and an earlier era something would be missing. */
+  begin(events, more) {
+    if (more) this.dropOldest(this.items.findIndex(item => item.era >= this.era));
+    this.oldest = events[0]?.id ?? this.told + 1;
+    this.more = more;
+    this.fetched = true;
+  }
+
   trim() {
-    const surplus = this.items.length - KEEP;
-    if (surplus > 0) {
-      this.items.splice(0, surplus);
-      this.first = Math.max(0, this.first - surplus);
-      this.last = Math.max(0, this.last - surplus);
-      this.dropped = true;
-    }
+    this.dropOldest(this.items.length - (this.pinned ? KEEP : KEEP_READING));
     if (this.pinned) this.toTail();
     this.last = Math.min(this.last, this.first + WINDOW);
+  }
+
+  dropOldest(count) {
+    if (count <= 0) return;
+    const dropped = this.items.splice(0, count).findLast(item => item.id && item.era === this.era);
+    if (dropped) Object.assign(this, { oldest: dropped.id + 1, more: true });
+    this.first = Math.max(0, this.first - count);
+    this.last = Math.max(0, this.last - count);
   }
 
   toTail() {

@@ -37,8 +37,8 @@ function drawTop() {
 
 const BANNER = {
   nameless: { text: () => T.nameless, button: () => T.chooseName, act: () => askName() },
+  claiming: { text: () => T.connecting },
   connecting: { text: () => T.connecting },
-  retaking: { text: () => T.retaking, button: () => T.changeName, act: () => askName() },
   "catching-up": { text: () => T.catchingUp },
   waiting: { text: waitingText, button: () => T.tryNow, act: connect },
   left: { text: () => T.left, button: () => T.comeBack, act: come },
@@ -58,7 +58,7 @@ function drawBanner() {
   const clock = link.state !== "waiting" ? "" : (navigator.onLine ? T.seconds(seconds) + " " : "") + (kept ? T.kept(kept) : "");
   const text = banner?.text() ?? "";
   $("banner").hidden = !banner;
-  $("banner").classList.toggle("brief", link.state === "catching-up" || link.state === "connecting");
+  $("banner").classList.toggle("brief", ["claiming", "connecting", "catching-up"].includes(link.state));
   put($("banner-text"), text);
   put($("banner-clock"), clock);
   $("banner-button").hidden = !banner?.button;
@@ -80,26 +80,43 @@ function drawLog() {
 
   const atStart = talk.first === 0, empty = talk.items.length === 0 && link.state === "open" && !talk.catchingUp;
   $("older-button").hidden = !(atStart && talk.canLoad);
-  put($("older-text"), !atStart ? "" : talk.dropped ? T.dropped : talk.isRoom && !talk.more && talk.items.length > 30 ? T.beginning : "");
+  put($("older-text"), atStart ? above(talk) : "");
   $("blank").hidden = !empty;
   put($("blank-title"), talk.isRoom ? T.emptyRoom : plain(T.emptyTalk, { name: talk.name }));
   put($("blank-text"), talk.isRoom ? T.emptyRoomHint : T.emptyTalkHint);
 
   if (talk.pinned) log.scrollTop = log.scrollHeight;
   else if (anchor?.item.node?.isConnected) log.scrollTop += anchor.item.node.getBoundingClientRect().top - anchor.top;
+  if (!talk.pinned) loadNearTop();
   $("jump").hidden = talk.pinned;
   $("jump").className = talk.unread ? "fresh" : "";
   put($("jump"), talk.unread ? T.fresh(talk.unread) + " ↓" : T.latest);
 }
 
-/** The topmost item on the screen: it must not move while the document changes around it. */
+/** What is said above the first item. */
+function above({ title, items, era, fetched, loading, more, isFull, oldest }) {
+  if (loading) return T.loading;
+  if (more) return isFull ? T.full(KEEP_READING) : "";
+  if (!fetched || items.length <= 30 || items[0].era !== era) return "";
+  return oldest === 1 ? plain(T.beginning, { room: title }) : T.forgotten;
+}
+
+/**
+ * The topmost item on the screen: it must not move while the document changes around it. Better a message than a line of
+ * our own, which may stay at the top while older messages are put below it.
+ */
 function firstVisible() {
-  const edge = log.getBoundingClientRect().top;
+  const edge = log.getBoundingClientRect();
+  let first;
   for (const item of drawn) {
     if (!item.node?.isConnected) continue;
     const { top, bottom } = item.node.getBoundingClientRect();
-    if (bottom > edge) return { item, top };
+    if (top > edge.bottom) break;
+    if (bottom <= edge.top) continue;
+    first ??= { item, top };
+    if (item.id) return { item, top };
   }
+  return first;
 }
 
 /** The element of an item, made anew only if it looks different from last time. */
@@ -140,7 +157,8 @@ function messageNode(item, follows) {
     const button = (label, act) => make("button", { type: "button", className: "link", act: () => { act(); entry.focus(); } }, label);
     article.append(make("div", { className: "remedy", role: "alert" },
       state === "failed" ? plain(T.refused, { text: item.trouble }) : T.unknown,
-      state === "failed" ? button(T.edit, () => { forget(item); setEntry(body); }) : button(T.again, () => { item.attempts = 0; update(item, "queued"); flush(); }),
+      button(T.again, () => sendAgain(item)),
+      ...(state === "failed" ? [button(T.edit, () => { forget(item); setEntry(body); })] : []),
       button(T.discard, () => forget(item))));
   }
   return article;

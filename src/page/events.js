@@ -23,10 +23,6 @@ function take(room, event) {
   return item;
 }
 
-/** The same words? A server may have changed the white space between them. */
-const same = (one, other) => one.kind === other.kind && words(one.body) === words(other.body);
-const words = body => body.replace(/\s+/g, " ").trim();
-
 /** The room that an event is about; none if we have left it since. */
 function roomIn({ room: name }) {
   const room = conversations.get(roomKey(name));
@@ -36,13 +32,13 @@ function roomIn({ room: name }) {
 function heardInRoom(event) {
   const room = roomIn(event);
   if (!room) return;
+  // Our own words are not shown twice for a moment: the `ack` that follows puts them here. If it is lost, there is a hole.
+  if (event.from === me.name && outbox.some(item => item.state === "sent" && item.talk === room)) return;
   const hole = !room.catchingUp && event.id > room.complete + 1;
-  const item = take(room, event), { people } = room;
+  take(room, event);
+  const { people } = room;
   // In a crowd not all are listed, but who speaks is here.
   if (!people.names.has(event.from) && people.names.size < people.total) people.add(event.from, people.total);
-  // Our own words came back before their ack: no need to show them twice for a moment.
-  const echoed = item?.own && outbox.find(other => other.state === "sent" && other.talk === room && same(other, item));
-  if (echoed) forget(echoed);
   if (hole) {
     room.told = event.id;
     catchUp(room).then(flush, () => {}); // the next connection repeats it
@@ -100,10 +96,13 @@ const on = {
     const room = event.room && conversations.get(roomKey(event.room));
     if (room && !room.joined) refused(room, event); else current.note([explain(event)], "trouble");
   },
-  bye({ why }) { link.shutdown = /shut/.test(why); },
+  bye({ why }) {
+    link.shutdown = /shut/.test(why);
+    if (why === "taken-over") stepAside();
+  },
 };
 
-const explain = ({ code, text }) => T.errors[code] ?? text ?? code;
+const explain = ({ code, text = code }) => T.errors[code]?.replace("{text}", () => text) ?? text;
 
 /** Joins and leaves in a row share one line, and somebody who comes back takes only one place in it. */
 function comings(room, name, text) {

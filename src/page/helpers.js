@@ -39,7 +39,6 @@ const short = n => n > 99 ? "99+" : n;
 
 const fold = name => name.normalize("NFKC").toLowerCase();
 const face = name => make("span", { className: "face", hue: hueOf(name), ariaHidden: "true" }, [...name][0].toUpperCase());
-const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
 /** Makes `nodes` the children of `parent`, touching only what differs: focus, selection and scrolling survive. */
 function sync(parent, nodes) {
@@ -66,8 +65,9 @@ function dayName(ts) {
 /** The room that the page's address leads to, `…/#dev`. */
 function roomInAddress() { try { return decodeURIComponent(location.hash.slice(1)).slice(0, 128); } catch { return ""; } }
 
-/** What a browser remembers. Storage may be forbidden; then it remembers nothing. */
+/** What a browser remembers; `keepHere` is for this tab alone. Storage may be forbidden; then it remembers nothing. */
 const memory = {
+  keepHere(key, value) { try { sessionStorage.setItem(key, value); } catch { /* then not */ } },
   keep(key, value) { try { localStorage.setItem(key, value); } catch { /* then not */ } },
   drop(key) { try { localStorage.removeItem(key); } catch { /* it was never there */ } },
   keys() { try { return Object.keys(localStorage); } catch { return []; } },

@@ -1,7 +1,9 @@
 // The server keeps no private conversations, and nobody else has our drafts, or knows which rooms we are in and what we
 // have read: that is in the browser's storage, one record per name, so that a reload loses nothing. What is oldest goes
-// first, messages as well as names.
+// first, messages as well as names. What has still to be sent belongs to the tab that it was written in: two would send
+// it twice.
 
+const OUTBOX = "roomd-outbox";
 const KEPT = "roomd-kept:";
 const KEPT_NAMES = 5, KEPT_MESSAGES = 1000, KEPT_BYTES = 256 * 1024, KEPT_DRAFT_BYTES = 32 * 1024;
 const KEEP_MS = 200; // a burst of changes is written once
@@ -14,7 +16,9 @@ const keepSoon = (ms = KEEP_MS) => { kept.timer ||= setTimeout(keepNow, ms); };
 function keepNow() {
   clearTimeout(kept.timer);
   kept.timer = 0;
-  if (kept.name === null || link.state === "elsewhere") return; // the other tab knows more
+  if (kept.name === null) return;
+  keepOutbox();
+  if (["claiming", "elsewhere"].includes(link.state)) return; // another tab knows more, perhaps
   const messages = [], list = [];
   let bytes = 0;
   const fits = (text, limit) => (bytes += bytesOf(text) + 64) <= limit; // with what is around it
@@ -23,17 +27,34 @@ function keepNow() {
     const draft = written.trim() && fits(written, KEPT_DRAFT_BYTES) ? written : "";
     if (isRoom || draft || items.length) list.push([isRoom, name, draft, isRoom ? 0 : unread, epoch, read]);
   }
-  const all = talks().flatMap(talk => talk.items.filter(item => item.kind === "private").map(item => ({ talk, item })));
+  const all = talks().flatMap(talk => talk.items.filter(item => item.kind === "private" && !outbox.includes(item)).map(item => ({ talk, item })));
   all.sort((a, b) => b.item.ts - a.item.ts);
   for (const { talk, item } of all.slice(0, KEPT_MESSAGES)) {
     if (!fits(talk.name + item.body, KEPT_BYTES)) break;
     messages.push([talk.name, item.ts, item.own ? item.state : "", item.body]);
   }
   const key = KEPT + kept.name;
-  memory.keep(key, JSON.stringify({ ts: Date.now(), messages: messages.reverse(), talks: list, shown: current.key }));
+  const session = kept.name === fold(me.name) ? me.session : ""; // it goes along to another name
+  memory.keep(key, JSON.stringify({ ts: Date.now(), messages: messages.reverse(), talks: list, shown: current.key, session }));
   const others = keptKeys().filter(other => other !== key);
   if (others.length < KEPT_NAMES) return;
   others.sort((a, b) => keptIn(b).ts - keptIn(a).ts).slice(KEPT_NAMES - 1).forEach(memory.drop);
+}
+
+function keepOutbox() {
+  memory.keepHere(OUTBOX, JSON.stringify(outbox.map(({ talk, node, look, ...item }) => ({ ...item, to: talk.name }))));
+}
+
+/** What this tab had still to send when it was loaded anew: under the `ref` that the server may know. */
+function restoreOutbox() {
+  let list = [];
+  try { list = JSON.parse(memory.get(OUTBOX)); } catch { /* nothing */ }
+  for (const { to, ...item } of list) {
+    if (outbox.some(other => other.ref === item.ref)) continue;
+    item.talk = item.kind === "private" ? talkWith(to) : roomOf(to);
+    item.talk.insert(item);
+    outbox.push(item);
+  }
 }
 
 const draftOf = talk => talk === current ? entry.value : talk.draft;
@@ -43,15 +64,16 @@ const keptKeys = () => memory.keys().filter(key => key.startsWith(KEPT));
 /** A record; whatever is not one counts as an empty one. */
 function keptIn(key) {
   try {
-    const { ts, messages, talks = [], shown } = JSON.parse(memory.get(key));
-    if ([messages, talks].every(Array.isArray)) return { ts: Number(ts), messages, talks, shown };
+    const { ts, messages, talks = [], shown, session = "" } = JSON.parse(memory.get(key));
+    if ([messages, talks].every(Array.isArray)) return { ts: Number(ts), messages, talks, shown, session: String(session) };
   } catch { /* somebody else wrote it */ }
-  return { ts: 0, messages: [], talks: [] };
+  return { ts: 0, messages: [], talks: [], session: "" };
 }
 
 /** We are this one now: their conversations are added to those that are here, their rooms only before we come in. */
 function restore(name) {
   if (!name || kept.name === fold(name)) return;
+  if (kept.name !== null) keepNow();
   const isFirst = kept.name === null, here = new Set(conversations.keys()), restored = [];
   kept.name = fold(name);
   const { messages, talks: list, shown } = keptIn(KEPT + kept.name);
@@ -68,12 +90,9 @@ function restore(name) {
     const talk = talkWith(String(who));
     if (here.has(talk.key)) continue;
     const own = state !== "";
-    const item = { kind: "private", era: 0, n: ++talk.newest, ts: Number(ts), from: own ? name : talk.name, body: String(body), own, version: 0 };
-    // What had not arrived when the page went away is not sent by itself any more: its writer decides.
-    if (own) Object.assign(item, { state: state === "delivered" ? state : "unknown", attempts: 0, talk });
-    if (item.state === "unknown") { item.era = item.n = LAST; outbox.push(item); }
-    talk.insert(item);
+    talk.insert({ kind: "private", era: 0, n: ++talk.newest, ts: Number(ts), from: own ? name : talk.name, body: String(body), own, state: own ? "delivered" : "", version: 0 });
   }
+  if (isFirst) restoreOutbox();
   for (const [isRoom, who, , unread] of list) {
     const talk = !isRoom && conversations.get(talkKey(String(who)));
     if (!talk || here.has(talk.key) || !unread) continue;
@@ -100,14 +119,15 @@ function forgetKept() {
   show(me.room);
   for (const room of rooms()) room.draft = "";
   dropConversations(talks());
+  keepOutbox();
   setEntry("", false);
   keptKeys().forEach(memory.drop);
 }
 
-/** Another tab knows them better, so all conversations are read again; but what has still to be sent is not lost. */
+/** Another tab knows them better, so all conversations are read again, and the outbox with them. */
 function dropAll() {
-  const unsent = new Set(outbox.filter(item => item.talk.isRoom).map(item => item.talk));
-  dropConversations([...conversations.values()].filter(talk => !unsent.has(talk)));
+  keepOutbox();
+  dropConversations([...conversations.values()]);
   me.room = roomOf(roomInAddress() || "lobby");
   show(me.room);
 }

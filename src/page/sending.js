@@ -1,6 +1,7 @@
 // === SENDING ===
-// An own message is `queued` (no connection), `sent` (no ack yet), `delivered`, `failed` (refused) or
-// `unknown` (the connection broke and the history cannot tell). All but the delivered ones are in the outbox.
+// An own message is `queued` (no connection), `sent` (no ack yet), `delivered`, `failed` (refused) or `unknown` (the
+// connection broke, and the server has forgotten our session). All but the delivered ones are in the outbox. It has one
+// `ref` for its whole life, by which the server knows it again, and the `session` in which it may have been said.
 
 let outbox = [];
 
@@ -72,7 +73,7 @@ function split(text, limit) {
 
 function say(talk, kind, body) {
   const item = { kind: talk.isRoom ? kind : "private", era: LAST, n: LAST, ts: Date.now(), from: me.name, body, own: true, version: 0,
-    state: "queued", attempts: 0, talk };
+    state: "queued", ref: newRef(), session: "", attempts: 0, talk };
   talk.pinned = true;
   talk.mark = null;
   talk.insert(item);
@@ -82,20 +83,19 @@ function say(talk, kind, body) {
 }
 
 function flush() {
-  // What waits for the history of its room might be there already, and what follows it must not overtake it.
+  // The history of the room goes first: the reader waits for it, and many messages might be throttled.
   const isReady = ({ isRoom, joined, catchingUp }) => !isRoom || (joined && !catchingUp);
   if (isIn()) outbox.filter(item => item.state === "queued" && isReady(item.talk)).forEach(transmit);
 }
 
 async function transmit(item) {
-  const { talk, kind, body } = item;
+  const { talk, kind, body, ref } = item;
   if (bytesOf(body) > link.limit) return update(item, "failed", T.longerThan(link.limit)); // written before this server was known
-  item.as = me.name;
-  item.after = talk.complete;
+  item.session = me.session;
   item.attempts++;
   update(item, "sent");
   try {
-    const ack = await request(talk.isRoom ? { type: kind, room: talk.name, body } : { type: kind, to: talk.name, body });
+    const ack = await request({ type: kind, [talk.isRoom ? "room" : "to"]: talk.name, body }, ref);
     forget(item); // from "not delivered" at the end …
     const n = talk.isRoom ? ack.id : ++talk.newest;
     Object.assign(item, { era: talk.era, n, id: ack.id, ts: ack.ts, from: me.name });
@@ -105,7 +105,8 @@ async function transmit(item) {
     if (talk.complete === n - 1 && !talk.catchingUp) talk.complete = n;
     refresh();
   } catch (error) {
-    if (error.lost) return; // see `disconnected` and `settle`
+    if (error.lost) return; // see `sendOrAsk`
+    item.session = ""; // it was not said in any
     if (error.code === "not-here" && item.attempts < ATTEMPTS_MAX) return enterAgain(item);
     update(item, "failed", explain(error));
   }
@@ -123,6 +124,14 @@ function forget(item) {
   item.talk.remove(item);
   keepSoon();
   refresh();
+}
+
+/** The writer wants it, whatever became of it before. */
+function sendAgain(item) {
+  const { talk } = item;
+  item.attempts = 0;
+  update(item, "queued");
+  if (talk.isRoom && !talk.joined && isIn()) enterRoom(talk); else flush();
 }
 
 // === COMMANDS ===
@@ -209,8 +218,8 @@ const commands = {
     if (!current.isRoom) return complain([T.roomsOnly]);
     if (!isIn()) return complain([T.noConnection]);
     const talk = current;
+    talk.pinned = false; // or what is fetched would be dropped at once from a long conversation
     loadOlder(talk, Math.min(1000, Math.max(1, parseInt(count, 10) || 100))).then(() => {
-      talk.pinned = false;
       talk.first = 0;
       talk.last = Math.min(talk.items.length, WINDOW);
       refresh();
@@ -233,6 +242,7 @@ const commands = {
   help() { openDialog("help-dialog"); },
   quit() {
     if (link.state === "open") request({ type: "quit" }).catch(() => {});
+    setSession("");
     clearTimeout(link.timer);
     setState("left");
   },

@@ -1,5 +1,6 @@
 // A name belongs to one connection, so two tabs of one browser with the same name would take it from each other for
-// ever. Whoever comes asks first; who is there answers, and the reader decides which tab it shall be.
+// ever. Whoever comes asks first; who is there answers, and the reader decides which tab it shall be. That one continues
+// the session of the other, by the record of their name.
 
 const CLAIM_MS = 150;   // so long an answer is waited for
 const RELOAD_MS = 3000; // so long a tab may take to load anew
@@ -8,40 +9,33 @@ const tabs = (() => {
   const id = Math.random().toString(36).slice(2);
   let channel, answered = null; // how to end a claim that is under way
   try { channel = new BroadcastChannel("roomd"); } catch { /* then every tab is alone */ }
-  const post = (type, name, to) => channel?.postMessage({ type, name, to, tab: id });
+  const post = (type, to) => channel?.postMessage({ type, to, tab: id, name: me.name, session: me.session });
   const isOurs = name => fold(String(name)) === fold(me.name);
   const holds = () => me.name && !["nameless", "left", "elsewhere"].includes(link.state);
 
-  channel?.addEventListener("message", ({ data: { type, name, tab, to } }) => {
+  channel?.addEventListener("message", ({ data: { type, name, tab, to, session } }) => {
     if (!isOurs(name)) return;
     // Of two that claim at the same moment, the one with the smaller id was first.
-    if (type === "claim" && holds() && (!answered || id < tab)) post("here", name, tab);
-    if (type === "here" && to === id) answered?.(false);
+    if (type === "claim" && holds() && (!answered || id < tab)) post("here", tab);
+    if (type === "here" && to === id) answered?.({ session });
     if (type === "yield" && holds()) stepAside();
     // A tab that is loaded anew is gone for a moment only.
     if (type === "gone" && link.state === "elsewhere") setTimeout(() => { if (link.state === "elsewhere") come(); }, RELOAD_MS);
   });
   addEventListener("pageshow", event => { if (event.persisted && holds()) come(); }); // the browser had put it aside
-  addEventListener("pagehide", () => { keepNow(); if (holds()) post("gone", me.name); });
-
-  function stepAside() {
-    keepNow();
-    if (link.socket?.readyState === WebSocket.OPEN) request({ type: "quit" }).catch(() => {});
-    abandon();
-    setState("elsewhere");
-  }
+  addEventListener("pagehide", () => { keepNow(); if (holds()) post("gone"); });
 
   return {
-    /** Is nobody there under this name? */
-    claim(name) {
-      if (!channel) return true;
+    /** Who is there under our name: `null`, or the session of that tab. */
+    claim() {
+      if (!channel) return null;
       return new Promise(resolve => {
-        const answer = answered = isFree => { if (answered === answer) answered = null; resolve(isFree); };
-        setTimeout(answer, CLAIM_MS, true);
-        post("claim", name);
+        const answer = answered = other => { if (answered === answer) answered = null; resolve(other); };
+        setTimeout(answer, CLAIM_MS, null);
+        post("claim");
       });
     },
-    takeOver() { post("yield", me.name); come(); },
+    takeOver() { post("yield"); come(); },
   };
 })();
 
@@ -50,11 +44,27 @@ async function come() {
   if (link.state === "elsewhere") dropAll();
   abandon();
   restore(me.name);
-  setState("connecting");
-  const turn = link.turn, isFree = await tabs.claim(me.name);
+  setState("claiming");
+  const turn = link.turn, other = await tabs.claim();
   if (turn !== link.turn) return;
-  if (!isFree) return setState("elsewhere");
+  if (other?.session && other.session === me.session) disown();
+  if (other) return setState("elsewhere");
+  if (!me.session) setSession(keptIn(KEPT + fold(me.name)).session);
   connect();
+}
+
+/** This tab is the copy of a living one, which has the same to send: so it sends nothing by itself. */
+function disown() {
+  setSession("");
+  for (const item of outbox) if (["queued", "sent"].includes(item.state)) update(item, "unknown");
+}
+
+/** Another tab continues our session, and knows more than we do from now on. */
+function stepAside() {
+  keepNow();
+  abandon();
+  setState("elsewhere");
+  setSession("");
 }
 
 /** Ends whatever is under way. */

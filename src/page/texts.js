@@ -35,9 +35,8 @@ const TEXTS = {
     kept: n => n === 1 ? "Your message is kept until then." : `Your ${n} messages are kept until then.`,
     answered: text => `The server refuses the connection: ${text}.`, tryingAgain: "Trying again in",
     noUpgrade: "The server is there, but WebSocket connections do not get through; a proxy in between must pass on Upgrade.",
-    retaking: "Your old connection still holds your name. Taking it back …",
     catchingUp: "Fetching what you missed …", left: "You have left the chat.", comeBack: "Come back",
-    elsewhere: "You are here as {name} in another tab of this browser.", useThisTab: "Use this tab",
+    elsewhere: "The chat goes on elsewhere: you are {name} in another tab or window.", useThisTab: "Continue here",
     keptWhere: (n, kib) => "Private conversations, drafts and which rooms you are in are kept only in this browser, "
       + `on this device (local storage), for each name: the last ${n} messages, at most ${kib} KiB. Whoever uses this browser can read them.`,
     forgetKept: "Forget private conversations and drafts", keptForgotten: "Forgotten.",
@@ -45,8 +44,9 @@ const TEXTS = {
 
     emptyRoom: "Nothing said here yet", emptyRoomHint: "Write the first message below.",
     emptyTalk: "Just you and {name}", emptyTalkHint: "What you write here reaches nobody else. The server does not keep it, this browser does.",
-    older: "Show older messages", beginning: "The server remembers nothing older.",
-    dropped: "Older messages were dropped to keep this page quick.",
+    older: "Show older messages", loading: "Loading …",
+    beginning: "This is the beginning of {room}.", forgotten: "The server remembers nothing older.",
+    full: n => `This page holds no more than ${n} messages at once.`,
     unreadMark: "New", latest: "Latest messages ↓", fresh: n => n === 1 ? "1 new message" : `${n} new messages`,
     restarted: "The server has started anew: its history begins here.",
     gap: n => `The server no longer has ${n === 1 ? "one message" : n + " messages"} that you missed here.`,
@@ -57,7 +57,7 @@ const TEXTS = {
     says: "{name}: {body}", saysPrivately: "{name} in private: {body}",
 
     queued: "Waiting", sent: "Sending", delivered: "Delivered", refused: "Not sent: {text}.",
-    unknown: "The connection broke: this may not have arrived.",
+    unknown: "The connection broke: perhaps this was not sent.",
     edit: "Edit", again: "Send again", discard: "Discard",
     longTitle: "This message is too long",
     bytes: "bytes", lines: "lines",
@@ -116,9 +116,8 @@ const TEXTS = {
     kept: n => `${n} 条消息将在连接恢复后发送。`,
     answered: text => `服务器拒绝了连接：${text}。`, tryingAgain: "即将重试：",
     noUpgrade: "服务器在线，但 WebSocket 连接无法通过；中间的代理必须转发 Upgrade。",
-    retaking: "旧连接仍占用你的名字，正在取回……",
     catchingUp: "正在获取错过的消息……", left: "你已离开聊天。", comeBack: "重新进入",
-    elsewhere: "你已在此浏览器的另一个标签页中以 {name} 的名字在线。", useThisTab: "改用此标签页",
+    elsewhere: "聊天已在别处继续：你在另一个标签页或窗口中以 {name} 的名字在线。", useThisTab: "在此继续",
     keptWhere: (n, kib) => `私聊、草稿和所在的房间只保存在这台设备的这个浏览器里（本地存储），按名字分开：最近 ${n} 条消息，最多 ${kib} KiB。`
       + "使用这个浏览器的人都能看到。",
     forgetKept: "清除私聊和草稿", keptForgotten: "已清除。",
@@ -126,8 +125,9 @@ const TEXTS = {
 
     emptyRoom: "这里还没有消息", emptyRoomHint: "在下方写下第一条吧。",
     emptyTalk: "只有你和 {name}", emptyTalkHint: "这里的内容不会给其他人看到；服务器不保存，只保存在这个浏览器里。",
-    older: "显示更早的消息", beginning: "服务器没有更早的消息了。",
-    dropped: "为保持页面流畅，更早的消息已移除。",
+    older: "显示更早的消息", loading: "正在加载……",
+    beginning: "这里是 {room} 的开头。", forgotten: "服务器没有更早的消息了。",
+    full: n => `此页面最多同时保留 ${n} 条消息。`,
     unreadMark: "新消息", latest: "最新消息 ↓", fresh: n => `${n} 条新消息`,
     restarted: "服务器已重新启动，以下是新的记录。",
     gap: n => `你在这里错过了 ${n} 条消息，服务器已不再保存。`,
@@ -138,7 +138,7 @@ const TEXTS = {
     says: "{name}：{body}", saysPrivately: "{name} 私信：{body}",
 
     queued: "等待中", sent: "发送中", delivered: "已送达", refused: "未发送：{text}。",
-    unknown: "连接中断，这条消息可能没有送达。",
+    unknown: "连接中断，这条消息可能没有发出。",
     edit: "编辑", again: "重新发送", discard: "删除",
     longTitle: "这条消息太长了",
     bytes: "字节", lines: "行",
@@ -154,7 +154,7 @@ const TEXTS = {
     oneLine: "命令必须单独一行，未发送任何内容。", noConnection: "未连接，未发送任何内容。", unsent: "这里还有未发送的消息。",
     errors: {
       "bad-utf8": "文字编码无效", "unknown-command": "服务器不认识这个命令", busy: "对方还没有读完之前的消息",
-      dropped: "发送得太快，未被接收",
+      dropped: "发送得太快，未被接收", "not-saved": "服务器未能保存：{text}",
       "name-taken": "这个名字或相似的名字已被使用", "name-bad": "名字不可用：最多 32 个字母、数字或 _ - .，文字须为同一种或通常混写的几种",
       "no-such-user": "没有叫这个名字的人", "not-here": "你不在这个房间里", "too-long": "太长了", "bad-argument": "参数有误", full: "已满",
     },

@@ -95,6 +95,13 @@ pub(crate) enum Deferred {
     Awaited,
 }
 
+impl Deferred {
+    /// Whether it is for longer than the next turn.
+    pub(crate) fn is_waiting(self) -> bool {
+        matches!(self, Self::Paused { .. } | Self::Throttled | Self::Awaited)
+    }
+}
+
 /// Whose wish a connection was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -113,6 +120,8 @@ pub(crate) enum Drained {
     Asked,
     /// It is: the connection is on the list of those to serve.
     Due,
+    /// No; and it closes the connection itself, whatever has ended.
+    Held,
 }
 
 #[derive(Debug)]

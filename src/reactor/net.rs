@@ -286,6 +286,14 @@ impl Net {
         }
     }
 
+    /// Keeps a connection open whose peer says no more, until [`Net::close`]: there is more to send, and it will come when
+    /// it comes. To be called in [`Handler::ended`](super::Handler::ended).
+    pub fn hold_open(&mut self, id: ConnectionId) {
+        if let Some(connection) = find(&mut self.connections, id).filter(|c| c.is_open()) {
+            connection.drained = Drained::Held;
+        }
+    }
+
     /// Stops the loop, as a signal does: [`Handler::stopping`](super::Handler::stopping) follows in the next turn.
     pub fn stop(&mut self) {
         self.wants_stop = true;
@@ -600,8 +608,7 @@ impl Net {
 
     fn set_life(&mut self, id: ConnectionId, next: Life) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        let waits =
-            |life| usize::from(matches!(life, Life::Open(Deferred::Paused { .. } | Deferred::Throttled)));
+        let waits = |life| usize::from(matches!(life, Life::Open(deferred) if deferred.is_waiting()));
         self.waiting = self.waiting + waits(next) - waits(connection.life);
         connection.life = next;
     }

@@ -36,17 +36,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::allowance::Allowances;
-use crate::chat::{
-    Bye, Chat, Command, ErrorCode, Hello, Home, MemberId, Name, Reference, Refusal, RoomName, Why,
-};
+use crate::chat::{Bye, Chat, ErrorCode, Home, Reference, Refusal, Why};
 use crate::clock::{Millis, Now};
 use crate::limits::Limits;
 use crate::reactor::{ChannelId, ConnectionId, Consumed, Handler, Loss, Net, Peer, Rest, Then, TurnedAway};
 use crate::store::{Memory, Restored, Store};
-use crate::wire::{Ask, Content, Notice, Request, text, websocket};
+use crate::wire::{Content, Notice, text, websocket};
 use journal::{Journal, Kind};
 use metrics::Metrics;
-use session::{Action, Due, Session, Stage, Waiting};
+use session::{Action, Due, Session, Stage};
 use web::Page;
 
 pub use host::Host;
@@ -396,9 +394,11 @@ impl Handler for Server {
                 self.metrics.move_connection(before, after);
                 self.metrics.count(&action);
                 self.act_or_wait(net, id, action.into());
-                // There is no time to wait for a room.
+                // There is no time to wait for a room, nor for what the store answers first.
                 let waiting = self.session(id).and_then(|session| session.waiting.take());
-                if let Some(Action::Do(request)) = waiting.map(|waiting| waiting.action) {
+                if let Some(Action::Do(request)) = waiting.map(|waiting| waiting.action)
+                    && let Some(request) = self.fulfil(net, id, request)
+                {
                     self.fulfil_now(net, id, request);
                 }
             }
@@ -410,14 +410,24 @@ impl Handler for Server {
                 return self.give_back(net, id, rest, "came faster than it may, and there was no more time");
             }
         }
-        net.close(id);
-        self.forget(net, id, None, "end of input");
+        if self.awaits_answers(id)
+            && let Some(session) = self.session(id)
+        {
+            session.waiting = Some(Box::new(Action::End.into()));
+            return net.hold_open(id);
+        }
+        self.act_or_wait(net, id, Action::End.into());
     }
 
     fn woken(&mut self, net: &mut Net, id: ConnectionId) {
         let (now, has_input) = (net.now().monotonic, net.has_input(id));
         let limits = Rc::clone(&self.config.limits);
+        let is_awaiting = self.awaits_answers(id);
         let Some(session) = self.session(id) else { return };
+        if is_awaiting {
+            // It is us who are silent.
+            session.hear(now);
+        }
         match session.due(&limits, has_input, now) {
             Due::Nothing => {}
             Due::Ping => net.send(id, &websocket::ping()),

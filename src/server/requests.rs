@@ -49,8 +49,22 @@ impl Server {
                 self.close(net, id, &last_words, None);
             }
             Action::Dismiss(bye) => self.dismiss(net, id, bye, None),
+            Action::End => {
+                net.close(id);
+                self.forget(net, id, None, "end of input");
+            }
         }
         None
+    }
+
+    /// What a client has said is answered by the store: it goes on.
+    pub(super) fn settled(&mut self, net: &mut Net, id: ConnectionId) {
+        let has_ended = |waiting: &mut Box<Waiting>| matches!(waiting.action, Action::End);
+        match self.session(id).and_then(|session| session.waiting.take_if(has_ended)) {
+            // It is not deferred: there is nothing more to be heard.
+            Some(waiting) => drop(self.act_or_wait(net, id, *waiting)),
+            None => net.resume(id),
+        }
     }
 
     /// Whether what a client has said is not answered by the store; it is told when it is.
@@ -121,7 +135,7 @@ impl Server {
     }
 
     /// Does what a client asks for, or tells it why not. Returns it if the store has to answer first.
-    fn fulfil(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<Request> {
+    pub(super) fn fulfil(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<Request> {
         match self.is_ready(net, id, &request) {
             Ok(true) => self.fulfil_now(net, id, request),
             Ok(false) => return Some(request),

@@ -132,6 +132,8 @@ pub(super) enum Action {
     Part(Vec<u8>),
     /// To say good-bye to it.
     Dismiss(Bye),
+    /// To close its connection, because it has said its last.
+    End,
 }
 
 /// What stands before a message in a line of text: at most so many bytes, those of `/msg` and any name.

@@ -19,6 +19,8 @@ pub(super) enum End {
 /// A connection, and what is on its way.
 pub(super) struct Link {
     machine: Machine,
+    /// The how manieth server it leads to.
+    pub(super) server: usize,
     pipe: usize,
     up: VecDeque<u8>,
     pub(super) down: VecDeque<u8>,
@@ -34,9 +36,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(machine: &Machine, capacity: usize) -> Link {
+    pub(super) fn new(machine: &Machine, server: usize, capacity: usize) -> Link {
         Link {
             machine: machine.clone(),
+            server,
             pipe: machine.connect(capacity),
             up: VecDeque::new(),
             down: VecDeque::new(),

@@ -1,6 +1,7 @@
 //! Somebody with `roomd chat`. Whatever its session shows is checked as it is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Instant;
 
 use super::link::{End, Link};
@@ -8,9 +9,14 @@ use crate::cli::client::display::Line;
 use crate::cli::client::protocol::{self, Event, Message};
 use crate::cli::client::session::{Input, Mode, Output, Phase, Session};
 
-/// What everybody in a room heard, once, by room and epoch; the place of a message is its id less one.
+/// What has happened.
 #[derive(Default)]
-pub(super) struct Record(pub(super) BTreeMap<(String, u64), Vec<Said>>);
+pub(super) struct Record {
+    /// What everybody in a room heard, once, by room and epoch; the place of a message is its id less one.
+    pub(super) rooms: BTreeMap<(String, u64), Vec<Said>>,
+    /// How many servers there have been.
+    pub(super) servers: usize,
+}
 
 pub(super) struct Said {
     /// Its place among all that was said.
@@ -21,14 +27,14 @@ pub(super) struct Said {
 
 impl Record {
     pub(super) fn add(&mut self, at: &(String, u64), message: Message, action: bool) {
-        let order = self.0.values().map(Vec::len).sum();
-        let room = self.0.entry(at.clone()).or_default();
+        let order = self.rooms.values().map(Vec::len).sum();
+        let room = self.rooms.entry(at.clone()).or_default();
         assert_eq!(message.id, room.len() as u64 + 1, "the observer missed something");
         room.push(Said { order, message, action });
     }
 
     pub(super) fn newest(&self, at: &(String, u64)) -> u64 {
-        self.0.get(at).map_or(0, |said| said.len() as u64)
+        self.rooms.get(at).map_or(0, |said| said.len() as u64)
     }
 }
 
@@ -54,6 +60,8 @@ pub(super) struct Stay {
     newest_on_entering: u64,
     /// So many ids were said to be kept no longer.
     pub(super) gone: u64,
+    /// From this id on everything was shown.
+    first: u64,
 }
 
 impl Stay {
@@ -77,18 +85,16 @@ pub(super) struct Person {
     pub(super) stays: BTreeMap<String, Stay>,
     /// Ids of the newest messages of rooms, by the last that told of them.
     newest: BTreeMap<String, u64>,
-    /// So many of the next lines were asked for.
-    asked_for: usize,
-    /// What reached it of private messages, its own too.
+    /// So many of the next lines were asked for by `/history`; the id of the first one.
+    asked_for: (usize, Option<u64>),
+    /// The ids of the next lines, which PgUp has asked for.
+    page: Range<u64>,
+    /// What reached it of private messages.
     pub(super) told: Vec<String>,
     /// Those that were shown.
     pub(super) privates: BTreeSet<String>,
-    /// Own lines that were shown, by any ack, event or history.
-    own_shown: BTreeSet<String>,
-    /// How it came back into rooms, the last time.
-    back: BTreeMap<String, String>,
-    /// Who it was when the connection broke.
-    lost_name: Option<String>,
+    /// The server that keeps its session.
+    server: usize,
     pub(super) outcome: Option<Result<bool, String>>,
 }
 
@@ -106,12 +112,11 @@ impl Person {
             typed: Vec::new(),
             stays: BTreeMap::new(),
             newest: BTreeMap::new(),
-            asked_for: 0,
+            asked_for: (0, None),
+            page: 0..0,
             told: Vec::new(),
             privates: BTreeSet::new(),
-            own_shown: BTreeSet::new(),
-            back: BTreeMap::new(),
-            lost_name: None,
+            server: 0,
             outcome: None,
         }
     }
@@ -140,10 +145,13 @@ impl Person {
                 Some(Event::Hello { room, id, .. } | Event::Room { room, id, .. }) => {
                     self.newest.insert(room, id);
                 }
-                Some(Event::Private { body, .. }) => self.told.push(word_of(&body).to_owned()),
+                Some(Event::Private { body, .. }) if !self.is_own(&body) => {
+                    self.told.push(word_of(&body).to_owned());
+                }
                 _ => {}
             }
         }
+        let server = self.link.as_ref().map(|link| link.server);
         self.session.handle(now, input);
         while let Some(output) = self.session.next_output() {
             match output {
@@ -165,61 +173,67 @@ impl Person {
                 }
             }
         }
-    }
-
-    fn shown(&mut self, line: Line, record: &Record, history: u64) {
-        match line {
-            Line::Elsewhere(room, line) => {
-                assert_ne!(room, self.session.rooms.current());
-                if let Line::Said { message, .. } = &*line {
-                    assert_eq!(room, message.room);
-                }
-                self.shown_of(*line, record, history);
-            }
-            line => {
-                if let Line::Said { message, .. } = &line {
-                    assert_eq!(message.room, self.session.rooms.current(), "{line:?} has no label");
-                }
-                self.shown_of(line, record, history);
-            }
+        if let (Phase::Here | Phase::CatchingUp(_), Some(server)) = (&self.session.phase, server) {
+            self.server = server;
         }
     }
 
-    fn shown_of(&mut self, line: Line, record: &Record, history: u64) {
+    fn shown(&mut self, line: Line, record: &Record, history: u64) {
+        let current = self.session.rooms.current().to_owned();
+        let (room, line) = match line {
+            Line::Elsewhere(room, line) => {
+                assert_ne!(room, current);
+                (room, *line)
+            }
+            line => (current, line),
+        };
         match line {
             Line::Elsewhere(..) => panic!("two rooms"),
-            Line::Said { message, action, old, .. } => self.said(&message, action, old, record, history),
+            Line::Said { message, action, old, .. } => {
+                assert_eq!(message.room, room, "{message:?} has a wrong label, or none");
+                self.said(&message, action, old, record, history);
+            }
             Line::Private { from, body, own, .. } => {
+                assert_eq!(own, self.is_own(&body), "{from} told {body}");
                 let word = word_of(&body);
-                let is_own = word.starts_with(&format!("{}.", self.number));
-                assert_eq!(own, is_own, "{from} told {body}");
                 assert!(self.privates.insert(word.to_owned()), "{word} was shown twice");
             }
-            Line::Answer(text) => self.answered(&text),
-            Line::Status(text) if text.starts_with("back as ") => self.came_back(text),
-            Line::Status(_) => {
-                self.lost_name.clone_from(&self.session.name);
-                self.back.clear();
-            }
-            Line::Happened { .. } => {}
+            Line::Answer(text) => self.answered(&room, &text),
+            Line::Status(text) if text.starts_with("back as ") => self.came_back(&text),
+            Line::Status(_) | Line::Happened { .. } => {}
             Line::Trouble(text) => self.told_trouble(&text),
         }
     }
 
+    fn is_own(&self, body: &str) -> bool {
+        word_of(body).starts_with(&format!("{}.", self.number))
+    }
+
     fn said(&mut self, message: &Message, action: bool, old: bool, record: &Record, history: u64) {
         let at = (message.room.clone(), self.epoch(&message.room));
-        let said = record.0.get(&at).and_then(|said| said.get(message.id as usize - 1));
+        let said = record.rooms.get(&at).and_then(|said| said.get(message.id as usize - 1));
         let said = said.unwrap_or_else(|| panic!("{at:?} never heard {message:?}"));
         assert_eq!((&message.from, &message.body), (&said.message.from, &said.message.body));
         assert_eq!(action, said.action);
-        if self.asked_for > 0 {
-            self.asked_for -= 1;
+        let stay = self.stays.get_mut(&at.0).expect("it did not say that it was there");
+        if let Some(id) = self.page.next() {
+            assert!(old && message.id == id, "{message:?} instead of {id}");
             return;
         }
-        let stay = self.stays.get_mut(&at.0).expect("it did not say that it was there");
+        if let (left @ 1.., first) = &mut self.asked_for {
+            *left -= 1;
+            let first = *first.get_or_insert(message.id);
+            if *left == 0 && message.id + 1 >= stay.first {
+                stay.first = stay.first.min(first);
+            }
+            return;
+        }
         assert_eq!(at.1, stay.epoch, "it did not say that the room began anew");
         let next = match stay.next {
-            None if old && message.id <= stay.newest_on_entering => message.id,
+            None if old && message.id <= stay.newest_on_entering => {
+                stay.first = message.id;
+                message.id
+            }
             _ => stay.next(),
         };
         let skipped =
@@ -228,46 +242,46 @@ impl Person {
         assert!(skipped == 0 || message.id - 1 + history <= record.newest(&at), "{next} was still kept");
         stay.gone -= skipped;
         stay.next = Some(message.id + 1);
-        let word = word_of(&message.body);
-        if word.starts_with(&format!("{}.", self.number)) && stay.next() > stay.newest_on_entering + 1 {
-            assert!(self.own_shown.insert(word.to_owned()), "{word} was confirmed, and said again");
-        }
     }
 
-    fn answered(&mut self, text: &str) {
+    fn answered(&mut self, room: &str, text: &str) {
         if text.starts_with("you are ") {
             let room = room_in(text);
             let (epoch, newest_on_entering) = (self.epoch(&room), self.newest[&room]);
-            let stay = Stay { epoch, newest_on_entering, ..Stay::default() };
+            let first = newest_on_entering + 1;
+            let stay = Stay { epoch, newest_on_entering, first, ..Stay::default() };
             assert!(self.stays.insert(room, stay).is_none(), "{text}, and was there already");
         } else if let Some(room) = text.strip_prefix("you left #") {
             let stay = self.stays.remove(room);
             assert_eq!(stay.map(|stay| stay.gone), Some(0), "{text}");
         } else if let Some(count) = text.strip_prefix("the last ") {
-            self.asked_for = number_in(count);
+            self.asked_for = (number_in(count), None);
+        } else if ["from before", "is the beginning", "no longer kept"].iter().any(|end| text.contains(end)) {
+            let stay = self.stays.get_mut(room).expect("a page of a room that it is in");
+            let first = self.session.rooms.get(room).expect("a room").seen.first();
+            self.page = first..std::mem::replace(&mut stay.first, first);
+            assert_eq!(text.contains("is the beginning"), first == 1, "{text}");
         }
     }
 
-    fn came_back(&mut self, text: String) {
-        let room = room_in(&text);
+    fn came_back(&mut self, text: &str) {
+        let room = room_in(text);
         let epoch = self.epoch(&room);
         let stay = self.stays.get_mut(&room).expect("a room that it was in");
         assert_eq!(stay.gone, 0, "{} are missing still", stay.gone);
         if text.contains("began anew") {
-            *stay = Stay { epoch, ..Stay::default() };
+            *stay = Stay { epoch, first: 1, ..Stay::default() };
         }
         stay.next = Some(stay.next());
         stay.gone = text.split_once(" (").map_or(0, |(_, gone)| number_in(gone) as u64);
-        self.back.insert(room, text);
     }
 
     fn told_trouble(&mut self, text: &str) {
         let typed = self.typed.iter_mut().find(|typed| text.split(' ').any(|word| word == typed.word));
         let Some(typed) = typed else { return };
         if text.contains("this may not have arrived") {
-            let back = self.back.get(&typed.room).map_or("", String::as_str);
-            let is_known = self.session.name == self.lost_name && !back.contains("no longer kept");
-            assert!(typed.private.is_some() || !is_known, "{text}: {back} tells whether it has");
+            let server = self.link.as_ref().map(|link| link.server);
+            assert!(server > Some(self.server), "{text}: {server:?} knows");
             typed.unknown = true;
         } else {
             assert!(text.contains("not done"), "{text}");

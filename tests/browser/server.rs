@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
@@ -16,24 +17,36 @@ use super::{PATIENCE, await_line, lines_of};
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) port: u16,
+    /// Where it keeps its rooms.
+    data: Option<PathBuf>,
 }
 
 impl Daemon {
     pub(crate) fn start() -> Daemon {
-        Daemon::listen_on(0).expect("a daemon that listens")
+        Daemon::listen_on(0, None).expect("a daemon that listens")
+    }
+
+    /// Keeps its rooms in a directory of its own, which is removed with it.
+    pub(crate) fn start_with_data() -> Daemon {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let data = std::env::temp_dir().join(format!("roomd-page-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&data).expect("a directory for the rooms");
+        Daemon::listen_on(0, Some(data)).expect("a daemon that listens")
     }
 
     /// `None`: it ended instead of listening, because the port is not free (yet).
-    fn listen_on(port: u16) -> Option<Daemon> {
+    fn listen_on(port: u16, data: Option<PathBuf>) -> Option<Daemon> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_roomd"))
             .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(data.iter().flat_map(|data| ["--data".into(), data.join("rooms.db")]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("roomd starts");
         let lines = lines_of(child.stderr.take().expect("stderr is piped"));
-        let mut daemon = Daemon { child, port };
+        let mut daemon = Daemon { child, port, data };
         let deadline = Instant::now() + PATIENCE;
         while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             if let Some(port) = port_in(&line).filter(|_| line.contains("listening")) {
@@ -67,8 +80,9 @@ impl Daemon {
     pub(crate) fn start_again(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match Daemon::listen_on(self.port) {
+            match Daemon::listen_on(self.port, self.data.clone()) {
                 Some(daemon) => {
+                    self.data = None; // it goes on there
                     *self = daemon;
                     return;
                 }
@@ -81,6 +95,9 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.crash();
+        if let Some(data) = &self.data {
+            let _ = std::fs::remove_dir_all(data);
+        }
     }
 }
 

@@ -19,7 +19,15 @@ pub(crate) enum Upgrade {
     /// It is answered by this status line and this text.
     Refuse(&'static str, &'static str),
     /// It is accepted, and this answers each request that the page makes.
-    Answer(fn(&Value) -> Reply),
+    Answer(Box<Answer>),
+}
+
+type Answer = dyn Fn(&Value) -> Reply + Send + Sync;
+
+impl Upgrade {
+    pub(crate) fn answer(answer: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> Upgrade {
+        Upgrade::Answer(Box::new(answer))
+    }
 }
 
 /// What the page is told.
@@ -28,6 +36,8 @@ pub(crate) enum Reply {
     Say(Vec<Value>),
     /// Nothing; the connection is closed with this code.
     Close(u16),
+    /// That somebody else has continued the session; the connection is closed.
+    TakenOver,
 }
 
 /// What the page said, and when.
@@ -110,7 +120,7 @@ fn serve(stream: TcpStream, port: u16, daemon_port: u16, upgrade: &Upgrade, hear
                     .insert("sec-websocket-protocol", "roomd.json".parse().expect("a value"));
                 Ok(response)
             };
-            converse(tungstenite::accept_hdr(stream, protocol).ok()?, *answer, heard)
+            converse(tungstenite::accept_hdr(stream, protocol).ok()?, answer, heard)
         }
         Upgrade::Refuse(status, text) if start == *b"GET /ws" => {
             let mut stream = stream;
@@ -126,7 +136,7 @@ fn serve(stream: TcpStream, port: u16, daemon_port: u16, upgrade: &Upgrade, hear
     }
 }
 
-fn converse(mut socket: WebSocket<TcpStream>, answer: fn(&Value) -> Reply, heard: &Heard) -> Option<()> {
+fn converse(mut socket: WebSocket<TcpStream>, answer: &Answer, heard: &Heard) -> Option<()> {
     loop {
         let Message::Text(text) = socket.read().ok()? else { continue };
         let request: Value = serde_json::from_str(&text).ok()?;
@@ -137,12 +147,17 @@ fn converse(mut socket: WebSocket<TcpStream>, answer: fn(&Value) -> Reply, heard
                     socket.send(Message::text(event.to_string())).ok()?;
                 }
             }
-            Reply::Close(code) => {
-                let frame = CloseFrame { code: code.into(), reason: "".into() };
-                socket.close(Some(frame)).ok()?;
+            Reply::Close(code) => close(&mut socket, code)?,
+            Reply::TakenOver => {
+                socket.send(Message::text(json!({ "type": "bye", "why": "taken-over" }).to_string())).ok()?;
+                close(&mut socket, 4002)?;
             }
         }
     }
+}
+
+fn close(socket: &mut WebSocket<TcpStream>, code: u16) -> Option<()> {
+    socket.close(Some(CloseFrame { code: code.into(), reason: "".into() })).ok()
 }
 
 /// The head of a request, byte by byte, so that nothing behind it is taken.

@@ -10,7 +10,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::pty::Terminal;
-use crate::{DEADLINE, ROOMD, chat};
+use crate::{DEADLINE, ROOMD, chat, directory};
 
 /// A running daemon.
 pub(crate) struct Daemon {
@@ -71,6 +71,9 @@ impl Daemon {
             let said = page["events"].as_array();
             record.extend(said.into_iter().flatten().map(|m| m["body"].as_str().unwrap().to_owned()));
             if page["more"] == false {
+                // Or the name would be kept for this session.
+                stream.write_all(b"{\"type\":\"quit\"}\n").unwrap();
+                events.map_while(Result::ok).for_each(drop);
                 return record;
             }
             let last = said.and_then(|said| said.last()).map_or(0, |m| m["id"].as_u64().unwrap());
@@ -292,6 +295,45 @@ fn a_killed_daemon_is_waited_for() {
     assert_eq!(count(&rows, "connection lost"), 1, "{rows:#?}");
     assert_eq!(count(&rows, "began anew"), 1, "{rows:#?}");
     assert_eq!(daemon.record(), ["meanwhile", "after"]);
+}
+
+/// With a file it knows what it has said, and whose session that was.
+#[test]
+fn typing_through_a_kill_of_a_daemon_with_a_file_loses_and_doubles_nothing() {
+    const LINES: usize = 40;
+    let data = directory().join("rooms");
+    let flags = ["--data", data.to_str().unwrap()];
+    let daemon = Daemon::listen("127.0.0.1:0", &flags);
+    let address = daemon.address.clone();
+    let mut alice = Terminal::start(&address, &["--name", "alice"]);
+    alice.wait_prompt("> ");
+    let mut enter = |from, to| (from..=to).for_each(|number| alice.enter(&format!("line {number}")));
+    enter(1, LINES / 2);
+    drop(daemon);
+    enter(LINES / 2 + 1, LINES * 3 / 4);
+    let daemon = Daemon::listen(&address, &flags);
+    enter(LINES * 3 / 4 + 1, LINES);
+    let rows = alice.wait_row(&format!("alice  line {LINES}"));
+    assert_eq!(count(&rows, "may not have arrived") + count(&rows, "began anew"), 0, "{rows:#?}");
+    let expected: Vec<_> = (1..=LINES).map(|number| format!("line {number}")).collect();
+    assert_eq!(daemon.record(), expected);
+}
+
+#[test]
+fn a_session_that_is_continued_elsewhere_ends_here() {
+    let daemon = Daemon::start();
+    let mut command = chat(&daemon.address, &["--name", "log", "--receive", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut hello = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut hello).unwrap();
+    let hello: Value = serde_json::from_str(&hello).unwrap();
+    let mut other = TcpStream::connect(&daemon.address).unwrap();
+    let request = json!({"type": "hello", "name": "log", "session": hello["session"]});
+    other.write_all(format!("{request}\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr, "roomd: this session goes on elsewhere, and ends here\n");
+    assert_eq!(output.status.code(), Some(1));
 }
 
 /// A pipe that is full all the time, and a daemon restarted in its middle.

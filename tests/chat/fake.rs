@@ -76,11 +76,13 @@ impl Peer {
         self.hello_in("lobby", hello, newest, epoch);
     }
 
-    /// The same for any room; also answers a `join`.
+    /// The same for any room; also answers a `join`. In another epoch it is another server, which does not know the
+    /// session.
     pub(crate) fn hello_in(&mut self, room: &str, request: &Value, newest: u64, epoch: u64) {
         let name = request["name"].as_str().unwrap_or("alice");
         self.send(&json!({"type": "hello", "name": name, "room": room, "id": newest,
-            "users": [name, "bob"], "total": 2, "epoch": epoch, "ref": request["ref"]}));
+            "users": [name, "bob"], "total": 2, "epoch": epoch, "session": format!("{epoch:032x}"),
+            "ref": request["ref"]}));
     }
 
     /// The client is in this room, too.
@@ -97,12 +99,22 @@ impl Peer {
     pub(crate) fn confirm(&mut self, request: &Value, id: u64, from: &str) {
         let (room, body) = (request["room"].as_str().unwrap(), request["body"].as_str().unwrap());
         self.send(&message_in(room, id, from, body));
+        self.ack(request, Some(id));
+    }
+
+    /// Confirms a message that the room has heard.
+    pub(crate) fn ack(&mut self, request: &Value, id: Option<u64>) {
         self.send(&json!({"type": "ack", "ref": request["ref"], "ts": 1, "id": id}));
     }
 
     /// Answers a request for history.
     pub(crate) fn history(&mut self, request: &Value, events: &[Value]) {
-        self.send(&json!({"type": "history", "room": request["room"], "events": events, "more": false,
+        self.page(request, events, false);
+    }
+
+    /// The same; there may be more.
+    pub(crate) fn page(&mut self, request: &Value, events: &[Value], more: bool) {
+        self.send(&json!({"type": "history", "room": request["room"], "events": events, "more": more,
             "ref": request["ref"]}));
     }
 

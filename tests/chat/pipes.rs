@@ -148,12 +148,15 @@ fn a_break_in_the_middle_of_an_input_neither_loses_nor_doubles() {
     let input: String = (1..=100).map(|n| format!("line {n}\n")).collect();
     let output = filter(&input, &["--name", "bot"], |fake| {
         let mut record = Vec::new();
+        let mut sent = Vec::new();
         let mut peer = fake.welcome(0, 1);
         for id in 1..=20 {
             let request = peer.expect("public");
             record.push(message(id, "bot", request["body"].as_str().unwrap()));
             if id <= 10 {
                 peer.confirm(&request, id, "bot");
+            } else {
+                sent.push(request);
             }
         }
         drop(peer);
@@ -161,14 +164,70 @@ fn a_break_in_the_middle_of_an_input_neither_loses_nor_doubles() {
         let request = peer.expect("history");
         let after = usize::try_from(request["after"].as_u64().unwrap()).unwrap();
         peer.history(&request, &record[after..]);
+        // Answers on their way when it broke may have been lost as well.
+        let mut request = peer.expect("public");
+        while request["ref"] != sent[0]["ref"] {
+            peer.ack(&request, None);
+            request = peer.expect("public");
+        }
+        for (id, sent) in (11..=20).zip(&sent) {
+            assert_eq!(request, *sent);
+            peer.ack(&request, Some(id));
+            request = peer.expect("public");
+        }
         for id in 21..=100 {
-            let request = peer.expect("public");
             assert_eq!(request["body"], format!("line {id}"));
             peer.confirm(&request, id, "bot");
+            if id < 100 {
+                request = peer.expect("public");
+            }
         }
         peer.farewell();
     });
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_is_in_doubt_or_taken_over_is_exit_status_1() {
+    let output = filter("in doubt\n/msg bob psst\n/who\n", &["--name", "bot"], |fake| {
+        let mut peer = fake.welcome(0, 1);
+        for kind in ["public", "private", "users"] {
+            peer.expect(kind);
+        }
+        drop(peer);
+        let mut peer = fake.welcome(0, 2);
+        let request = peer.expect("users");
+        peer.send(
+            &json!({"type": "users", "room": "lobby", "users": ["bot"], "total": 1, "ref": request["ref"]}),
+        );
+        peer.farewell();
+    });
+    assert_eq!(output.status.code(), Some(1));
+    let doubt = "roomd: the connection broke, this may not have arrived";
+    let told = format!("{doubt}: in doubt\n{doubt}: /msg bob psst\n");
+    assert!(text(&output.stderr).contains(&told), "{}", text(&output.stderr));
+
+    let output = filter("", &["--name", "log", "--receive"], |fake| {
+        fake.welcome(0, 1).send(&json!({"type": "bye", "why": "taken-over"}));
+    });
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "roomd: this session goes on elsewhere, and ends here\n");
+}
+
+#[test]
+fn what_could_not_be_saved_is_told_with_the_text() {
+    let output = filter("one\ntwo\n", &["--name", "bot"], |fake| {
+        let mut peer = fake.welcome(0, 1);
+        let request = peer.expect("public");
+        peer.send(
+            &json!({"type": "error", "code": "not-saved", "text": "the disk is full", "ref": request["ref"]}),
+        );
+        let request = peer.expect("public");
+        peer.confirm(&request, 1, "bot");
+        peer.farewell();
+    });
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "roomd: the disk is full – not done: one\n");
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn completion_knows_the_people_of_the_current_room_and_the_rooms() {
 fn all_rooms_come_back_with_what_was_missed_and_typed() {
     let (fake, mut terminal, mut peer) = in_two();
     terminal.enter("arrived");
-    peer.expect("public");
+    let arrived = peer.expect("public");
     drop(peer);
     terminal.wait("the bad news", |rows| rows.iter().any(|row| row.contains("connection lost")));
     terminal.enter("typed while away");
@@ -133,6 +133,8 @@ fn all_rooms_come_back_with_what_was_missed_and_typed() {
     let request = peer.expect("history");
     assert_eq!((&request["room"], &request["after"]), (&json!("lobby"), &json!(0)));
     peer.history(&request, &[message(1, "bob", "missed")]);
+    assert_eq!(peer.request().as_ref(), Some(&arrived));
+    peer.ack(&arrived, Some(1));
     let request = peer.expect("public");
     assert_eq!((&request["room"], &request["body"]), (&json!("dev"), &json!("typed while away")));
     peer.confirm(&request, 2, "alice");

@@ -347,6 +347,40 @@ fn older_lines_are_dimmed() {
 }
 
 #[test]
+fn page_up_shows_what_was_said_before_and_keeps_the_line() {
+    let fake = Fake::new();
+    let mut terminal = Terminal::start(&fake.address, &["--name", "alice"]);
+    let mut peer = fake.welcome(50, 1);
+    let request = peer.expect("history");
+    let said = |from: u64, to: u64| -> Vec<_> {
+        (from..=to).map(|id| message(id, "bob", &format!("message {id}"))).collect()
+    };
+    peer.page(&request, &said(41, 50), true);
+    terminal.wait_row("bob  message 50");
+    terminal.press("half a line\x1b[5~");
+    let request = peer.expect("history");
+    assert_eq!((&request["room"], &request["before"]), (&json!("lobby"), &json!(41)));
+    let limit = request["limit"].as_u64().unwrap();
+    assert!((15..24).contains(&limit), "a screenful is {limit}");
+    peer.page(&request, &said(41 - limit, 40), true);
+    let rows = terminal.wait("a page of them", |rows| {
+        rows.iter().any(|row| without_time(row) == "bob  message 40")
+            && rows.last().unwrap() == "> half a line"
+    });
+    let header = format!("·  {limit} messages from before (PgUp shows more):");
+    assert!(rows.iter().any(|row| without_time(row) == header), "{rows:#?}");
+    terminal.press("\x1b[5~");
+    let request = peer.expect("history");
+    assert_eq!(request["before"], 41 - limit);
+    peer.page(&request, &said(1, 2), false);
+    terminal.wait("the beginning", |rows| {
+        let lines = rows.iter().rev().map(|row| without_time(row));
+        let last: Vec<_> = lines.filter(|row| !row.starts_with("-- ")).take(4).collect();
+        last == ["> half a line", "bob  message 2", "bob  message 1", "·  this is the beginning of #lobby"]
+    });
+}
+
+#[test]
 fn a_resized_terminal_keeps_the_line() {
     let fake = Fake::new();
     let mut terminal = Terminal::start(&fake.address, &["--name", "alice"]);

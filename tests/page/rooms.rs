@@ -19,7 +19,7 @@ pub(super) fn join(page: &mut Page, rooms: &[&str]) {
 }
 
 /// A conversation of this title is on show, and what belongs to it is drawn.
-fn is_shown(page: &mut Page, title: &str) {
+pub(super) fn is_shown(page: &mut Page, title: &str) {
     page.until(&format!(
         "document.getElementById('title').textContent === '{title}' && drawnTalk === current"
     ));
@@ -47,7 +47,7 @@ fn list(page: &mut Page, expected: &Value) {
 }
 
 /// From here on, `sent` holds what the page asks of the server; while `swallows` is true, nothing of it arrives.
-fn record(page: &mut Page) {
+pub(super) fn record(page: &mut Page) {
     page.eval(
         "window.sent = []; window.swallows = false; if (!window.said) { window.said = WebSocket.prototype.send; \
          WebSocket.prototype.send = function (text) { sent.push(JSON.parse(text)); swallows || said.call(this, text); }; }",
@@ -422,7 +422,7 @@ fn forget(request: &Value) -> Reply {
 fn a_room_that_the_server_has_forgotten_is_entered_again() {
     let _turn = wait_for_turn();
     let daemon = Daemon::start();
-    let server = StandIn::before(daemon.port, Upgrade::Answer(forget));
+    let server = StandIn::before(daemon.port, Upgrade::answer(forget));
     let browser = Browser::start("en");
     let mut page = browser.open(&server.url());
     log_in(&mut page, "alice");

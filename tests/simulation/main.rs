@@ -8,6 +8,7 @@
 //! | the same across rooms: who hears a room beside another one, and who tells one something from elsewhere | [`several`] |
 //! | conspirators cannot slow a room down below a bound | [`conspirators`] |
 //! | turns keep to their budget, and do their work when they are full | [`busy`] |
+//! | a store that answers late | [`scripted`] |
 //! | who ends while its input is deferred | [`ends`] |
 //! | a chat client | [`client`] |
 //! | the server on its machine | [`scene`], `roomd::reactor::simulated` |
@@ -27,6 +28,7 @@ mod ends;
 mod random;
 mod readers;
 mod scene;
+mod scripted;
 mod setting;
 mod several;
 mod shadow;

@@ -4,6 +4,7 @@
 //! what every other client was told is compared with that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::client::{Client, Dialect, Temper};
 use crate::scene::{EXEMPT, Scene, stranger};
@@ -60,7 +61,10 @@ impl Run {
 
     /// A run with an observer, and without faults so far.
     pub fn new(seed: u64, setting: Setting, rng: Rng) -> Self {
-        let scene = Scene::new(seed ^ 0xabcd, setting.limits.clone());
+        let scene = match setting.has_disk {
+            true => Scene::on_disk(seed ^ 0xabcd, setting.limits.clone(), &Rc::default(), 0, 0),
+            false => Scene::new(seed ^ 0xabcd, setting.limits.clone()),
+        };
         let machine = scene.machine.clone();
         let (clients, requests, privates) = (Vec::new(), Vec::new(), Vec::new());
         let side_rooms = vec![None; SIDE_ROOMS.len()];

@@ -1,5 +1,6 @@
 //! The server on a machine, and what every test here does with it.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
@@ -8,6 +9,8 @@ use roomd::reactor::{Platform, Reactor};
 use roomd::server::{Config, Server};
 
 use roomd::reactor::simulated::Machine;
+
+use crate::scripted::{Disk, Scripted};
 
 /// An address that `--exempt` spares, as it does by default.
 pub const EXEMPT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -22,6 +25,8 @@ pub struct Scene {
     pub machine: Machine,
     pub server: Reactor<Machine, Server>,
     pub limits: Rc<Limits>,
+    /// Its store, if that does not answer at once.
+    pub store: Option<Scripted>,
 }
 
 impl Scene {
@@ -32,7 +37,29 @@ impl Scene {
         let mut platform = machine.clone();
         let server = Server::new(config, platform.now());
         let server = Reactor::new(platform, server, Rc::clone(&limits));
-        Self { machine, server, limits }
+        Self { machine, server, limits, store: None }
+    }
+
+    /// A daemon that begins with what is on a disk, at a time. Its store refuses some of what it is asked.
+    pub fn on_disk(
+        seed: u64,
+        limits: Limits,
+        disk: &Rc<RefCell<Disk>>,
+        now_ms: u64,
+        refuses_percent: usize,
+    ) -> Self {
+        let machine = Machine::new(seed);
+        machine.world_mut().now_ms = now_ms;
+        let limits = Rc::new(limits);
+        let config = Config { limits: Rc::clone(&limits), ..Config::default() };
+        let mut platform = machine.clone();
+        let now = platform.now();
+        let waker = platform.waker().expect("a simulated one");
+        let store = Scripted::new(disk, waker, seed ^ 0x5709e, refuses_percent);
+        let restored = disk.borrow_mut().restored(now.unix_ms);
+        let server = Server::with_store(config, Box::new(store.clone()), restored, now);
+        let server = Reactor::new(platform, server, Rc::clone(&limits));
+        Self { machine, server, limits, store: Some(store) }
     }
 
     /// Somebody connects from `ip`, and says `hello`; the server's socket buffers `capacity` bytes for it.
@@ -52,6 +79,9 @@ impl Scene {
 
     /// A turn of a crowd, for which checking takes long.
     pub fn turn_unchecked(&mut self) {
+        if let Some(store) = &self.store {
+            store.work();
+        }
         self.server.turn().expect("the simulated selector does not break");
     }
 

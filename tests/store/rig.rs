@@ -97,7 +97,7 @@ pub(crate) struct Rig {
     pub(crate) bell: Arc<Bell>,
     /// Answers that came while another one was waited for.
     early: VecDeque<Answer>,
-    tickets: u64,
+    tickets: u32,
 }
 
 impl Rig {
@@ -113,7 +113,7 @@ impl Rig {
 
     pub(crate) fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
-        Ticket::Tag(self.tickets)
+        Ticket::Room(self.tickets)
     }
 
     /// Asks; what is answered at once comes first.

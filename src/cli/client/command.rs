@@ -17,7 +17,7 @@ pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
     ("/join", "ROOM", "enter one more room, or turn to it (as Tab, Alt+N and F1 … F9 do)"),
     ("/leave", "[ROOM]", "leave the current room, or ROOM (also /part)"),
     ("/rooms", "", "which rooms there are (also /list)"),
-    ("/history", "[N [M]]", "show the last N lines (20) of the room, but for the last M"),
+    ("/history", "[N [M]]", "show the last N lines (20) of the room, but for the last M (PgUp: older ones)"),
     ("/ignore", "[NAME]", "hide what NAME says, until you leave; alone: whom you ignore"),
     ("/unignore", "NAME", "show it again"),
     ("/ping", "", "how far away the server is"),

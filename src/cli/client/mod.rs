@@ -7,7 +7,7 @@
 //! |---|---|
 //! | what the client does, all of it | [`session::Session`] |
 //! | the rooms one is in, and which of them is the current one | [`rooms::Rooms`] |
-//! | what survives a broken connection, and how nothing is lost or doubled | [`outbox::Outbox`], [`seen::Seen`] |
+//! | what survives a broken connection, and why nothing is lost or doubled | [`outbox::Outbox`], [`seen::Seen`] |
 //! | the requests and events | [`protocol`] |
 //! | a typed line | [`command::parse`], [`completion::complete`] |
 //! | how lines look, what is painted where | [`paint::Painter`], [`screen::Screen`] |

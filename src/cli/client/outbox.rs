@@ -2,24 +2,17 @@
 //!
 //! Everything typed goes through here, so that what is typed while there is no connection is sent,
 //! once, when there is one again. A request is *waiting*, then *sent*, then answered (by its
-//! `ref`) and forgotten. The server serves the requests of a connection in order; that is what
-//! makes the doubtful ones decidable.
+//! `ref`) and forgotten.
 //!
 //! # A connection that broke between a request and its answer
 //!
-//! Had the server read it? After reconnecting, the client fetches what each room heard since the
-//! last id it knows; once the name is ours again the server is done with the old connection.
+//! Had the server read it? It knows, as long as our session goes on there ("Coming back" in `PROTOCOL.md`): all of it
+//! is sent again with the same `ref`s, and what was carried out is answered and not carried out again. If the session
+//! is over, because we were away for too long or the server has begun anew without a file, nobody can tell: messages are
+//! *not* sent again, and the user is told; all else (`/who` …, `/nick`, `/join` and `/leave`) is simply asked again.
 //!
-//! * A message that is in there under our name arrived.
-//! * A message that is not in there was not read, or was refused and the answer lost: it is sent again. If the
-//!   room began anew (a restart), its new record is what counts: a message that is not in it is sent again.
-//! * A private message leaves no record, and what was sent after it says only that it was read, not that there
-//!   was somebody to tell: it is *not* sent again, and the user is told.
-//! * If the room has dropped part of what was missed, or we are back under another name (the server may not be done
-//!   with the old connection), the same is true for messages.
-//! * After an orderly `bye` there is no doubt: all answers came before it, the rest was not read. Only to those
-//!   who are too slow the answers that waited are not sent.
-//! * Questions (`/who` …), `/nick`, `/join` and `/leave` are simply asked again.
+//! After an orderly `bye` there is no doubt: all answers came before it, the rest was not read. Only to those
+//! who are too slow the answers that waited are not sent.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -30,6 +23,15 @@ use super::protocol::{Message, Request, room_of};
 /// enough that a broken connection leaves little in doubt.
 const WINDOW: usize = 32;
 
+/// Where the history that is asked for ends. Which message that is, is known when it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Before so many of the newest.
+    Newest(u64),
+    /// Before all that was shown.
+    Shown,
+}
+
 /// A request that is not answered yet.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -39,38 +41,26 @@ pub(super) struct Entry {
     pub(super) request: Request,
     /// When it was sent, if it was.
     pub(super) sent_at: Option<Instant>,
-    /// The room's event for it has been shown, only the `ack` is missing.
-    pub(super) heard: bool,
-    /// What it asks for is older than so many of the newest messages.
-    pub(super) skip: Option<u64>,
+    /// Its room has heard it, and only the `ack` is missing: it is shown already.
+    pub(super) is_shown: bool,
+    /// A connection broke that it had been sent on: it may have been carried out.
+    in_doubt: bool,
+    /// Where the history ends that it asks for; `None` is after the newest message.
+    pub(super) until: Option<Until>,
     /// It asks for what is older than these, which were asked for together with it: an answer has its limits.
     pub(super) newer: Vec<(Message, bool)>,
 }
 
 impl Entry {
-    /// True if the room hears it: such a message has an id and is found in the history.
+    /// True if it would be noticed if it were carried out twice.
     fn is_message(&self) -> bool {
-        matches!(self.request, Request::Public { .. } | Request::Action { .. })
+        matches!(self.request, Request::Public { .. } | Request::Action { .. } | Request::Private { .. })
     }
 
     /// True if nothing may be sent behind it until it is answered, because it changes who speaks
     /// or where.
     fn is_turning_point(&self) -> bool {
         matches!(self.request, Request::Nick { .. } | Request::Join { .. } | Request::Leave { .. })
-    }
-
-    /// True if `said` is what a room hears of this request. The server may trim a body.
-    fn says(&self, said: &Request) -> bool {
-        match (&self.request, said) {
-            (Request::Public { body: a, .. }, Request::Public { body: b, .. })
-            | (Request::Action { body: a, .. }, Request::Action { body: b, .. }) => {
-                room_of(&self.request) == room_of(said) && a.trim() == b.trim()
-            }
-            (Request::Private { to, body: a }, Request::Private { to: other, body: b }) => {
-                to.to_lowercase() == other.to_lowercase() && a.trim() == b.trim()
-            }
-            _ => false,
-        }
     }
 }
 
@@ -84,19 +74,20 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Adds a request at the end.
-    pub(super) fn push(&mut self, request: Request, skip: Option<u64>) {
-        self.insert(self.entries.len(), request, skip, Vec::new());
+    pub(super) fn push(&mut self, request: Request, until: Option<Until>) {
+        self.insert(self.entries.len(), request, until, Vec::new());
     }
 
     /// Adds a request for what is older than `newer`, to be sent next.
-    pub(super) fn ask_on(&mut self, request: Request, skip: Option<u64>, newer: Vec<(Message, bool)>) {
-        self.insert(self.sent, request, skip, newer);
+    pub(super) fn ask_on(&mut self, request: Request, until: Option<Until>, newer: Vec<(Message, bool)>) {
+        self.insert(self.sent, request, until, newer);
     }
 
-    fn insert(&mut self, at: usize, request: Request, skip: Option<u64>, newer: Vec<(Message, bool)>) {
-        self.numbered += 1;
-        let reference = format!("c{}", self.numbered);
-        self.entries.insert(at, Entry { reference, request, sent_at: None, heard: false, skip, newer });
+    fn insert(&mut self, at: usize, request: Request, until: Option<Until>, newer: Vec<(Message, bool)>) {
+        let reference = next_reference(&mut self.numbered);
+        let entry =
+            Entry { reference, request, sent_at: None, is_shown: false, in_doubt: false, until, newer };
+        self.entries.insert(at, entry);
     }
 
     /// The next request to send, now marked as sent; `None` if all are or too many are unanswered.
@@ -131,40 +122,58 @@ impl Outbox {
         self.answered(&reference)
     }
 
-    /// Notes that we were heard saying `said`: the first sent message like it needs no mark any more.
-    pub(super) fn heard(&mut self, said: &Request) {
-        let mut sent = self.entries.iter_mut().take(self.sent);
-        if let Some(entry) = sent.find(|entry| !entry.heard && entry.says(said)) {
-            entry.heard = true;
+    /// A room has heard us: the oldest that we sent there, because the server keeps the order.
+    pub(super) fn shown(&mut self, room: &str) {
+        let said = |entry: &&mut Entry| {
+            matches!(entry.request, Request::Public { .. } | Request::Action { .. })
+                && room_of(&entry.request) == Some(room)
+                && !entry.is_shown
+        };
+        if let Some(entry) = self.entries.iter_mut().take(self.sent).find(said) {
+            entry.is_shown = true;
+        }
+    }
+
+    /// We have the name that we asked for; a `hello` with it says so, too, whatever becomes of the `ack`.
+    pub(super) fn renamed(&mut self) {
+        if self.sent > 0 && matches!(self.entries[0].request, Request::Nick { .. }) {
+            self.entries.pop_front();
+            self.sent -= 1;
         }
     }
 
     /// The connection is gone after an orderly `bye`: what has no answer was not read.
     pub(super) fn ended(&mut self) {
-        self.entries.retain(|entry| !entry.heard);
-        self.send_all_again();
-    }
-
-    /// Decides about the sent requests of a connection that broke. `said` is everything that rooms heard
-    /// from us since, in order; `complete` are those rooms that have not dropped some of it. Returns those
-    /// requests of which nobody can tell; they are not sent again.
-    pub(super) fn decide(&mut self, said: &[Request], complete: &[String]) -> Vec<Entry> {
-        let mut doubtful: Vec<Entry> = self.entries.drain(..self.sent).filter(|e| !e.heard).collect();
-        for message in said {
-            if let Some(index) = doubtful.iter().position(|entry| entry.says(message)) {
-                doubtful.remove(index);
+        self.sent = 0;
+        for Entry { reference, request, sent_at, is_shown, newer, .. } in &mut self.entries {
+            (*sent_at, *is_shown) = (None, false);
+            match request {
+                // The ids may have begun anew.
+                Request::History { limit: Some(limit), before, .. } => {
+                    (*limit, *before) = (*limit + newer.len(), None);
+                    newer.clear();
+                }
+                // The `hello` says the old name, which undoes this.
+                Request::Nick { .. } => *reference = next_reference(&mut self.numbered),
+                _ => {}
             }
         }
-        let is_private = |entry: &Entry| matches!(entry.request, Request::Private { .. });
-        let is_complete =
-            |entry: &Entry| room_of(&entry.request).is_some_and(|room| complete.iter().any(|r| r == room));
-        let decidable = |entry: &Entry| !is_private(entry) && (is_complete(entry) || !entry.is_message());
-        let (again, unknown): (Vec<_>, Vec<_>) = doubtful.into_iter().partition(decidable);
-        for entry in again.into_iter().rev() {
-            self.entries.push_front(entry);
-        }
-        self.send_all_again();
-        unknown
+    }
+
+    /// The connection broke: what has no answer may have been read.
+    pub(super) fn broke(&mut self) {
+        self.entries.iter_mut().take(self.sent).for_each(|entry| entry.in_doubt = true);
+        self.ended();
+    }
+
+    /// The server knows nothing of what was sent on connections that broke. Returns the messages among that, which are
+    /// not sent again.
+    pub(super) fn forgotten(&mut self) -> Vec<Entry> {
+        let is_lost = |entry: &Entry| entry.in_doubt && entry.is_message();
+        let (lost, kept): (Vec<_>, Vec<_>) = self.entries.drain(..).partition(is_lost);
+        self.entries = kept.into();
+        self.entries.iter_mut().for_each(|entry| entry.in_doubt = false);
+        lost
     }
 
     /// True if this room is asked for and the server has not answered yet.
@@ -186,18 +195,11 @@ impl Outbox {
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+}
 
-    fn send_all_again(&mut self) {
-        self.sent = 0;
-        for Entry { request, sent_at, newer, .. } in &mut self.entries {
-            *sent_at = None;
-            // The ids may have begun anew.
-            if let Request::History { limit: Some(limit), before, .. } = request {
-                (*limit, *before) = (*limit + newer.len(), None);
-                newer.clear();
-            }
-        }
-    }
+fn next_reference(numbered: &mut u64) -> String {
+    *numbered += 1;
+    format!("c{numbered}")
 }
 
 #[cfg(test)]
@@ -207,21 +209,15 @@ mod tests {
     const WHO: Request = Request::Users { room: None };
 
     fn say(body: &str) -> Request {
-        say_in("lobby", body)
-    }
-
-    fn say_in(room: &str, body: &str) -> Request {
-        Request::Public { body: body.into(), room: Some(room.into()) }
-    }
-
-    /// Nothing that the lobby heard is lost.
-    fn complete() -> [String; 1] {
-        ["lobby".into()]
+        Request::Public { body: body.into(), room: Some("lobby".into()) }
     }
 
     fn tell(body: &str) -> Request {
-        let to = "bob".into();
-        Request::Private { to, body: body.into() }
+        Request::Private { to: "bob".into(), body: body.into() }
+    }
+
+    fn nick(name: &str) -> Request {
+        Request::Nick { name: name.into() }
     }
 
     /// An outbox whose `sent` are on their way and whose `waiting` are not.
@@ -241,50 +237,53 @@ mod tests {
         entries.into_iter().map(|e| e.request.clone()).collect()
     }
 
-    #[test]
-    fn the_same_words_twice_are_two_messages() {
-        let mut outbox = outbox(&[say("hi"), say("hi")], &[]);
-        outbox.decide(&[say("hi")], &complete());
-        assert_eq!(requests(outbox.iter()), [say("hi")]);
+    /// All that can be sent now, by their `ref`s.
+    fn send_all(outbox: &mut Outbox) -> Vec<String> {
+        std::iter::from_fn(|| outbox.send_next(Instant::now()).map(|entry| entry.reference.clone())).collect()
     }
 
     #[test]
-    fn each_room_decides_about_what_was_said_there() {
-        let sent = [say("hi"), say_in("dev", "hi"), say_in("ops", "hi")];
-        let mut outbox = outbox(&sent, &[]);
-        assert_eq!(requests(&outbox.decide(&[say_in("dev", "hi")], &complete())), [say_in("ops", "hi")]);
-        assert_eq!(requests(outbox.iter()), [say("hi")]);
+    fn after_a_break_everything_is_sent_again_as_it_was() {
+        let mut outbox = outbox(&[say("1"), tell("2"), WHO], &[say("3")]);
+        outbox.answered("c1").unwrap();
+        outbox.broke();
+        assert_eq!(send_all(&mut outbox), ["c2", "c3", "c4"]);
     }
 
-    /// Nobody of that name may have been there, and the refusal was lost with the connection.
+    /// In the session before it, too: it may have broken again before anything was sent.
     #[test]
-    fn what_came_after_a_private_message_does_not_prove_that_somebody_was_told() {
-        let mut outbox = outbox(&[tell("a"), say("1"), tell("b")], &[]);
-        assert_eq!(requests(&outbox.decide(&[say("1")], &complete())), [tell("a"), tell("b")]);
-        assert!(outbox.is_empty());
-    }
-
-    /// It was too long, for example. It used to count as said, silently.
-    #[test]
-    fn a_message_that_the_room_did_not_hear_is_sent_again_whatever_came_after_it() {
-        let mut outbox = outbox(&[say("refused"), WHO, say("1")], &[]);
-        assert_eq!(requests(&outbox.decide(&[say("1")], &complete())), []);
-        assert_eq!(requests(outbox.iter()), [say("refused"), WHO]);
+    fn a_server_that_has_forgotten_what_was_said_is_told_nothing_twice() {
+        let mut outbox = outbox(&[say("1"), WHO, tell("2")], &[say("3")]);
+        outbox.broke();
+        outbox.broke();
+        assert_eq!(requests(&outbox.forgotten()), [say("1"), tell("2")]);
+        assert_eq!(requests(outbox.iter()), [WHO, say("3")]);
+        send_all(&mut outbox);
+        outbox.ended();
+        assert_eq!(requests(&outbox.forgotten()), [], "it was sent to this one, which did not read it");
     }
 
     #[test]
-    fn without_a_complete_record_nothing_is_said_twice() {
-        let mut outbox = outbox(&[say("1"), WHO], &[say("2")]);
-        assert_eq!(requests(&outbox.decide(&[], &[])), [say("1")]);
-        assert_eq!(requests(outbox.iter()), [WHO, say("2")]);
-    }
-
-    #[test]
-    fn an_event_without_its_ack_is_proof_enough() {
-        let mut outbox = outbox(&[tell("a"), say("1"), say("2")], &[]);
-        outbox.heard(&say("1"));
-        outbox.decide(&[], &complete());
+    fn a_bye_leaves_in_doubt_what_was_so_before() {
+        let mut outbox = outbox(&[say("1")], &[say("2")]);
+        outbox.broke();
+        send_all(&mut outbox);
+        outbox.ended();
+        assert_eq!(requests(&outbox.forgotten()), [say("1")]);
         assert_eq!(requests(outbox.iter()), [say("2")]);
+    }
+
+    /// The `hello` says the old name; the server would not carry out the same request again.
+    #[test]
+    fn a_name_is_asked_for_anew_unless_we_have_it() {
+        let mut unknown = outbox(&[nick("al")], &[say("1")]);
+        unknown.broke();
+        assert_eq!(send_all(&mut unknown), ["c3"]);
+        let mut told = outbox(&[nick("al")], &[nick("ali")]);
+        told.renamed();
+        assert_eq!(requests(told.iter()), [nick("ali")]);
+        told.renamed();
+        assert_eq!(told.len(), 1, "that was not sent yet");
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Room {
             is_new: true,
             is_anew: false,
             names: BTreeSet::new(),
-            seen: Seen::default(),
+            seen: Seen::up_to(0),
             unread: 0,
             is_mentioned: false,
         }

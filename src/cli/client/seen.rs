@@ -1,21 +1,35 @@
 //! Which messages of a room were shown already: nothing is shown twice, nothing silently missed.
 //!
 //! Ids count 1, 2, 3 … per room, so the seen ones are "all up to `last`" and perhaps a few ahead
-//! of it (an `ack` may overtake the room's event, live messages may overtake the history).
+//! of it (live messages may overtake the history). Of those that were there before we came, the ones from `first` on were
+//! shown, too.
 
 use std::collections::BTreeSet;
 
 /// The seen ids of one room.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seen {
+    first: u64,
     last: u64,
     ahead: BTreeSet<u64>,
 }
 
 impl Seen {
-    /// Everything up to and including `last` counts as seen.
+    /// Everything up to and including `last` counts as seen, though nothing of it was shown.
     pub(super) fn up_to(last: u64) -> Seen {
-        Seen { last, ahead: BTreeSet::new() }
+        Seen { first: last + 1, last, ahead: BTreeSet::new() }
+    }
+
+    /// The id from which on everything was shown.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Notes that older ones were shown, from `first` to `last`. If there is a hole behind them, they do not count.
+    pub(super) fn note_older(&mut self, first: u64, last: u64) {
+        if last + 1 >= self.first {
+            self.first = self.first.min(first);
+        }
     }
 
     /// The id up to which everything was seen.
@@ -58,6 +72,15 @@ mod tests {
         assert_eq!(seen.last(), 3);
         assert!(seen.note(4));
         assert_eq!(seen.last(), 5);
+    }
+
+    #[test]
+    fn older_ones_reach_back_as_far_as_there_is_no_hole() {
+        let mut seen = Seen::up_to(40);
+        for (first, last, expected) in [(31, 40, 31), (10, 20, 31), (25, 35, 25), (5, 24, 5), (38, 40, 5)] {
+            seen.note_older(first, last);
+            assert_eq!(seen.first(), expected);
+        }
     }
 
     #[test]

@@ -42,6 +42,8 @@ use super::session::{Input, Prompt, Session};
 
 const CHAT_PROMPT: &str = "> ";
 const NAME_PROMPT: &str = "your name? ";
+/// Of a screen of older messages these rows are others: what stands above them, their day, where one is, the prompt.
+const NOT_OLDER_ROWS: usize = 4;
 /// How many typed lines are remembered across sessions.
 const HISTORY_LINES: usize = 1000;
 /// Makes the editor paint its prompt again and moves nothing: up, and down again by the newline
@@ -283,7 +285,9 @@ fn editor(shared: &Handle, typed: &Sender<Wakeup>) -> rustyline::Result<Editor<H
     editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Simple(clear));
     // Alt with a digit would be the obvious key; the editor takes that for itself before it asks us.
     let places = (1..=9).map(|place| KeyEvent(KeyCode::F(place), Modifiers::NONE));
-    for key in [KeyEvent::ctrl('D'), KeyEvent::alt('n'), KeyEvent::from('\t')].into_iter().chain(places) {
+    let page_up = KeyEvent(KeyCode::PageUp, Modifiers::NONE);
+    let others = [KeyEvent::ctrl('D'), KeyEvent::alt('n'), KeyEvent::from('\t'), page_up];
+    for key in others.into_iter().chain(places) {
         editor.bind_sequence(key, EventHandler::Conditional(Box::new(helper())));
     }
     Ok(editor)
@@ -323,7 +327,7 @@ impl Validator for Helper {
 }
 
 impl ConditionalEventHandler for Helper {
-    /// Ctrl-D, F1 to F9, Alt-N, and Tab.
+    /// Ctrl-D, F1 to F9, Alt-N, PgUp, and Tab.
     fn handle(&self, event: &Event, _: RepeatCount, _: bool, line: &EventContext<'_>) -> Option<Cmd> {
         let mut shared = lock(&self.shared);
         if event.get(0) == Some(&KeyEvent::ctrl('D')) {
@@ -335,6 +339,7 @@ impl ConditionalEventHandler for Helper {
         let turn = match event.get(0) {
             Some(KeyEvent(KeyCode::F(place), _)) => Some(Input::TurnTo(usize::from(*place) - 1)),
             Some(KeyEvent(_, Modifiers::ALT)) => Some(Input::TurnOn),
+            Some(KeyEvent(KeyCode::PageUp, _)) => Some(Input::PageUp(rows().saturating_sub(NOT_OLDER_ROWS))),
             _ => line.line().is_empty().then_some(Input::TurnOn),
         };
         if let Some(turn) = turn {
@@ -418,8 +423,14 @@ fn restore_on_signals(shared: &Handle, modes: &Modes) -> io::Result<()> {
 
 /// The width of the terminal.
 pub(super) fn columns() -> usize {
-    match termios::tcgetwinsize(io::stdout()) {
-        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
-        _ => 80,
-    }
+    size(|size| size.ws_col).unwrap_or(80)
+}
+
+/// Its height.
+fn rows() -> usize {
+    size(|size| size.ws_row).unwrap_or(24)
+}
+
+fn size(side: impl Fn(termios::Winsize) -> u16) -> Option<usize> {
+    termios::tcgetwinsize(io::stdout()).ok().map(side).filter(|&side| side > 0).map(usize::from)
 }

@@ -20,8 +20,10 @@ use crate::chat::{Name, Restored, RoomName, SESSION_TIME_MS, SessionId};
 
 /// How long one waits for another program that writes to the file: somebody's `sqlite3`, in a transaction.
 pub(super) const BUSY_TIME: Duration = Duration::from_secs(1);
-/// What a connection caches of the file, in KiB.
+/// What a connection caches of the file, in KiB; memory is taken as it is used.
 const CACHE_KIB: i64 = 512;
+/// The one that writes: all pages that a batch changes fit in, or some would be written several times.
+const WRITER_CACHE_KIB: i64 = 4096;
 /// Where Linux says which run of it this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -116,6 +118,7 @@ fn prepare(path: &Path, db: &mut Connection, options: &Options) -> Result<(), St
         let why = "SQLite cannot share memory there; choose a file on a disk of this machine";
         return Err(format!("cannot use {}: {why}", path.display()));
     }
+    db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(cannot)?;
     // The thread does it when nobody waits.
     db.pragma_update(None, "wal_autocheckpoint", 0).map_err(cannot)?;
     if let Some(pages) = options.pages_max {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
-use super::open::{BUSY_TIME, Lock};
+use super::open::Lock;
 use super::read::Reading;
 use super::trouble::{Place, THREAD_GONE, Trouble};
 use super::upkeep::Upkeep;
@@ -23,10 +23,10 @@ const BATCH_MAX: usize = 256;
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// When nothing was written for so long, what was is brought to the disk.
 const IDLE_TIME: Duration = Duration::from_secs(1);
-/// When so many bytes wait beside the file, they are brought into it as soon as nobody waits,
-const WAL_BYTES: u64 = 4 * 1024 * 1024;
-/// and when it is so much more, even then.
-const WAL_BYTES_MORE: u64 = 12 * 1024 * 1024;
+/// When so many pages wait beside the file, they are brought into it as soon as nobody waits: 16 MiB,
+const PAGES_WAITING: u64 = 4096;
+/// and when it is so many more, even then.
+const PAGES_WAITING_MORE: u64 = 4096;
 /// While asks come one behind the other, there is a bite of upkeep after so many batches.
 const BATCHES_PER_BITE: u32 = 16;
 /// Reads that fail are logged so often.
@@ -54,9 +54,9 @@ pub(super) struct Thread {
     trouble: Option<(&'static str, Instant)>,
     /// Something was written, and is brought to the disk then.
     checkpoint_due: Option<Instant>,
-    /// Or when the `-wal` file has so many bytes.
-    checkpoint_bytes: u64,
-    wal_bytes: u64,
+    /// Or when so many pages wait in the `-wal` file.
+    pages_max: u64,
+    pages: u64,
     /// Since the last bite of upkeep.
     batches: u32,
     /// Nothing was asked when it was last looked.
@@ -85,8 +85,8 @@ impl Thread {
             reads: VecDeque::new(),
             trouble: None,
             checkpoint_due: Some(Instant::now() + IDLE_TIME),
-            checkpoint_bytes: WAL_BYTES,
-            wal_bytes: 0,
+            pages_max: PAGES_WAITING,
+            pages: 0,
             batches: 0,
             is_quiet: true,
             logged_at: None,
@@ -134,7 +134,7 @@ impl Thread {
 
     /// How long one may wait for asks.
     fn patience(&self) -> Duration {
-        if !self.reads.is_empty() || self.is_wal_long() {
+        if !self.reads.is_empty() || self.has_many_pages() {
             return Duration::ZERO;
         }
         let now = Instant::now();
@@ -232,17 +232,22 @@ impl Thread {
             }
             return;
         }
-        let is_due = self.is_wal_long() || self.checkpoint_due.is_some_and(|due| now >= due);
-        if (self.is_quiet && is_due) || self.wal_bytes >= self.checkpoint_bytes + WAL_BYTES_MORE {
-            self.checkpoint();
+        if self.is_quiet && self.checkpoint_due.is_some_and(|due| now >= due) {
+            self.checkpoint_due = None;
+            self.checkpoint("TRUNCATE");
+        } else if (self.is_quiet && self.has_many_pages())
+            || self.pages >= self.pages_max + PAGES_WAITING_MORE
+        {
+            // What is written next takes the place of what was: quicker than to make it anew.
+            self.checkpoint("PASSIVE");
         } else if (self.is_quiet && self.reads.is_empty()) || self.batches >= BATCHES_PER_BITE {
             self.batches = 0;
             self.bite();
         }
     }
 
-    fn is_wal_long(&self) -> bool {
-        self.trouble.is_none() && self.wal_bytes >= self.checkpoint_bytes
+    fn has_many_pages(&self) -> bool {
+        self.trouble.is_none() && self.pages >= self.pages_max
     }
 
     /// In trouble: whether it is over.
@@ -265,19 +270,13 @@ impl Thread {
         }
     }
 
-    /// Brings what was written to the disk, and into the file; then the `-wal` file is empty. If somebody reads from it
-    /// (a backup does), the rest comes the next time.
-    fn checkpoint(&mut self) {
-        self.checkpoint_due = None;
-        let is_busy = self.writer.db.busy_timeout(Duration::ZERO).and_then(|()| {
-            let is_busy = self.writer.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-            self.writer.db.busy_timeout(BUSY_TIME)?;
-            is_busy
-        });
-        match is_busy {
-            Ok(is_busy) => {
+    /// Brings what was written to the disk, and into the file. If somebody reads from beside it (a backup does), the rest
+    /// comes another time.
+    fn checkpoint(&mut self, mode: &str) {
+        match self.writer.checkpoint(mode) {
+            Ok(()) => {
                 self.measure();
-                self.checkpoint_bytes = if is_busy { self.wal_bytes + WAL_BYTES } else { WAL_BYTES };
+                self.pages_max = self.pages + PAGES_WAITING;
             }
             Err(error) => drop(self.note_trouble(&error.into())),
         }
@@ -314,8 +313,7 @@ impl Thread {
             self.ends.status.lock().trouble = None;
             log::info!("{}: it is saved again", self.place.path.display());
         }
-        self.measure();
-        if self.wal_bytes > 0 {
+        if self.measure() > 0 {
             self.checkpoint_due = Some(Instant::now() + IDLE_TIME);
         }
     }
@@ -331,11 +329,12 @@ impl Thread {
         sentence
     }
 
-    fn measure(&mut self) {
-        if let Ok([file, wal]) = self.place.check() {
-            self.wal_bytes = wal;
-            self.ends.status.lock().file_bytes = file + wal;
-        }
+    /// Looks how much there is; returns the bytes of the `-wal` file.
+    fn measure(&mut self) -> u64 {
+        self.pages = self.writer.pages_waiting();
+        let [file, wal] = self.place.check().unwrap_or_default();
+        self.ends.status.lock().file_bytes = file + wal;
+        wal
     }
 
     fn count_commit(&mut self, time: Duration) {

@@ -1,9 +1,11 @@
 //! Asks that change the file, a batch at a time: all of it is committed, or nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::open::BUSY_TIME;
 use super::read::{Reading, Room};
 use super::{number, stored, trouble};
 use crate::chat::{Ask, MARKS_MAX, Mark, Message, Name, RoomName, SessionId};
@@ -134,6 +136,23 @@ impl Writer {
         self.begin()?;
         self.db.execute("UPDATE meta SET is_clean = 1", [])?;
         self.commit()
+    }
+
+    /// Pages that are not in the file yet, but beside it.
+    pub(super) fn pages_waiting(&self) -> u64 {
+        let waiting = self
+            .db
+            .prepare_cached("PRAGMA wal_checkpoint(NOOP)")
+            .and_then(|mut look| look.query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?)));
+        waiting.map_or(0, |pages| u64::try_from(pages).unwrap_or(0))
+    }
+
+    /// Brings pages into the file, without waiting for anybody who reads: all those it can, in this mode of SQLite's.
+    pub(super) fn checkpoint(&self, mode: &str) -> rusqlite::Result<()> {
+        self.db.busy_timeout(Duration::ZERO)?;
+        let done = self.db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
+        self.db.busy_timeout(BUSY_TIME)?;
+        done
     }
 
     fn apply(&mut self, ask: &Ask) -> rusqlite::Result<Outcome> {

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::phrases::{as_request, as_typed, message_of};
+use super::phrases::message_of;
 use super::{CatchUp, Fetch, Mode, OLD_LINES, OWN_REF, PAGE, Phase, Session, When};
-use crate::cli::client::protocol::{Event, Request};
+use crate::cli::client::protocol::{Event, Message, Request};
 use crate::cli::counted;
 
 impl Session {
@@ -67,43 +67,46 @@ impl Session {
         self.fetch_on(now);
     }
 
-    /// Shows what was fetched, decides about what was in doubt, then goes on where we stopped.
+    /// Shows what was fetched, then goes on where we stopped.
     fn caught_up(&mut self, now: Instant, CatchUp { fetches, held, .. }: CatchUp) {
-        let lost = self.lost.take();
-        // Under another name we are here while the old connection may still have something to say.
-        let is_over = lost.as_ref().is_none_or(|lost| Some(&lost.name) == self.name.as_ref());
-        let (mut said, mut complete) = (Vec::new(), Vec::new());
+        let lost_at = self.lost_at.take();
         for (place, Fetch { room: name, after, newest, mut fetched, .. }) in fetches.into_iter().enumerate() {
             let Some(room) = self.rooms.get_mut(&name) else { continue };
-            if let (Some(lost), Some(after)) = (&lost, after) {
+            if let (Some(lost_at), Some(after)) = (lost_at, after) {
                 // What is newer was heard live as well, and has its place there.
                 fetched.retain(|(message, _)| message.id <= newest);
                 let gone = newest.saturating_sub(after).saturating_sub(fetched.len() as u64);
                 fetched.retain(|(message, _)| room.seen.note(message.id));
                 let anew = std::mem::take(&mut room.is_anew);
-                let (ours, others): (Vec<_>, Vec<_>) =
-                    fetched.iter().partition(|(message, _)| message.from == lost.name);
-                said.extend(ours.iter().map(|(message, action)| as_request(message, *action)));
-                if is_over && gone == 0 {
-                    complete.push(name.clone());
-                }
-                if place == 0 || anew || gone > 0 || !others.is_empty() {
-                    let away = (place == 0).then(|| now.saturating_duration_since(lost.at).as_secs_f64());
-                    self.status(self.back(&name, away, anew, others.len(), gone));
+                let is_missed = |said: &&(Message, bool)| Some(&said.0.from) != self.name.as_ref();
+                let missed = fetched.iter().filter(is_missed).count();
+                if place == 0 || anew || gone > 0 || missed > 0 {
+                    let away = (place == 0).then(|| now.saturating_duration_since(lost_at).as_secs_f64());
+                    self.status(self.back(&name, away, anew, missed, gone));
                 }
             }
-            let when = if after.is_some() { When::Missed } else { When::Before };
-            for (message, action) in fetched {
-                self.show_said(message, action, when);
+            if after.is_some() {
+                fetched
+                    .into_iter()
+                    .for_each(|(message, action)| self.show_said(message, action, When::Missed));
+            } else {
+                self.show_older(&name, fetched);
             }
             if let Some(room) = self.rooms.get_mut(&name) {
                 room.seen.skip_to(newest);
             }
         }
-        if lost.is_some() {
-            self.judge(&said, &complete);
-        }
         held.into_iter().for_each(|event| self.happening(event));
+    }
+
+    /// Shows what was said in a room before we came.
+    pub(super) fn show_older(&mut self, name: &str, messages: Vec<(Message, bool)>) {
+        if let (Some((first, _)), Some((last, _))) = (messages.first(), messages.last())
+            && let Some(room) = self.rooms.get_mut(name)
+        {
+            room.seen.note_older(first.id, last.id);
+        }
+        messages.into_iter().for_each(|(message, action)| self.show_said(message, action, When::Before));
     }
 
     /// That we are back in a room, the first one after so many seconds, and what we missed, in words.
@@ -114,15 +117,6 @@ impl Session {
         let missed = if missed == 0 { "nothing".into() } else { counted(missed, "message") };
         let kept = if gone == 0 { String::new() } else { format!(" ({gone} more are no longer kept)") };
         format!("back as {name} in #{room}{away}{anew}, missed {missed}{kept}")
-    }
-
-    /// Decides about what was sent and not answered when the connection broke, see [`super::super::outbox::Outbox`].
-    fn judge(&mut self, said: &[Request], complete: &[String]) {
-        for entry in self.outbox.decide(said, complete) {
-            self.failed = true;
-            let typed = as_typed(&entry.request, self.rooms.current());
-            self.trouble(format!("the connection broke, this may not have arrived: {typed}"));
-        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::phrases::{as_request, as_typed, crowd, good_bye, here, message_of, shortened};
+use super::phrases::{as_typed, crowd, good_bye, here, message_of, page_in_words, shortened};
 use super::{CatchUp, Mode, OWN_REF, PAGE, Phase, Session, When};
 use crate::cli::client::display::Line;
-use crate::cli::client::outbox::Entry;
+use crate::cli::client::outbox::{Entry, Until};
 use crate::cli::client::protocol::{Event, Message, Request, room_of};
 use crate::cli::client::rooms::LOBBY;
 use crate::cli::counted;
@@ -24,7 +24,7 @@ impl Session {
     /// Takes in an answer; gives back an event that is none.
     fn reply(&mut self, now: Instant, event: Event) -> Option<Event> {
         match event {
-            Event::Ack { reference, ts, id } => self.acked(now, reference.as_deref(), ts, id),
+            Event::Ack { reference, ts, .. } => self.acked(now, reference.as_deref(), ts),
             Event::Error { code, text, room: Some(room), .. }
                 if self.rooms.get(&room).is_some_and(|room| !room.is_here) =>
             {
@@ -141,24 +141,16 @@ impl Session {
         room.seen.skip_to(id);
         if is_new {
             if Some(&message.from) == self.name.as_ref() {
-                self.outbox.heard(&as_request(&message, action));
+                self.outbox.shown(&name);
             }
             self.show_said(message, action, When::Live);
         }
     }
 
+    /// What we said ourselves was shown at its `ack`, or will be: only that comes again after a break.
     pub(super) fn private(&mut self, ts: u64, from: String, to: String, body: String) {
-        let own = Some(&from) == self.name.as_ref();
-        if own {
-            let said = Request::Private { to: to.clone(), body: body.clone() };
-            if let Some(shown) = self.echoes.iter().position(|echo| *echo == said) {
-                self.echoes.remove(shown);
-                return;
-            }
-            self.outbox.heard(&said);
-        }
-        if own || !self.ignores(&from) {
-            self.show(Line::Private { ts, from, to, body, own });
+        if Some(&from) != self.name.as_ref() && !self.ignores(&from) {
+            self.show(Line::Private { ts, from, to, body, own: false });
         }
     }
 
@@ -174,6 +166,7 @@ impl Session {
             self.ignored.insert(name.to_lowercase());
         }
         if Some(from) == self.name.as_deref() {
+            self.outbox.renamed();
             self.show(Line::Happened { ts, text: format!("you are now {name}") });
             self.name = Some(name);
         } else {
@@ -182,32 +175,17 @@ impl Session {
         }
     }
 
-    pub(super) fn acked(&mut self, now: Instant, reference: Option<&str>, ts: u64, id: Option<u64>) {
-        let entry = self.answered(now, reference).filter(|entry| !entry.heard);
-        let (Some(entry), Some(from)) = (entry, self.name.clone()) else {
-            return;
-        };
-        // The ack overtook the event: show it now, and not again.
-        let action = matches!(entry.request, Request::Action { .. });
-        match (entry.request, id) {
-            (
-                Request::Public { body, room: Some(room) } | Request::Action { body, room: Some(room) },
-                Some(id),
-            ) if self.rooms.get_mut(&room).is_some_and(|room| room.seen.note(id)) => {
-                self.show_said(Message { id, ts, room, from, body }, action, When::Live);
-            }
-            (Request::Private { to, body }, _) => {
-                self.echoes.push(Request::Private { to: to.clone(), body: body.clone() });
-                self.show(Line::Private { ts, from, to, body, own: true });
-            }
-            _ => {}
+    fn acked(&mut self, now: Instant, reference: Option<&str>, ts: u64) {
+        let request = self.answered(now, reference).map(|entry| entry.request);
+        if let (Some(Request::Private { to, body }), Some(from)) = (request, self.name.clone()) {
+            self.show(Line::Private { ts, from, to, body, own: true });
         }
     }
 
     pub(super) fn refused(&mut self, now: Instant, code: &str, text: &str, reference: Option<&str>) {
         let entry = match reference {
             Some(OWN_REF) => {
-                // No history, then. What was in doubt stays undecided.
+                // No history, then.
                 if matches!(self.phase, Phase::CatchingUp(_)) {
                     self.fetched(now, Vec::new(), false);
                 }
@@ -240,45 +218,69 @@ impl Session {
         }
     }
 
-    /// The answer to `/history`, or a part of it: then the rest is asked for.
+    /// The answer to `/history` or PgUp, or a part of it: then the rest is asked for.
     pub(super) fn older(&mut self, now: Instant, events: Vec<Event>, more: bool, reference: Option<&str>) {
         let mut events: Vec<_> = events.into_iter().filter_map(message_of).collect();
-        let Some(Entry { request, skip, newer, .. }) = self.answered(now, reference) else { return };
+        let Some(Entry { request, until, newer, .. }) = self.answered(now, reference) else { return };
         let room = room_of(&request).unwrap_or_default().to_owned();
+        let first = events.first().map(|(message, _)| message.id);
         if let Request::History { limit: Some(limit), .. } = request {
             let left = limit.saturating_sub(events.len());
-            let first = events.first().map(|(message, _)| message.id);
             events.extend(newer);
             if let Some(before) = first.filter(|_| more && left > 0) {
                 let (room, limit, before) = (Some(room), Some(left), Some(before));
                 return self.outbox.ask_on(
                     Request::History { room, limit, before, after: None },
-                    skip,
+                    until,
                     events,
                 );
             }
         }
-        let hint = if more && events.len() < PAGE { " (/history N shows more)" } else { "" };
-        let but = skip.map_or(String::new(), |skip| format!(" but for {skip}"));
-        let text = format!("the last {}{but}{hint}:", counted(events.len(), "message"));
+        let text = match until {
+            Some(Until::Shown) => {
+                // A `/history` may have shown some of them meanwhile.
+                let first = self.rooms.get(&room).map_or(1, |room| room.seen.first());
+                events.retain(|(message, _)| message.id < first);
+                let first = events.first().map_or(first, |(message, _)| message.id);
+                page_in_words(&room, events.len(), first, more)
+            }
+            _ => {
+                let but = if let Some(Until::Newest(skip)) = until {
+                    format!(" but for {skip}")
+                } else {
+                    String::new()
+                };
+                let hint = if more && events.len() < PAGE { " (/history N shows more)" } else { "" };
+                format!("the last {}{but}{hint}:", counted(events.len(), "message"))
+            }
+        };
         self.show_of(&room, Line::Answer(text));
-        for (message, action) in events {
-            self.show_said(message, action, When::Before);
-        }
+        self.show_older(&room, events);
     }
 
     pub(super) fn bye(&mut self, now: Instant, why: &str) {
-        if matches!(self.phase, Phase::Leaving(_)) {
-            self.leave_with_status();
-        } else if self.mode == Mode::Receiver {
-            self.status(good_bye(why));
-            self.leave_with_status();
-        } else {
-            // What waited for somebody too slow was thrown away, answers too: that is like a break.
-            if matches!(self.phase, Phase::Here) && why != "slow" {
-                self.outbox.ended();
+        match why {
+            _ if matches!(self.phase, Phase::Leaving(_)) => self.leave_with_status(),
+            "taken-over" if self.ghosts == 0 => {
+                self.failed = true;
+                self.trouble("this session goes on elsewhere, and ends here".into());
+                self.leave_with_status();
             }
-            self.wait(now, &good_bye(why));
+            // By ourselves, so we come back.
+            "taken-over" => {
+                self.ghosts -= 1;
+                self.wait(now, &good_bye(why));
+            }
+            _ if self.mode == Mode::Receiver => {
+                self.status(good_bye(why));
+                self.leave_with_status();
+            }
+            // What waited for somebody too slow was thrown away, answers too: that is like a break.
+            "slow" => self.wait(now, &good_bye(why)),
+            _ => {
+                self.outbox.ended();
+                self.wait(now, &good_bye(why));
+            }
         }
     }
 

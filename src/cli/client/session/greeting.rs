@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::phrases::here;
-use super::{Mode, NAME_ATTEMPTS, Output, Phase, Prompt, Session};
+use super::phrases::{as_typed, here};
+use super::{Mode, Output, Phase, Prompt, Session};
 use crate::cli::client::protocol::Event;
 use crate::cli::client::rooms::LOBBY;
 use crate::cli::client::sanitize::clean;
@@ -60,10 +60,8 @@ impl Session {
         };
         self.output(Output::Disconnect);
         let about_name = matches!(code, "name-taken" | "name-bad");
-        if self.lost.is_some() && !(about_name && self.name_refused >= NAME_ATTEMPTS) {
-            // A full server may have room again; and it may not have noticed yet that the
-            // connection that holds our name is gone.
-            self.name_refused += u32::from(about_name);
+        if self.lost_at.is_some() && !about_name {
+            // A full server may have room again.
             self.phase = Phase::Waiting(now + self.backoff.next_wait());
         } else if !about_name {
             self.leave(Err(self.refusal(&sentence)));
@@ -82,17 +80,21 @@ impl Session {
 
     /// We are in a room: for the first time, again, or in one more.
     pub(super) fn welcome(&mut self, now: Instant, event: Event) {
-        let Event::Hello { name, room, id, users, total, epoch, limit, reference, .. } = event else {
+        let Event::Hello { name, room, id, users, total, epoch, session, limit, reference, .. } = event
+        else {
             return;
         };
         self.bytes_max = limit.unwrap_or(Limits::default().max_line_bytes);
         if let Some(reference) = reference {
             self.outbox.answered(&reference);
         }
-        if matches!(self.phase, Phase::Greeting(_)) && self.rooms.get(&room).is_none() {
-            // Where we did not ask for anything, or not for this.
-            let asked = self.rooms.to_ask().first().map_or(LOBBY, String::as_str).to_owned();
-            self.rooms.replace(&asked, &room);
+        if matches!(self.phase, Phase::Greeting(_)) {
+            self.resume(session);
+            if self.rooms.get(&room).is_none() {
+                // Where we did not ask for anything, or not for this.
+                let asked = self.rooms.to_ask().first().map_or(LOBBY, String::as_str).to_owned();
+                self.rooms.replace(&asked, &room);
+            }
         }
         self.name = Some(name);
         self.enter(room, id, users, total, epoch);
@@ -100,9 +102,24 @@ impl Session {
             self.output(Output::Prompt(Prompt::Chat));
         }
         self.welcomed = true;
-        self.name_refused = 0;
         self.progress_at = now;
         self.fetch_on(now);
+    }
+
+    /// The server goes on with the session that we asked for, and knows what it has carried out; or it has begun another
+    /// one, and does not.
+    fn resume(&mut self, session: Option<String>) {
+        let goes_on = session.is_some() && session == self.session;
+        self.session = session;
+        if goes_on {
+            return;
+        }
+        self.ghosts = 0;
+        for entry in self.outbox.forgotten() {
+            self.failed = true;
+            let typed = as_typed(&entry.request, self.rooms.current());
+            self.trouble(format!("the connection broke, this may not have arrived: {typed}"));
+        }
     }
 
     /// The server says that we are in this room.
@@ -118,7 +135,7 @@ impl Session {
             room.seen = Seen::up_to(newest);
         } else if room.epoch != epoch || newest < room.seen.last() {
             // By a restart of the server, or because an empty room was forgotten and made again.
-            room.seen = Seen::default();
+            room.seen = Seen::up_to(0);
             room.is_anew = true;
         }
         let after = (!is_new).then(|| room.seen.last());

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::backoff::{self, Backoff};
 use super::display::Line;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Until};
 use super::protocol::{self, Event, Message, Request};
 use super::rooms::Rooms;
 use crate::cli::counted;
@@ -43,8 +43,6 @@ pub(super) const LEAVE_WAIT: Duration = Duration::from_secs(2);
 pub(super) const LOOK_AHEAD: Duration = Duration::from_millis(500);
 /// How long a filter that has something to send waits for progress before it gives up.
 pub(super) const FILTER_PATIENCE: Duration = Duration::from_secs(30);
-/// How often the own name is asked for again while the broken connection may still hold it.
-const NAME_ATTEMPTS: u32 = 8;
 /// How many older lines are shown on entering a room.
 const OLD_LINES: usize = 10;
 /// How many messages one request for missed ones asks for (the most the protocol allows).
@@ -84,6 +82,8 @@ pub(super) enum Input {
     TurnTo(usize),
     /// The next room is.
     TurnOn,
+    /// So many of the messages before those that were shown are asked for.
+    PageUp(usize),
     /// Nothing more will be typed.
     Ended,
     /// Time has passed.
@@ -175,14 +175,6 @@ enum When {
     Before,
 }
 
-/// A connection that broke.
-#[derive(Debug)]
-struct Lost {
-    at: Instant,
-    /// Who we were on it.
-    name: String,
-}
-
 /// The client's state. See the module for its use.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -190,6 +182,10 @@ pub(super) struct Session {
     /// Names the server in sentences.
     address: String,
     name: Option<String>,
+    /// What the server calls this session, to continue it on the next connection.
+    session: Option<String>,
+    /// How many connections were given up before their `hello` was answered. It may arrive yet, and take over the next one.
+    ghosts: usize,
     rooms: Rooms,
     phase: Phase,
     /// True once the server has let us in.
@@ -204,12 +200,8 @@ pub(super) struct Session {
     backoff: Backoff,
     /// Since when there is a connection, if there is one.
     connected_at: Instant,
-    /// How often our name was taken since we lost it.
-    name_refused: u32,
-    /// The connection that broke, until we are back.
-    lost: Option<Lost>,
-    /// Private messages of ours shown at their `ack`, whose copies are still to come.
-    echoes: Vec<Request>,
+    /// When the connection broke, until we are back.
+    lost_at: Option<Instant>,
     /// When the server last sent something.
     heard_at: Instant,
     /// When the last answer came or the first line was sent; measures a filter's patience.
@@ -246,6 +238,8 @@ impl Session {
             mode,
             address,
             name,
+            session: None,
+            ghosts: 0,
             rooms: Rooms::asked(rooms),
             phase: Phase::Nameless,
             welcomed: false,
@@ -255,9 +249,7 @@ impl Session {
             outbox: Outbox::default(),
             backoff: Backoff::new(seed),
             connected_at: now,
-            name_refused: 0,
-            lost: None,
-            echoes: Vec::new(),
+            lost_at: None,
             heard_at: now,
             progress_at: now,
             pinged: false,
@@ -299,7 +291,7 @@ impl Session {
 
     /// What was typed and is not confirmed, oldest first, as it was typed.
     pub(super) fn unconfirmed(&self) -> impl Iterator<Item = String> {
-        let entries = self.outbox.iter().filter(|entry| !entry.heard);
+        let entries = self.outbox.iter().filter(|entry| !entry.is_shown && entry.until != Some(Until::Shown));
         entries.map(|entry| as_typed(&entry.request, self.rooms.current()))
     }
 
@@ -341,6 +333,7 @@ impl Session {
             Input::Unreadable(sentence) => self.unreadable(sentence),
             Input::TurnTo(place) => self.rooms.turn_to_place(place),
             Input::TurnOn => self.rooms.turn_on(),
+            Input::PageUp(count) => self.page_up(count),
             Input::Ended => self.ended(now),
             Input::Tick => {}
         }
@@ -363,7 +356,8 @@ impl Session {
             let rooms = self.rooms.to_ask();
             let room = rooms.first().cloned();
             let rooms = Some(rooms).filter(|rooms| rooms.len() > 1);
-            self.send(&Request::Hello { name, room, rooms, session: None }, OWN_REF);
+            let session = self.session.clone();
+            self.send(&Request::Hello { name, room, rooms, session }, OWN_REF);
         }
     }
 
@@ -385,18 +379,18 @@ impl Session {
         if self.is_here() && now.saturating_duration_since(self.connected_at) >= backoff::LONGEST {
             self.backoff.reset();
         }
+        self.ghosts += usize::from(matches!(self.phase, Phase::Greeting(_)));
         let next = Phase::Waiting(now + self.backoff.next_wait());
         let phase = std::mem::replace(&mut self.phase, next);
         self.output(Output::Disconnect);
-        self.echoes.clear();
+        self.outbox.broke();
         if let Phase::CatchingUp(CatchUp { mut held, .. }) = phase {
             // A later history will bring the messages again.
             held.retain(|event| !matches!(event, Event::Public(_) | Event::Action(_)));
             held.into_iter().for_each(|event| self.happening(event));
         }
-        if self.lost.is_none() {
-            let name = self.name.clone().unwrap_or_default();
-            self.lost = Some(Lost { at: now, name });
+        if self.lost_at.is_none() {
+            self.lost_at = Some(now);
             self.progress_at = now;
             self.status(format!("connection lost ({why}), reconnecting …"));
         }
@@ -444,7 +438,7 @@ impl Session {
     fn patience_ends(&self) -> Option<Instant> {
         let impatient = self.mode == Mode::Sender
             && !matches!(self.phase, Phase::Left | Phase::Leaving(_))
-            && (!self.outbox.is_empty() || self.lost.is_some());
+            && (!self.outbox.is_empty() || self.lost_at.is_some());
         impatient.then(|| self.progress_at + FILTER_PATIENCE)
     }
 
@@ -466,10 +460,12 @@ impl Session {
             && let Some(entry) = self.outbox.send_next(now)
         {
             if let Request::History { room: Some(room), before, .. } = &mut entry.request
-                && let (Some(skip), Some(room)) =
-                    (entry.skip.filter(|_| before.is_none()), self.rooms.get(room))
+                && let (Some(until), Some(room), None) = (entry.until, self.rooms.get(room), *before)
             {
-                *before = Some((room.seen.last() + 1).saturating_sub(skip).max(1));
+                *before = Some(match until {
+                    Until::Newest(count) => (room.seen.last() + 1).saturating_sub(count).max(1),
+                    Until::Shown => room.seen.first(),
+                });
             }
             let line = entry.request.to_line(Some(&entry.reference));
             self.outputs.push_back(Output::Send(line));

@@ -1,9 +1,10 @@
-//! Requests and numbers in words, messages as requests and back.
+//! Requests and numbers in words.
 
 use std::collections::BTreeSet;
 
 use crate::cli::client::protocol::{Event, Message, Request, room_of};
 use crate::cli::client::sanitize::in_one_line;
+use crate::cli::counted;
 
 pub(super) fn message_of(event: Event) -> Option<(Message, bool)> {
     match event {
@@ -11,12 +12,6 @@ pub(super) fn message_of(event: Event) -> Option<(Message, bool)> {
         Event::Action(message) => Some((message, true)),
         _ => None,
     }
-}
-
-/// The request that made such a message.
-pub(super) fn as_request(message: &Message, action: bool) -> Request {
-    let (body, room) = (message.body.clone(), Some(message.room.clone()));
-    if action { Request::Action { body, room } } else { Request::Public { body, room } }
 }
 
 /// A request as somebody would type it; behind what was said stands the room, if that is not the current one.
@@ -68,11 +63,21 @@ pub(super) fn crowd(joined: u32, left: u32, total: usize) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
+/// What stands above a page of so many older messages, if `first` is the oldest one known now.
+pub(super) fn page_in_words(room: &str, count: usize, first: u64, more: bool) -> String {
+    match first {
+        _ if more => format!("{} from before (PgUp shows more):", counted(count, "message")),
+        ..=1 => format!("this is the beginning of #{room}"),
+        _ => format!("what was said in #{room} before that is no longer kept"),
+    }
+}
+
 /// The reason of a `bye` in words.
 pub(super) fn good_bye(why: &str) -> String {
     match why {
         "shutdown" => "the server is shutting down".into(),
         "slow" => "the server says we read too slowly".into(),
+        "taken-over" => "the server heard of our last attempt only now".into(),
         "timeout" => "the server has not heard from us for too long".into(),
         why => format!("the server says good-bye: {why}"),
     }

@@ -74,9 +74,15 @@ impl Script {
         self.input(Input::Received(event.to_string()));
     }
 
+    /// The server lets us in. In another epoch it is another server, which does not know our session.
     pub(super) fn hello(&mut self, newest: u64, epoch: u64) {
-        self.server(json!({"type": "hello", "name": "alice", "room": "lobby", "id": newest,
-            "users": ["alice", "bob"], "total": 2, "epoch": epoch, "ref": OWN_REF}));
+        self.hello_as("alice", newest, epoch);
+    }
+
+    fn hello_as(&mut self, name: &str, newest: u64, epoch: u64) {
+        self.server(json!({"type": "hello", "name": name, "room": "lobby", "id": newest,
+            "users": [name, "bob"], "total": 2, "epoch": epoch, "session": format!("s{epoch}"),
+            "ref": OWN_REF}));
     }
 
     fn said(&mut self, id: u64, from: &str, body: &str) {
@@ -230,7 +236,7 @@ fn an_own_message_is_shown_once_whether_ack_or_event_comes_first() {
             let (one, two) = if ack_first { (ack, said) } else { (said, ack) };
             script.server(one);
             script.server(two);
-            assert_eq!(script.unconfirmed().len() as u64, 6 - id);
+            assert!(ack_first || script.unconfirmed().len() as u64 == 6 - id);
         }
         assert_eq!(script.heard(), ["alice: hi", "alice: hi"]);
     }
@@ -292,52 +298,156 @@ fn that_the_room_began_anew_is_told_when_we_are_back_however_many_breaks_that_ta
 }
 
 #[test]
-fn the_same_words_acked_before_the_break_prove_nothing_about_the_second_time() {
+fn what_has_no_answer_is_sent_again_as_it_was_and_shown_once() {
     let mut script = Script::alice(Mode::Person, 4);
-    script.typed("hi");
-    script.typed("hi");
-    let first = script.sent();
-    script.sent();
-    script.server(ack(&first["ref"], Some(5)));
-    script.reconnect(5, 1);
-    // Id 5 is known to be the first one: the second did not arrive.
-    if !script.sent.is_empty() && script.sent[0]["type"] == "history" {
-        script.sent();
-        script.server(page(&[message(5, "alice", "hi")], false));
+    for line in ["hi", "hi", "/me waves", "/msg bob psst"] {
+        script.typed(line);
     }
-    assert_eq!(script.sent()["body"], "hi");
-    assert_eq!(script.heard(), ["alice: hi"]);
+    let sent: Vec<_> = script.sent.drain(..).collect();
+    script.server(ack(&sent[0]["ref"], Some(5)));
+    script.said(5, "alice", "hi");
+    script.typed("/who");
+    script.sent.clear();
+    script.reconnect(6, 1);
+    script.typed("later");
+    script.sent();
+    script.server(page(&[message(6, "alice", "hi")], false));
+    assert_eq!(script.sent.drain(..3).collect::<Vec<_>>(), sent[1..]);
+    assert_eq!(script.sent()["type"], "users");
+    assert_eq!(script.sent()["body"], "later");
+    for (request, id) in sent[1..].iter().zip([Some(6), Some(7), None]) {
+        script.server(ack(&request["ref"], id));
+    }
+    assert_eq!(script.heard(), ["alice: hi", "alice: hi", "alice>bob: psst"]);
+    assert_eq!(script.unconfirmed(), ["/who", "later"]);
+    assert!(!script.notes().contains("may not have arrived"), "{}", script.notes());
 }
 
 #[test]
-fn a_private_message_in_doubt_is_told_and_not_repeated() {
-    let mut script = Script::alice(Mode::Person, 0);
-    script.typed("/msg bob psst");
-    script.sent();
-    script.reconnect(0, 1);
-    assert!(script.sent.is_empty());
-    assert!(script.notes().contains("this may not have arrived: /msg bob psst"));
-}
-
-/// The connection that holds the old name may still have it on its way.
-#[test]
-fn who_comes_back_under_another_name_cannot_know_what_arrived() {
-    let mut script = Script::alice(Mode::Person, 0);
-    script.typed("hi");
-    script.sent();
+fn the_session_is_asked_for_again_and_if_it_is_over_what_is_in_doubt_is_told() {
+    let mut script = Script::alice(Mode::Sender, 4);
+    for line in ["hi", "/msg bob psst", "/who", "/join dev", "hi dev"] {
+        script.typed(line);
+    }
     script.breaks();
-    for _ in 0..=NAME_ATTEMPTS {
-        script.attempt();
-        script.connected();
-        script.refuses("name-taken", "");
-    }
+    script.sent.clear();
+    script.attempt();
+    assert_eq!(script.connected()["session"], "s1");
+    script.hello(4, 2);
+    // However often it breaks: it is over.
+    script.breaks();
+    script.sent.clear();
+    script.attempt();
+    assert_eq!(script.connected()["session"], "s2");
+    script.hello(0, 2);
+    let doubt = "the connection broke, this may not have arrived";
+    let doubts = script.notes().lines().filter(|line| line.contains(doubt)).count();
+    assert!(
+        script.notes().contains(&format!("{doubt}: #lobby hi\n{doubt}: /msg bob psst")),
+        "{}",
+        script.notes()
+    );
+    assert_eq!((doubts, &script.sent()["type"]), (2, &json!("users")));
+    assert_eq!(script.unconfirmed(), ["/who lobby", "/join dev", "hi dev"]);
+    assert!(script.session.failed);
+}
+
+#[test]
+fn a_server_without_sessions_knows_nothing_of_the_last_one() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("hi");
+    script.sent.clear();
+    script.reconnect_as("alice");
+    script.server(json!({"type": "hello", "name": "alice", "room": "lobby", "id": 0, "epoch": 1}));
+    assert!(script.sent.is_empty());
+    assert!(script.notes().contains("this may not have arrived: hi"), "{}", script.notes());
+    script.breaks();
+    script.attempt();
+    assert_eq!(script.connected()["session"], Value::Null);
+}
+
+/// It is somebody else's by now: as long as our session lasts, nobody else can have it.
+#[test]
+fn a_name_that_was_lost_with_the_session_is_told() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("hi");
+    script.sent();
+    script.reconnect_as("alice");
+    script.refuses("name-taken", "");
     assert_eq!(script.session.deadline(), None);
     assert!(script.notes().ends_with("the name alice is taken; /nick NAME takes another"));
     script.typed("/nick carol");
     assert_eq!(script.connected()["name"], "carol");
-    script.server(json!({"type": "hello", "name": "carol", "room": "lobby", "id": 0, "epoch": 1}));
+    script.hello_as("carol", 0, 2);
     assert!(script.sent.is_empty());
     assert!(script.notes().contains("this may not have arrived: hi"));
+}
+
+/// The server had done so, then the connection broke, and the `hello` with the old name undid it.
+#[test]
+fn a_name_is_asked_for_again_until_we_are_called_so() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("/nick al");
+    script.typed("hi");
+    let nick = script.sent();
+    script.reconnect(0, 1);
+    let again = script.sent();
+    assert_eq!((&again["type"], &again["name"]), (&json!("nick"), &json!("al")));
+    assert_ne!(again["ref"], nick["ref"]);
+    script.server(json!({"type": "nick", "ts": 1, "room": "lobby", "from": "alice", "name": "al"}));
+    assert_eq!(script.sent()["body"], "hi");
+    script.reconnect_as("al");
+    script.hello_as("al", 0, 1);
+    assert_eq!(script.sent()["body"], "hi");
+    assert!(script.sent.is_empty());
+}
+
+#[test]
+fn who_is_taken_over_ends() {
+    for (mode, is_fine) in [(Mode::Person, true), (Mode::Sender, false), (Mode::Receiver, false)] {
+        let mut script = Script::alice(mode, 0);
+        script.server(json!({"type": "bye", "why": "taken-over"}));
+        assert_eq!(script.left, Some(Ok(is_fine)), "{mode:?}");
+        assert_eq!(script.notes(), "this session goes on elsewhere, and ends here");
+    }
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("hi");
+    script.server(json!({"type": "bye", "why": "taken-over"}));
+    assert_eq!(script.left, Some(Ok(false)));
+    assert!(script.notes().ends_with("1 line not confirmed"), "{}", script.notes());
+}
+
+/// A `hello` that had not been answered arrived when the next connection was there already.
+#[test]
+fn who_is_taken_over_by_themselves_comes_back() {
+    let mut script = Script::alice(Mode::Receiver, 0);
+    script.reconnect_as("alice");
+    script.passes(GREETING_WAIT);
+    script.attempt();
+    script.connected();
+    script.hello(0, 1);
+    script.server(json!({"type": "bye", "why": "taken-over"}));
+    script.attempt();
+    assert_eq!(script.connected()["session"], "s1");
+    script.hello(0, 1);
+    assert_eq!(script.left, None);
+    script.server(json!({"type": "bye", "why": "taken-over"}));
+    assert_eq!(script.left, Some(Ok(false)));
+}
+
+#[test]
+fn what_could_not_be_saved_is_told_and_nothing_else_is_lost() {
+    let mut script = Script::alice(Mode::Person, 0);
+    script.typed("one");
+    script.typed("two");
+    let (one, two) = (script.sent(), script.sent());
+    let text = "the disk is full: nobody has seen this";
+    script.server(json!({"type": "error", "code": "not-saved", "text": text, "ref": one["ref"]}));
+    script.server(ack(&two["ref"], Some(1)));
+    script.said(1, "alice", "two");
+    assert_eq!(script.notes(), format!("{text} – not done: one"));
+    assert_eq!(script.heard(), ["alice: two"]);
+    assert!(script.unconfirmed().is_empty());
 }
 
 #[test]
@@ -350,17 +460,17 @@ fn after_a_bye_the_unread_is_sent_again() {
     assert_eq!(script.sent()["body"], "psst");
 }
 
-/// The server throws away what waited for somebody too slow; what it had said was said again.
+/// The server throws away what waited for somebody too slow.
 #[test]
 fn who_was_too_slow_may_have_missed_answers() {
-    let mut script = Script::alice(Mode::Person, 0);
-    script.typed("arrived");
-    script.sent();
-    script.server(json!({"type": "bye", "why": "slow"}));
-    script.reconnect(1, 1);
-    script.sent();
-    script.server(page(&[message(1, "alice", "arrived")], false));
-    assert!(script.sent.is_empty() && script.unconfirmed().is_empty());
+    for (epoch, is_sent_again) in [(1, true), (2, false)] {
+        let mut script = Script::alice(Mode::Person, 0);
+        script.typed("arrived");
+        let request = script.sent();
+        script.server(json!({"type": "bye", "why": "slow"}));
+        script.reconnect(0, epoch);
+        assert_eq!(script.sent.pop_front(), Some(request).filter(|_| is_sent_again));
+    }
 }
 
 #[test]
@@ -567,6 +677,79 @@ fn what_does_not_fit_into_one_answer_is_asked_for_in_parts() {
     );
     assert!(script.notes().contains("the last 5 messages (/history N shows more):"), "{}", script.notes());
     assert_eq!(script.sent()["type"], "join");
+}
+
+/// Twelve messages were there when alice came, and she has seen the last ten.
+fn pages_back() -> Script {
+    let mut script = Script::new(Mode::Person, Some("alice"));
+    script.connected();
+    script.input(Input::PageUp(5));
+    script.hello(12, 1);
+    script.sent();
+    let last: Vec<_> = (3..=12).map(|id| message(id, "bob", &id.to_string())).collect();
+    script.server(page(&last, true));
+    assert!(script.sent.is_empty(), "nothing was shown before");
+    script.shown.clear();
+    script
+}
+
+#[test]
+fn page_up_goes_back_from_what_was_shown_to_the_beginning() {
+    let mut script = pages_back();
+    script.said(13, "bob", "live");
+    script.input(Input::PageUp(1));
+    let request = script.sent();
+    assert_eq!((&request["before"], &request["limit"]), (&json!(3), &json!(1)));
+    assert!(script.unconfirmed().is_empty(), "nothing was typed");
+    script.input(Input::PageUp(1));
+    assert!(script.sent.is_empty(), "the first page is still to come");
+    script.shown.clear();
+    script.server(part(&[message(2, "bob", "2")], true, &request["ref"]));
+    assert_eq!(
+        (script.heard(), script.notes().as_str()),
+        (vec!["bob: 2".to_owned()], "1 message from before (PgUp shows more):")
+    );
+    assert!(matches!(script.shown[1], Line::Said { old: true, .. }));
+    script.input(Input::PageUp(5));
+    let request = script.sent();
+    assert_eq!((&request["before"], &request["limit"]), (&json!(2), &json!(5)));
+    script.server(part(&[message(1, "bob", "1")], false, &request["ref"]));
+    script.input(Input::PageUp(5));
+    let request = script.sent();
+    assert_eq!(request["before"], 1);
+    script.server(part(&[], false, &request["ref"]));
+    assert_eq!(script.notes().matches("this is the beginning of #lobby").count(), 2);
+    assert_eq!(script.heard(), ["bob: 2", "bob: 1"]);
+}
+
+#[test]
+fn page_up_goes_on_behind_what_a_history_has_shown() {
+    let mut script = pages_back();
+    script.typed("/history 11");
+    let request = script.sent();
+    let last: Vec<_> = (2..=12).map(|id| message(id, "bob", &id.to_string())).collect();
+    script.server(part(&last, true, &request["ref"]));
+    script.input(Input::PageUp(5));
+    let request = script.sent();
+    assert_eq!(request["before"], 2);
+    script.server(part(&[], false, &request["ref"]));
+    assert!(script.notes().ends_with("what was said in #lobby before that is no longer kept"));
+}
+
+/// The server has begun anew: what is older than the first one there is nothing.
+#[test]
+fn page_up_survives_a_break() {
+    for epoch in [1, 2] {
+        let mut script = pages_back();
+        script.input(Input::PageUp(5));
+        script.sent();
+        script.reconnect(12, epoch);
+        if epoch == 2 {
+            assert_eq!(script.sent()["after"], 0);
+            script.server(page(&[message(12, "bob", "anew")], false));
+        }
+        assert_eq!(script.sent()["before"], if epoch == 1 { 3 } else { 1 });
+    }
 }
 
 #[test]

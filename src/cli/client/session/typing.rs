@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::phrases::listed;
-use super::{LEAVE_WAIT, LOOK_AHEAD, Mode, Output, Phase, Prompt, Session};
+use super::{LEAVE_WAIT, LOOK_AHEAD, Mode, Output, PAGE, Phase, Prompt, Session};
 use crate::chat::RoomName;
 use crate::cli::client::command::{self, COMMANDS, Command};
+use crate::cli::client::outbox::Until;
 use crate::cli::client::protocol::{Request, room_mut};
 use crate::cli::client::rooms::LOBBY;
 use crate::cli::client::sanitize::clean;
@@ -50,7 +51,7 @@ impl Session {
             Ok(Some(Command::Ask(Request::Nick { name }, _))) if matches!(self.phase, Phase::Nameless) => {
                 self.connect_as(name);
             }
-            Ok(Some(Command::Ask(request, skip))) => self.ask(request, skip),
+            Ok(Some(Command::Ask(request, skip))) => self.ask(request, skip.map(Until::Newest)),
             Err(sentence) => self.not_done(sentence),
         }
     }
@@ -65,14 +66,26 @@ impl Session {
     }
 
     /// Asks the server. The room it is about is settled now, whatever is the current one when it is sent.
-    fn ask(&mut self, mut request: Request, skip: Option<u64>) {
+    fn ask(&mut self, mut request: Request, until: Option<Until>) {
         let Some(room) = room_mut(&mut request).map(Option::take) else {
-            return self.outbox.push(request, skip);
+            return self.outbox.push(request, until);
         };
         self.named(room.as_deref(), |session, room| {
             room_mut(&mut request).map(|field| field.replace(room));
-            session.outbox.push(request, skip);
+            session.outbox.push(request, until);
         });
+    }
+
+    /// Asks for so many of the messages before those that were shown of the current room. One page at a time: where the
+    /// next one ends is known when this one is there.
+    pub(super) fn page_up(&mut self, count: usize) {
+        let name = self.rooms.current().to_owned();
+        let is_known = self.rooms.get(&name).is_some_and(|room| !room.is_new);
+        if is_known && !self.outbox.iter().any(|entry| entry.until == Some(Until::Shown)) {
+            let (room, limit) = (Some(name), Some(count.clamp(1, PAGE)));
+            let request = Request::History { room, limit, before: None, after: None };
+            self.outbox.push(request, Some(Until::Shown));
+        }
     }
 
     /// Enters one more room, and makes it the current one at once: what is typed next is for that.
