@@ -12,6 +12,7 @@
 //! | [`slow`] | a file that somebody else has locked |
 //! | [`stopped`] | SIGTERM while something is being saved |
 //! | [`pages`] | history that is longer than the memory, and rooms that nobody was in |
+//! | [`welcome`] | a `hello` whose answer does not arrive |
 //! | [`files`] | what cannot be such a file |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -28,4 +29,5 @@ mod proof;
 mod rig;
 mod slow;
 mod stopped;
+mod welcome;
 mod wire;
