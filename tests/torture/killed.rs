@@ -11,8 +11,6 @@ use crate::proof::prove;
 use crate::rig::{Place, Rng};
 use crate::wire::Dialect;
 
-const KILLS: usize = 50;
-
 /// Who is there, in which dialects and rooms.
 const PEOPLE: [(Dialect, usize, &[&str]); 8] = [
     (Dialect::Lines, 3, &["lobby", "dev"]),
@@ -33,6 +31,17 @@ fn seed() -> u64 {
 #[test]
 #[ignore = "needs a minute"]
 fn killed_fifty_times_it_has_kept_all_that_anybody_saw_once_under_one_id() {
+    torture(50, &["KILL"]);
+}
+
+#[test]
+#[ignore = "needs a minute"]
+fn killed_or_stopped_it_has_kept_all_that_anybody_saw_once_under_one_id() {
+    torture(20, &["TERM", "TERM", "KILL"]);
+}
+
+/// Ends a daemon so many times, with one of these signals.
+fn torture(times: usize, signals: &[&str]) {
     let seed = seed();
     println!("ROOMD_SEED={seed} cargo test --test torture -- --ignored killed");
     let mut rng = Rng(seed);
@@ -60,14 +69,15 @@ fn killed_fifty_times_it_has_kept_all_that_anybody_saw_once_under_one_id() {
     let same = addr.to_string();
     let flags = [&flags[..], &["--listen", &same]].concat();
     let mut heard = Vec::new();
-    for _ in 0..KILLS {
+    for _ in 0..times {
         let died_early = daemon.is_none() && rng.once_in(6);
         if died_early {
             kill_at_start(&place, &flags, &hub, &mut rng);
             continue;
         }
         let daemon = daemon.take().unwrap_or_else(|| place.daemon(&flags));
-        heard.push(kill_at_some_moment(daemon, &hub, &mut rng));
+        let signal = signals[rng.below(signals.len())];
+        heard.push(end_at_some_moment(daemon, signal, &hub, &mut rng));
     }
     println!("events heard between kills: {heard:?}");
     place.is_sound();
@@ -84,8 +94,8 @@ fn killed_fifty_times_it_has_kept_all_that_anybody_saw_once_under_one_id() {
     place.is_sound();
 }
 
-/// Kills a daemon when so much was said, or so much time has passed. Returns how much was said.
-fn kill_at_some_moment(mut daemon: Daemon, hub: &Hub, rng: &mut Rng) -> u64 {
+/// Ends a daemon when so much was said, or so much time has passed. Returns how much was said.
+fn end_at_some_moment(mut daemon: Daemon, signal: &str, hub: &Hub, rng: &mut Rng) -> u64 {
     hub.begin_run(false);
     let (events, time_max_ms) = match rng.below(4) {
         // While most of them are entering.
@@ -94,8 +104,10 @@ fn kill_at_some_moment(mut daemon: Daemon, hub: &Hub, rng: &mut Rng) -> u64 {
     };
     let heard = hub.wait_for(events, Duration::from_millis(time_max_ms as u64));
     assert!(!daemon.has_ended(), "it has ended by itself: {:#?}", daemon.wait());
-    daemon.signal("KILL");
-    assert_quiet(&daemon.wait().1);
+    daemon.signal(signal);
+    let (status, log) = daemon.wait();
+    assert!(status.success() || signal == "KILL", "{status} {log:#?}");
+    assert_quiet(&log);
     heard
 }
 

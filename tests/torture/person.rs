@@ -245,6 +245,9 @@ impl Person {
                 return Ok(End::Done);
             }
             assert!(!line.starts_with("! "), "{}: {line}", self.name);
+            if line.starts_with("* bye") {
+                return Err(Broken);
+            }
             if let Some((_, room)) = line.split_once(" - #").filter(|_| line.starts_with("* welcome ")) {
                 current = room.split(',').next().unwrap().to_owned();
             }
@@ -367,6 +370,8 @@ impl Connection<'_> {
                 assert!(newest >= document["id"].as_u64().as_ref(), "{}: not seen: {text}", self.person.name);
             }
             "join" | "leave" | "presence" => {}
+            // The connection is closed next.
+            "bye" if document["why"] == "shutdown" => {}
             "error" if document["code"] == "name-taken" && !self.person.is_held => {
                 self.person.names_lost += 1;
                 self.person.name += "x";

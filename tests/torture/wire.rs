@@ -95,6 +95,7 @@ impl Wire {
                 Self::WebSocket(socket) => match socket.read().map_err(|error| broken_page(&error))? {
                     Message::Text(text) => return Ok(text.to_string()),
                     Message::Ping(_) => {}
+                    Message::Close(_) => return Err(Broken),
                     other => panic!("not text: {other:?}"),
                 },
             }
