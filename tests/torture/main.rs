@@ -10,6 +10,7 @@
 //! | [`proof`] | what has to be true when it is over |
 //! | [`full`] | a disk without room |
 //! | [`slow`] | a file that somebody else has locked |
+//! | [`hung`] | a disk that does not answer |
 //! | [`stopped`] | SIGTERM while something is being saved |
 //! | [`pages`] | history that is longer than the memory, and rooms that nobody was in |
 //! | [`welcome`] | a `hello` whose answer does not arrive |
@@ -22,6 +23,7 @@ mod common;
 
 mod files;
 mod full;
+mod hung;
 mod killed;
 mod pages;
 mod person;
