@@ -13,7 +13,6 @@
 //! | [`hung`] | a disk that does not answer |
 //! | [`stopped`] | SIGTERM while something is being saved |
 //! | [`pages`] | history that is longer than the memory, and rooms that nobody was in |
-//! | [`welcome`] | a `hello` whose answer does not arrive |
 //! | [`files`] | what cannot be such a file |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -31,5 +30,4 @@ mod proof;
 mod rig;
 mod slow;
 mod stopped;
-mod welcome;
 mod wire;
