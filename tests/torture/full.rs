@@ -107,7 +107,7 @@ fn says_so_by_text(netcat: &mut Client, outcomes: &mut Outcomes) {
         let body = format!("by text {i} {}", "y".repeat(3000));
         netcat.say(&body);
         netcat.say("/ping");
-        let mut lines = std::iter::from_fn(|| Some(netcat.line()).filter(|line| line != "* pong"));
+        let mut lines = std::iter::from_fn(|| Some(netcat.line()).filter(|line| line != "* pong")).fuse();
         let refused = lines.find(|line| line.starts_with('!'));
         lines.for_each(drop);
         if let Some(line) = refused {

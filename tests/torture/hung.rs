@@ -24,10 +24,10 @@ libc.ptrace(DETACH, thread, None, None)
 ";
 
 /// A store whose thread stands still.
-struct Hung(Child);
+pub(crate) struct Hung(Child);
 
 impl Hung {
-    fn stop(daemon: &Daemon) -> Self {
+    pub(crate) fn stop(daemon: &Daemon) -> Self {
         let threads = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
         let is_store = |thread: &String| {
             let name = fs::read_to_string(format!("/proc/{}/task/{thread}/comm", daemon.pid()));
@@ -44,7 +44,7 @@ impl Hung {
         Self(child)
     }
 
-    fn goes_on(mut self) {
+    pub(crate) fn goes_on(mut self) {
         drop(self.0.stdin.take());
         assert!(self.0.wait().unwrap().success());
     }
