@@ -170,6 +170,10 @@ pub trait Handler {
     /// all. Whoever has more to do than a turn should ([`Net::is_turn_full`]) calls it again itself.
     fn notified(&mut self, _net: &mut Net) {}
 
+    /// This turn has nothing more to be heard: what was said to others can be sent on. Called before the peers are written
+    /// to, and once more at the end of the turn.
+    fn served(&mut self, _net: &mut Net) {}
+
     /// When [`Handler::expired`] is next due.
     fn deadline(&self) -> Millis {
         Millis::NEVER

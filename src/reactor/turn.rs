@@ -119,6 +119,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         self.accept();
         self.dial();
         self.expire();
+        self.handler.served(&mut self.net);
         Ok(())
     }
 
@@ -275,6 +276,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
                 self.net.arm(id);
             }
         }
+        self.handler.served(&mut self.net);
     }
 
     fn serve_one(&mut self, id: ConnectionId) {

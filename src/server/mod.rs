@@ -471,6 +471,10 @@ impl Handler for Server {
         }
     }
 
+    fn served(&mut self, _net: &mut Net) {
+        self.store.submit();
+    }
+
     fn deadline(&self) -> Millis {
         self.chat.deadline().min(self.journal.deadline())
     }

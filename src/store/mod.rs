@@ -28,6 +28,9 @@ pub trait Store: Debug {
     /// Takes an ask. What can be answered at once is; all else comes by [`Store::poll`].
     fn ask(&mut self, ask: Ask) -> Option<Answer>;
 
+    /// All that was asked so far is on its way, at once: to be called at the end of what asks.
+    fn submit(&mut self) {}
+
     /// The next answer that has come since; whoever waits for one is woken by the platform's waker.
     fn poll(&mut self) -> Option<Answer> {
         None

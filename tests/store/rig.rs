@@ -119,6 +119,7 @@ impl Rig {
     /// Asks; what is answered at once comes first.
     pub(crate) fn ask(&mut self, ask: Ask) {
         let answer = self.store.ask(ask);
+        self.store.submit();
         self.early.extend(answer);
     }
 

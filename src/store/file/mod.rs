@@ -34,8 +34,9 @@ mod trouble;
 mod upkeep;
 mod write;
 
+use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, SendError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::JoinHandle;
@@ -86,8 +87,12 @@ impl Options {
 #[derive(Debug)]
 pub struct File {
     /// None once it is being dropped.
-    asks: Option<Sender<Ask>>,
+    asks: Option<Sender<Vec<Ask>>>,
+    /// What was asked in this turn: the thread is woken once for all of it.
+    asked: Vec<Ask>,
     done: Receiver<Done>,
+    /// Answers to what the thread did not take.
+    refused: VecDeque<Answer>,
     load: Load,
     status: Shared,
     has_new_epoch: bool,
@@ -132,25 +137,41 @@ impl File {
 
 impl Store for File {
     fn ask(&mut self, ask: Ask) -> Option<Answer> {
-        let (ticket, bytes) = (ticket(&ask), text_bytes(&ask));
-        if self.asks.as_ref().is_some_and(|asks| asks.send(ask).is_ok()) {
+        if self.asks.is_some() {
             self.load.asks += 1;
-            self.load.bytes += bytes;
+            self.load.bytes += text_bytes(&ask);
+            self.asked.push(ask);
             return None;
         }
+        ticket(&ask).map(|ticket| Answer::Refused { ticket, trouble: trouble::THREAD_GONE.into() })
+    }
+
+    fn submit(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let asked = std::mem::take(&mut self.asked);
+        let Some(Err(SendError(asked))) = self.asks.as_ref().map(|asks| asks.send(asked)) else { return };
+        // The thread is gone.
         self.status.lock().trouble = Some(trouble::THREAD_GONE.into());
-        ticket.map(|ticket| Answer::Refused { ticket, trouble: trouble::THREAD_GONE.into() })
+        self.asks = None;
+        let refused = asked.iter().filter_map(|ask| {
+            Some(Answer::Refused { ticket: ticket(ask)?, trouble: trouble::THREAD_GONE.into() })
+        });
+        self.refused.extend(refused);
+        self.load = Load::default();
+        self.waker.wake_by_ref();
     }
 
     fn poll(&mut self) -> Option<Answer> {
         while let Ok(done) = self.done.try_recv() {
-            self.load.asks -= 1;
-            self.load.bytes -= done.bytes;
+            self.load.asks = self.load.asks.saturating_sub(1);
+            self.load.bytes = self.load.bytes.saturating_sub(done.bytes);
             if done.answer.is_some() {
                 return done.answer;
             }
         }
-        None
+        self.refused.pop_front()
     }
 
     fn wake(&self) {
@@ -168,6 +189,7 @@ impl Store for File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        self.submit();
         self.asks = None;
         // It does not panic; what it does by itself then is its own business.
         let _ = self.thread.take().map(JoinHandle::join);

@@ -50,8 +50,9 @@ pub(super) fn open(path: &Path, options: Options) -> Result<(File, Restored), St
     let thread = Thread::new(ends, place, reader, Writer::new(db, epoch_floor_ms), upkeep, lock);
     let thread = thread::Builder::new().name("store".into()).spawn(move || thread.run());
     let thread = thread.map_err(|error| format!("the store cannot start: {error}"))?;
-    let (asks, load, thread) = (Some(asks), Load::default(), Some(thread));
-    Ok((File { asks, done, load, status, has_new_epoch, waker, thread }, restored))
+    let (asks, asked, load, thread) = (Some(asks), Vec::new(), Load::default(), Some(thread));
+    let refused = std::collections::VecDeque::new();
+    Ok((File { asks, asked, done, refused, load, status, has_new_epoch, waker, thread }, restored))
 }
 
 /// Keeps other daemons from a file. To close the file takes SQLite's own locks away, too: it stays open until SQLite is

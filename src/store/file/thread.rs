@@ -17,7 +17,7 @@ use super::{Done, Shared, text_bytes, ticket};
 use crate::chat::{Answer, Ask, Ticket};
 use crate::store::{BATCH_SIZE_BOUNDS, COMMIT_TIME_BOUNDS_US};
 
-/// A transaction has at most so many asks.
+/// A transaction with so many asks takes no more of them.
 const BATCH_MAX: usize = 256;
 /// In trouble, so often it is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,7 +35,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The thread's ends of what leads to it and from it.
 #[derive(Debug)]
 pub(super) struct Ends {
-    pub(super) asks: Receiver<Ask>,
+    /// What is asked, a turn of the loop at a time.
+    pub(super) asks: Receiver<Vec<Ask>>,
     pub(super) done: Sender<Done>,
     pub(super) waker: Waker,
     pub(super) status: Shared,
@@ -121,10 +122,14 @@ impl Thread {
         let asked = self.ends.asks.recv_timeout(self.patience());
         self.is_quiet = asked.is_err();
         match asked {
-            Ok(ask) => {
+            Ok(asked) => {
                 self.batches += 1;
-                self.batch.push(ask);
-                self.batch.extend(self.ends.asks.try_iter().take(BATCH_MAX - 1));
+                self.batch.extend(asked);
+                while self.batch.len() < BATCH_MAX
+                    && let Ok(more) = self.ends.asks.try_recv()
+                {
+                    self.batch.extend(more);
+                }
                 true
             }
             Err(RecvTimeoutError::Timeout) => true,
@@ -299,7 +304,7 @@ impl Thread {
             let answer = Answer::Refused { ticket: reading.ticket(), trouble: THREAD_GONE.into() };
             let _ = self.ends.done.send(Done { answer: Some(answer), bytes: 0 });
         }
-        for ask in waiting.into_iter().chain(self.ends.asks.iter()) {
+        for ask in waiting.into_iter().chain(self.ends.asks.iter().flatten()) {
             let answer = ticket(&ask).map(|ticket| Answer::Refused { ticket, trouble: THREAD_GONE.into() });
             let _ = self.ends.done.send(Done { answer, bytes: text_bytes(&ask) });
             self.ends.waker.wake_by_ref();
