@@ -271,3 +271,120 @@ fn who_comes_back_says_nothing_twice_and_loses_nothing() {
     }
     println!("{kills} kills, {cuts} cuts, {refused} refused");
 }
+
+/// Takes turns in which the store answers nothing.
+fn turns_without_store(scene: &mut Scene, count: usize) {
+    let store = scene.store.take();
+    scene.turns(count);
+    scene.store = store;
+}
+
+/// What a program was told, line by line.
+fn told(scene: &Scene, pipe: usize) -> Vec<Value> {
+    let heard = scene.machine.receive(pipe, usize::MAX);
+    heard.split_inclusive(|&byte| byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+fn types(documents: &[Value]) -> Vec<&str> {
+    documents.iter().map(|document| document["type"].as_str().unwrap()).collect()
+}
+
+/// Somebody comes in, and the store answers whatever that takes.
+fn enters(scene: &mut Scene, name: &str) -> usize {
+    let hello = json!({"type": "hello", "name": name});
+    let pipe = scene.connect(EXEMPT, 1 << 20, format!("{hello}\n").as_bytes());
+    scene.turns(50);
+    assert_eq!(types(&told(scene, pipe)).first(), Some(&"hello"));
+    pipe
+}
+
+#[test]
+fn row_43_nothing_is_seen_or_acknowledged_before_it_is_saved() {
+    let disk: Rc<RefCell<Disk>> = Rc::default();
+    let mut scene = Scene::on_disk(1, Limits::default(), &disk, 1, 0);
+    let (alice, bob) = (enters(&mut scene, "alice"), enters(&mut scene, "bob"));
+    told(&scene, alice);
+    // Three messages go to the store one behind the other; what is asked behind them waits.
+    let said =
+        |n: u32| format!("{}\n", json!({"type": "public", "body": format!("{n}"), "ref": format!("r{n}")}));
+    let asked = (1..=3).map(said).chain(["{\"type\":\"users\"}\n".into(), "{nonsense\n".into()]);
+    scene.machine.send(alice, asked.collect::<String>().as_bytes());
+    turns_without_store(&mut scene, 20);
+    assert!(told(&scene, alice).is_empty() && told(&scene, bob).is_empty(), "nothing is saved so far");
+    assert!(disk.borrow().rooms.values().all(|room| room.messages.is_empty()));
+    scene.turns(50);
+    let answers = told(&scene, alice);
+    let expected = ["public", "ack", "public", "ack", "public", "ack", "users", "error"];
+    assert_eq!(types(&answers), expected, "answers keep the order of the requests");
+    assert_eq!(types(&told(&scene, bob)), ["public"; 3]);
+}
+
+#[test]
+fn row_44_ids_come_from_the_store_and_are_never_given_twice() {
+    let disk: Rc<RefCell<Disk>> = Rc::default();
+    let mut scene = Scene::on_disk(1, Limits::default(), &disk, 1, 0);
+    let alice = enters(&mut scene, "alice");
+    scene.machine.send(alice, b"{\"type\":\"public\",\"body\":\"saved\",\"ref\":\"a\"}\n");
+    scene.turns(50);
+    assert_eq!(told(&scene, alice)[1]["id"], 1);
+    // It dies with this one unsaved: nobody has seen it, and its id is the next one's.
+    scene.machine.send(alice, b"{\"type\":\"public\",\"body\":\"lost\",\"ref\":\"b\"}\n");
+    turns_without_store(&mut scene, 20);
+    assert!(told(&scene, alice).is_empty());
+    let epoch = disk.borrow().rooms.values().next().unwrap().epoch_ms;
+    let mut scene = Scene::on_disk(2, Limits::default(), &disk, 1000, 0);
+    let bob = enters(&mut scene, "bob");
+    scene
+        .machine
+        .send(bob, b"{\"type\":\"history\"}\n{\"type\":\"public\",\"body\":\"next\",\"ref\":\"c\"}\n");
+    scene.turns(50);
+    let answers = told(&scene, bob);
+    assert_eq!((&answers[0]["events"][0]["body"], &answers[0]["more"]), (&"saved".into(), &false.into()));
+    assert_eq!((&answers[1]["body"], &answers[1]["id"]), (&"next".into(), &2.into()));
+    assert_eq!(disk.borrow().rooms.values().next().unwrap().epoch_ms, epoch);
+}
+
+/// Who leaves is told to have left behind its last words; who only closes its side hears their answers.
+#[test]
+fn nobody_leaves_before_its_last_words_are_answered() {
+    let disk: Rc<RefCell<Disk>> = Rc::default();
+    let mut scene = Scene::on_disk(3, Limits::default(), &disk, 1, 0);
+    let watcher = enters(&mut scene, "watcher");
+    type Ends = fn(&Scene, usize);
+    let ends: [(&str, Ends, bool); 3] = [
+        ("alice", |scene, pipe| scene.machine.end(pipe), true),
+        ("bob", |scene, pipe| scene.machine.reset(pipe), false),
+        ("carol", |scene, pipe| scene.machine.send(pipe, b"{\"type\":\"quit\"}\n"), true),
+    ];
+    for (name, end, hears) in ends {
+        let pipe = enters(&mut scene, name);
+        told(&scene, watcher);
+        scene.machine.send(pipe, b"{\"type\":\"public\",\"body\":\"last words\",\"ref\":\"r\"}\n");
+        turns_without_store(&mut scene, 3);
+        end(&scene, pipe);
+        turns_without_store(&mut scene, 20);
+        assert!(told(&scene, watcher).is_empty(), "{name} is here until that is saved");
+        scene.turns(50);
+        assert_eq!(types(&told(&scene, watcher)), ["public", "leave"], "{name}");
+        if hears {
+            assert_eq!(types(&told(&scene, pipe))[..2], ["public", "ack"], "{name}");
+            assert!(scene.machine.is_at_end(pipe), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_waits_for_what_is_not_answered() {
+    let disk: Rc<RefCell<Disk>> = Rc::default();
+    let mut scene = Scene::on_disk(4, Limits::default(), &disk, 1, 0);
+    let (alice, bob) = (enters(&mut scene, "alice"), enters(&mut scene, "bob"));
+    told(&scene, alice);
+    scene.machine.send(alice, b"{\"type\":\"public\",\"body\":\"last words\",\"ref\":\"r\"}\n");
+    turns_without_store(&mut scene, 3);
+    scene.machine.world_mut().stop_requests = 1;
+    turns_without_store(&mut scene, 3);
+    assert_eq!(types(&told(&scene, bob)), ["bye"], "who waits for nothing is told at once");
+    assert!(told(&scene, alice).is_empty() && !scene.server.is_stopped());
+    scene.turns(20);
+    assert_eq!(types(&told(&scene, alice)), ["public", "ack", "bye"]);
+}
