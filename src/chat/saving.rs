@@ -85,23 +85,19 @@ impl Chat {
         match command {
             Command::Join(room) => self.prepare_rooms(std::slice::from_ref(room), home, now),
             Command::Leave { .. } => self.prepare_rooms(&[RoomName::lobby()], home, now),
-            Command::Hello(hello) => self.prepare_hello_of(Some(key), hello, home, now),
+            Command::Hello(hello) => self.prepare_hello(Some(id), hello, home, now),
             Command::History { room, query } => Ok(self.prepare_history(key, room.as_ref(), *query, now)),
             _ => Ok(true),
         }
     }
 
-    /// The same for somebody from `home` who is about to [`enter`](Chat::enter).
+    /// The same for an introduction, of a member or of somebody from `home` who is about to [`enter`](Chat::enter).
     ///
     /// # Errors
     /// As [`Chat::prepare`].
-    pub fn prepare_hello(&mut self, hello: &mut Hello, home: Home, now: Now) -> Result<bool, Refusal> {
-        self.prepare_hello_of(None, hello, home, now)
-    }
-
-    fn prepare_hello_of(
+    pub fn prepare_hello(
         &mut self,
-        member: Option<u32>,
+        member: Option<MemberId>,
         hello: &mut Hello,
         home: Home,
         now: Now,
@@ -110,7 +106,7 @@ impl Chat {
         let rooms = if hello.rooms.is_empty() { &lobby[..] } else { &hello.rooms };
         let joined_max = self.limits.max_joined.unwrap_or(usize::MAX);
         let is_open = self.prepare_rooms(&rooms[..rooms.len().min(joined_max)], home, now)?;
-        Ok(self.prepare_session(member, hello, home, now)? && is_open)
+        Ok(self.prepare_session(member.map(MemberId::key), hello, home, now)? && is_open)
     }
 
     /// Whether the session that somebody wants to be in can be continued now. A new one is saved first: nobody is told of

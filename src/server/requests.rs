@@ -159,7 +159,7 @@ impl Server {
         let ready = match (&mut request.ask, session.member) {
             (Ask::Quit, _) | (Ask::Ping | Ask::Help, Some(_)) => return Ok(true),
             _ if self.store.load().is_full() => return Ok(false),
-            (Ask::Command(Command::Hello(hello)), None) => self.chat.prepare_hello(hello, home, now),
+            (Ask::Command(Command::Hello(hello)), None) => self.chat.prepare_hello(None, hello, home, now),
             (Ask::Command(command), Some(member)) => {
                 self.chat.prepare(member, command, &request.reference, now)
             }
