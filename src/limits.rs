@@ -275,6 +275,13 @@ impl Limits {
         self.feed_bytes.map_or(ANSWER_BYTES_MAX, |max| ANSWER_BYTES_MAX.min(max / 4))
     }
 
+    /// What was said before that is forgotten, in Unix milliseconds.
+    #[must_use]
+    pub fn keeps_since_ms(&self, now_ms: u64) -> u64 {
+        let keeps = |keep: Duration| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+        self.keep.map_or(0, |keep| now_ms.saturating_sub(keeps(keep)))
+    }
+
     /// Whether `ip` is on the list of those who are spared.
     #[must_use]
     pub fn is_exempt(&self, ip: IpAddr) -> bool {

@@ -61,6 +61,8 @@ pub enum Ask {
         room: u32,
         /// Which; nothing is left out (`skip` is 0).
         query: HistoryQuery,
+        /// Nothing that was said before that, in Unix milliseconds.
+        since_ms: u64,
         /// Not more than fit into so many bytes of text, but at least one.
         bytes_max: usize,
     },

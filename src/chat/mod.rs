@@ -182,12 +182,11 @@ impl Chat {
         let mut chat = Self::without_rooms(limits.into(), true);
         chat.make_room(RoomName::lobby(), None, now);
         let max = chat.limits.max_rooms.unwrap_or(EMPTY_ROOMS_MAX);
-        for (name, epoch_ms, newest_id) in restored.rooms {
-            if name == RoomName::lobby() {
-                (chat.rooms[0].epoch_ms, chat.rooms[0].newest_id) = (epoch_ms, newest_id);
-            } else if chat.rooms.len() < max && chat.room_number(&name).is_none() {
-                chat.remember_room(name, epoch_ms, newest_id, now);
-            }
+        // The room that was used last is the last to make place.
+        let others = restored.rooms.into_iter().filter(|(name, ..)| *name != RoomName::lobby());
+        let others: Vec<_> = others.take(max.saturating_sub(1)).collect();
+        for (name, epoch_ms, newest_id) in others.into_iter().rev() {
+            chat.remember_room(name, epoch_ms, newest_id, now);
         }
         for (id, name, left_ms) in restored.sessions {
             let waited = Duration::from_millis(now.unix_ms.saturating_sub(left_ms));
@@ -349,15 +348,13 @@ impl Chat {
                 let forms = self.check_rename(key, &hello.name, continued, now)?;
                 let home = self.members[key as usize].home;
                 let first = hello.rooms.first().cloned();
-                first
-                    .iter()
-                    .try_for_each(|room| self.find_or_make_room(room.clone(), home, now).map(drop))?;
+                let first = first.map(|room| self.find_or_make_room(room, home, now)).transpose()?;
                 if continued.and_then(|session| self.sessions.member_of(session)) != Some(key) {
                     self.take_over_session(continued, now);
                     self.begin_session(key, hello.resume, continued);
                 }
                 self.rename(key, hello.name.clone(), &forms);
-                let has_entered = first.is_some_and(|room| self.go(key, room, now) == Ok(true));
+                let has_entered = first.is_some_and(|number| self.go_to(key, number, now));
                 let history = self.limits.history_on_join.filter(|_| has_entered);
                 self.settle(key, &hello, history, reference, now);
             }

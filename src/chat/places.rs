@@ -89,14 +89,21 @@ impl Chat {
     /// Enters a room or turns to it. Returns whether the member was not in it before.
     pub(super) fn go(&mut self, key: u32, room: RoomName, now: Now) -> Result<bool, Refusal> {
         let number = match self.meant(key, Some(&room)) {
-            Ok(number) => {
-                self.turn_to(key, number);
-                return Ok(false);
-            }
+            Ok(number) => number,
             Err(_) => self.find_or_make_room(room, self.members[key as usize].home, now)?,
         };
-        self.arrive(key, number, true, now);
-        Ok(true)
+        Ok(self.go_to(key, number, now))
+    }
+
+    /// The same, of a room that is there, and that the member may enter.
+    pub(super) fn go_to(&mut self, key: u32, number: u32, now: Now) -> bool {
+        let is_new = !self.is_in(key, number);
+        if is_new {
+            self.arrive(key, number, true, now);
+        } else {
+            self.turn_to(key, number);
+        }
+        is_new
     }
 
     /// Puts a member into one more room, and tells those who were there.

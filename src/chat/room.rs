@@ -197,8 +197,7 @@ impl History {
 
     /// Forgets what is older than it may be.
     pub(super) fn expire(&mut self, limits: &Limits, now_ms: u64) {
-        let Some(keep) = limits.keep else { return };
-        let oldest_ms = now_ms.saturating_sub(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
+        let oldest_ms = limits.keeps_since_ms(now_ms);
         while self.messages.front().is_some_and(|oldest| oldest.at_ms < oldest_ms) {
             self.pop_oldest();
         }

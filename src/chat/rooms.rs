@@ -127,9 +127,12 @@ impl Chat {
     /// A room is open: whoever has asked for it has a moment to come.
     pub(super) fn await_somebody(&mut self, number: u32, now: Now) {
         let room = &mut self.rooms[number as usize];
-        room.is_awaited = room.members.is_empty();
-        if room.is_awaited {
+        if room.members.is_empty() && !room.is_awaited && room.name != RoomName::lobby() {
+            room.is_awaited = true;
             self.awaited_rooms.push_back((now.monotonic.after(AWAITED_TIME), number));
+        }
+        if let Some(place) = room.emptied_as.take_if(|_| room.is_awaited) {
+            self.empty_rooms.remove(&place);
         }
     }
 

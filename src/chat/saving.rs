@@ -10,13 +10,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::alike::Forms;
-use super::room::Opening;
+use super::room::{Opening, Room};
 use super::sessions::{Ack, Marks};
 use super::{
     Answer, Ask, Body, Chat, Command, ErrorCode, Event, Hello, HistoryQuery, Home, MemberId, Message, Output,
     Page, Reference, Refusal, Reply, Resume, RoomName, Ticket, Why,
 };
 use crate::clock::Now;
+use crate::limits::Limits;
 
 /// A room that could not be opened is tried again after this time, if nobody was told so far.
 const FAILED_TIME_MAX: Duration = Duration::from_secs(1);
@@ -39,13 +40,15 @@ struct Said {
     room: u32,
     bytes: usize,
     reference: Reference,
+    /// The number of its mark.
+    number: Option<u64>,
 }
 
 /// A page of a room's history that is older than what is in memory.
 #[derive(Debug)]
 enum Reading {
-    /// What is in memory belongs to it, and so many messages at most.
-    Asked(Page, usize),
+    /// What is in memory belongs to it, and so many messages of this room at most.
+    Asked(Page, usize, u32),
     Found(Result<Page, Box<str>>),
 }
 
@@ -207,8 +210,12 @@ impl Chat {
         if !self.is_lasting {
             return Ok(true);
         }
+        // None of them makes place for another one of them.
+        for number in rooms.iter().filter_map(|name| self.room_number(name)).collect::<Vec<u32>>() {
+            self.await_somebody(number, now);
+        }
         let mut are_open = true;
-        for name in rooms {
+        for (index, name) in rooms.iter().enumerate() {
             let found = match self.room_number(name) {
                 Some(number) => Ok(number),
                 None => self.make_room_for(name.clone(), home, now),
@@ -222,10 +229,12 @@ impl Chat {
                     let (trouble, is_news) =
                         (std::mem::take(trouble), now.monotonic.since(*at) < FAILED_TIME_MAX);
                     room.opening = Opening::Closed;
-                    if is_news {
-                        return Err(not_saved(trouble));
+                    match (is_news, index) {
+                        (true, 0) => return Err(not_saved(trouble)),
+                        // That is said of it alone.
+                        (true, _) => continue,
+                        (false, _) => self.open_room(number, now),
                     }
-                    self.open_room(number, now);
                 }
                 Opening::Closed => self.open_room(number, now),
             }
@@ -257,17 +266,24 @@ impl Chat {
         let Ok(number) = self.meant(key, room) else { return true };
         let (page, missing) = self.look_up(number, query, now);
         let Some(missing) = missing else { return true };
-        let page = Some(Reading::Asked(page, query.limit));
+        let page = Some(Reading::Asked(page, query.limit, number));
         self.unanswered.insert(key, Unanswered { page, is_awaited: true, ..Unanswered::default() });
         let (ticket, bytes_max) = (Ticket::Member(key), self.limits.answer_bytes_max());
-        self.outputs.push_back(Output::Ask(Ask::Read { ticket, room: number, query: missing, bytes_max }));
+        let since_ms = self.limits.keeps_since_ms(now.unix_ms);
+        let ask = Ask::Read { ticket, room: number, query: missing, since_ms, bytes_max };
+        self.outputs.push_back(Output::Ask(ask));
         false
     }
 
     fn look_up(&mut self, number: u32, query: HistoryQuery, now: Now) -> (Page, Option<HistoryQuery>) {
         let room = &mut self.rooms[number as usize];
         room.history.expire(&self.limits, now.unix_ms);
-        room.history.look_up(query, room.newest_id)
+        let forgotten_id = forgotten_id(&self.limits, room);
+        let after = query.after.map(|after| after.max(forgotten_id));
+        let (page, missing) = room.history.look_up(HistoryQuery { after, ..query }, room.newest_id);
+        // Nothing is asked for that is older than it may be.
+        let first_id = missing.and_then(|missing| missing.before).unwrap_or(0);
+        (page, missing.filter(|_| first_id > forgotten_id + 1))
     }
 
     /// The page of a room's history that a member has asked for.
@@ -302,7 +318,8 @@ impl Chat {
         let from = self.name_of(key).clone();
         let message = Message { id: 0, at_ms: now.unix_ms, from, is_action, body };
         self.unanswered_bytes += bytes;
-        let said = Said { room: number, bytes, reference: reference.clone() };
+        let marked = mark.as_ref().map(|mark| mark.number);
+        let said = Said { room: number, bytes, reference: reference.clone(), number: marked };
         self.unanswered.entry(key).or_default().said.push_back(said);
         let ask = Ask::Append { ticket: Ticket::Member(key), room: number, message, mark };
         self.outputs.push_back(Output::Ask(ask));
@@ -337,6 +354,9 @@ impl Chat {
             }
             Answer::Refused { ticket: Ticket::Member(key), trouble } => {
                 let Some(said) = self.next_said(key) else { return self.found(key, Err(trouble), now) };
+                if let Some(number) = said.number.filter(|_| !self.is_unanswered(key)) {
+                    self.sessions.unmark(key, number);
+                }
                 let refusal = not_saved(trouble);
                 self.reply(key, Reply::NotSaved { refusal }, &said.reference);
                 self.settle_answers(key, now);
@@ -348,7 +368,10 @@ impl Chat {
 
     /// What this member said is saved, so it is told now.
     fn appended(&mut self, key: u32, message: Message, now: Now) {
-        let Some(Said { room: number, reference, .. }) = self.next_said(key) else { return };
+        let Some(Said { room: number, reference, number: mark, .. }) = self.next_said(key) else { return };
+        if let Some(mark) = mark {
+            self.sessions.marked(key, mark);
+        }
         let tag = self.members[key as usize].tag;
         let (id, at_ms) = (message.id, message.at_ms);
         let message = Rc::new(message);
@@ -373,9 +396,13 @@ impl Chat {
     /// What a member wants to read was found, and whether there is more; or could not be read.
     fn found(&mut self, key: u32, found: Result<(Vec<Message>, bool), Box<str>>, now: Now) {
         let Some(unanswered) = self.unanswered.get_mut(&key) else { return };
-        let Some(Reading::Asked(mut page, limit)) = unanswered.page.take() else { return };
-        unanswered.page = Some(Reading::Found(found.map(|(messages, more)| {
-            page.extend_back(messages, more, limit);
+        let Some(Reading::Asked(mut page, limit, room)) = unanswered.page.take() else { return };
+        let forgotten_id = forgotten_id(&self.limits, &self.rooms[room as usize]);
+        unanswered.page = Some(Reading::Found(found.map(|(mut messages, more)| {
+            // The file may have them a while longer.
+            messages.retain(|message| message.id > forgotten_id);
+            let is_oldest = messages.first().is_none_or(|oldest| oldest.id == forgotten_id + 1);
+            page.extend_back(messages, more && (page.is_forward || !is_oldest), limit);
             page
         })));
         self.settle_answers(key, now);
@@ -431,6 +458,11 @@ impl Chat {
             assert!(unanswered.is_pending() || unanswered.page.is_some(), "nobody waits for nothing");
         }
     }
+}
+
+/// The id of the newest message of a room that is not kept any more.
+fn forgotten_id(limits: &Limits, room: &Room) -> u64 {
+    limits.keep_messages.map_or(0, |max| room.newest_id.saturating_sub(max as u64))
 }
 
 /// Of a room without anybody in it, so many messages are read when somebody comes.

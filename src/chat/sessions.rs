@@ -57,8 +57,10 @@ struct Session {
     /// Who continues it; if nobody does, it ends then.
     member: Result<u32, Millis>,
     marks: Marks,
-    /// Of all that was marked.
+    /// Of the next mark.
     next_number: u64,
+    /// Of the one behind the last that is saved.
+    saved_number: u64,
     /// The hashes of the last references, and what was answered.
     hashes: VecDeque<u64>,
     acks: VecDeque<Ack>,
@@ -146,9 +148,17 @@ impl Sessions {
         marks: Marks,
     ) -> u32 {
         let (hashes, acks) = (VecDeque::new(), VecDeque::new());
-        let key =
-            self.sessions.insert(Session { id, name, home, member, marks, next_number: 0, hashes, acks })
-                as u32;
+        let key = self.sessions.insert(Session {
+            id,
+            name,
+            home,
+            member,
+            marks,
+            next_number: 0,
+            saved_number: 0,
+            hashes,
+            acks,
+        }) as u32;
         self.by_id.insert(id, key);
         key
     }
@@ -198,6 +208,7 @@ impl Sessions {
         session.marks = Marks::Known;
         for Marked { number, reference, id, at_ms } in saved {
             session.next_number = session.next_number.max(number + 1);
+            session.saved_number = session.next_number;
             session.hashes.push_back(self.hasher.hash_one(&*reference));
             session.acks.push_back(Ack { id, at_ms });
             self.marks += 1;
@@ -321,6 +332,21 @@ impl Sessions {
         let number = session.next_number;
         session.next_number += 1;
         Some(Mark { session: session.id, number, reference: reference.into() })
+    }
+
+    /// What has this mark is saved.
+    pub(super) fn marked(&mut self, member: u32, number: u64) {
+        if let Some(session) = self.of(member) {
+            session.saved_number = number + 1;
+        }
+    }
+
+    /// What has this mark is not saved, and nothing else is on its way: the next one has the number. Of numbers in a row the
+    /// store knows the last ones.
+    pub(super) fn unmark(&mut self, member: u32, number: u64) {
+        if let Some(session) = self.of(member) {
+            session.next_number = session.saved_number.min(number);
+        }
     }
 
     /// What a member asked for with this `ref` was done.

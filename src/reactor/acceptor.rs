@@ -233,8 +233,7 @@ impl<P: Platform, H: Handler> Reactor<P, H> {
         let address = counted_as(peer, limits);
         let candidates = self.net.connections.iter().map(|(_, c)| c).filter(|c| {
             let may_go = match (c.deferred(), c.reading) {
-                (Deferred::Paused { .. }, _)
-                | (Deferred::Throttled | Deferred::Awaited, Reading::PeerClosed { .. }) => true,
+                (Deferred::Paused { .. }, _) | (Deferred::Throttled, Reading::PeerClosed { .. }) => true,
                 (Deferred::No | Deferred::Yielded | Deferred::Throttled | Deferred::Awaited, _) => false,
             };
             may_go

@@ -53,7 +53,7 @@ impl Server {
                         self.chat.answer(answer, net.now());
                     }
                 }
-                Output::Settled { tag } => self.settled(net, ConnectionId::from_bits(tag)),
+                Output::Settled { tag } => self.go_on(net, ConnectionId::from_bits(tag)),
                 Output::TakenOver { tag } => {
                     let id = ConnectionId::from_bits(tag);
                     if let Some(session) = self.session(id) {

@@ -44,7 +44,7 @@ use crate::store::{Memory, Restored, Store};
 use crate::wire::{Content, Notice, text, websocket};
 use journal::{Journal, Kind};
 use metrics::Metrics;
-use session::{Action, Due, Session, Stage};
+use session::{Action, Due, Session, Stage, Waiting};
 use web::Page;
 
 pub use host::Host;
@@ -393,30 +393,16 @@ impl Handler for Server {
                 let after = metrics::place(&session.stage);
                 self.metrics.move_connection(before, after);
                 self.metrics.count(&action);
-                self.act_or_wait(net, id, action.into());
-                // There is no time to wait for a room, nor for what the store answers first.
-                let waiting = self.session(id).and_then(|session| session.waiting.take());
-                if let Some(Action::Do(request)) = waiting.map(|waiting| waiting.action)
-                    && let Some(request) = self.fulfil(net, id, request)
-                {
-                    self.fulfil_now(net, id, request);
-                }
+                self.act_at_last(net, id, action.into());
             }
             Rest::Unheard(rest) => {
                 if let Some(member) = session.member {
                     // It may have been cut off for others to come in: nobody else is to be called so at once.
                     self.chat.hold_name(member, net.now());
                 }
-                return self.give_back(net, id, rest, "came faster than it may, and there was no more time");
+                self.give_back(net, id, rest, "came faster than it may, and there was no more time");
             }
         }
-        if self.awaits_answers(id)
-            && let Some(session) = self.session(id)
-        {
-            session.waiting = Some(Box::new(Action::End.into()));
-            return net.hold_open(id);
-        }
-        self.act_or_wait(net, id, Action::End.into());
     }
 
     fn woken(&mut self, net: &mut Net, id: ConnectionId) {
@@ -466,8 +452,9 @@ impl Handler for Server {
         // Each answer makes place for another ask; what nothing is on its way for must not wait for ever.
         let is_idle = self.store.load().asks == 0;
         let count = if is_idle { usize::MAX } else { answers + AWAITING_RESUMED_MIN };
-        for id in self.awaiting.drain(..count.min(self.awaiting.len())) {
-            net.resume(id);
+        for _ in 0..count.min(self.awaiting.len()) {
+            let Some(id) = self.awaiting.pop_front() else { break };
+            self.go_on(net, id);
         }
     }
 
@@ -510,7 +497,9 @@ impl Handler for Server {
             let session = self.sessions[slot].as_mut().filter(|s| !matches!(s.stage, Stage::Http { .. }));
             let Some(session) = session else { continue };
             if session.member.is_some_and(|member| self.chat.awaits_answers(member)) {
-                session.waiting = Some(Box::new(Action::Dismiss(Bye::Shutdown).into()));
+                let is_last = session.waiting.as_ref().is_some_and(|waiting| waiting.is_last);
+                let waiting = Waiting { is_last, ..Action::Dismiss(Bye::Shutdown).into() };
+                session.waiting = Some(Box::new(waiting));
                 continue;
             }
             net.send(session.id, &session.last_words(Bye::Shutdown, net.now()));

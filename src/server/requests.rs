@@ -35,6 +35,12 @@ impl Server {
             }
             Action::Refuse(refusal, reference) => self.refuse(net, id, refusal, &reference),
             Action::Send(bytes) => net.send(id, &bytes),
+            Action::Answer(Ok(request), is_head) if !self.is_room_ready(net, id, &request) => {
+                self.awaiting.push_back(id);
+                let action = Action::Answer(Ok(request), is_head);
+                self.session(id)?.waiting = Some(Box::new(action.into()));
+                return Some(Then::Await);
+            }
             Action::Answer(request, is_head) => return self.answer(net, id, request, is_head),
             Action::Close(last_words, why) => {
                 if !why.is_empty() {
@@ -57,13 +63,32 @@ impl Server {
         None
     }
 
-    /// What a client has said is answered by the store: it goes on.
-    pub(super) fn settled(&mut self, net: &mut Net, id: ConnectionId) {
-        let has_ended = |waiting: &mut Box<Waiting>| matches!(waiting.action, Action::End);
-        match self.session(id).and_then(|session| session.waiting.take_if(has_ended)) {
-            // It is not deferred: there is nothing more to be heard.
-            Some(waiting) => drop(self.act_or_wait(net, id, *waiting)),
+    /// The store has answered: what waits for that is tried again.
+    pub(super) fn go_on(&mut self, net: &mut Net, id: ConnectionId) {
+        match self.session(id).and_then(|session| session.waiting.take_if(|waiting| waiting.is_last)) {
+            Some(waiting) => self.act_at_last(net, id, *waiting),
             None => net.resume(id),
+        }
+    }
+
+    /// Does what a client wants that has said its last, and closes its connection behind the answer.
+    pub(super) fn act_at_last(&mut self, net: &mut Net, id: ConnectionId, waiting: Waiting) {
+        let mut then = self.act_or_wait(net, id, waiting);
+        if let Some(Then::Wait(_)) = then
+            && let Some(waiting) = self.session(id).and_then(|session| session.waiting.take())
+            && let Action::Do(request) = waiting.action
+        {
+            // There is no time to wait for a room.
+            then = self.fulfil_or_wait_for_store(net, id, request, waiting.waited_for);
+        }
+        if then.is_none() {
+            then = self.act_or_wait(net, id, Action::End.into());
+        }
+        if then.is_some()
+            && let Some(waiting) = self.session(id).and_then(|session| session.waiting.as_mut())
+        {
+            waiting.is_last = true;
+            net.hold_open(id);
         }
     }
 
@@ -91,18 +116,27 @@ impl Server {
         if told.len() > 1 {
             told.retain(|channel| !waited_for.contains(channel));
         }
-        let (request, then) = if let Some(channel) = told.into_iter().find(|&c| net.is_throttled(c)) {
-            waited_for.push(channel);
-            (request, Then::Wait(channel))
-        } else {
-            let request = self.fulfil(net, id, request)?;
-            if !self.awaits_answers(id) {
-                self.awaiting.push_back(id);
-            }
-            (request, Then::Await)
+        let Some(channel) = told.into_iter().find(|&channel| net.is_throttled(channel)) else {
+            return self.fulfil_or_wait_for_store(net, id, request, waited_for);
         };
-        self.session(id)?.waiting = Some(Box::new(Waiting { action: Action::Do(request), waited_for }));
-        Some(then)
+        waited_for.push(channel);
+        self.session(id)?.waiting = Some(Box::new(Waiting::new(Action::Do(request), waited_for)));
+        Some(Then::Wait(channel))
+    }
+
+    fn fulfil_or_wait_for_store(
+        &mut self,
+        net: &mut Net,
+        id: ConnectionId,
+        request: Request,
+        waited_for: Vec<ChannelId>,
+    ) -> Option<Then> {
+        let request = self.fulfil(net, id, request)?;
+        if !self.awaits_answers(id) {
+            self.awaiting.push_back(id);
+        }
+        self.session(id)?.waiting = Some(Box::new(Waiting::new(Action::Do(request), waited_for)));
+        Some(Then::Await)
     }
 
     /// The rooms in which something is published if a client asks for that, besides its current one. Leaving the server

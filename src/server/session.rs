@@ -107,6 +107,8 @@ pub(super) struct Waiting {
     /// The rooms that it has waited for. If there are several it waits for each once, or it might wait for ever until none
     /// is throttled.
     pub(super) waited_for: Vec<ChannelId>,
+    /// The client has said its last: its connection is held open for this, and is not deferred.
+    pub(super) is_last: bool,
 }
 
 /// What a session wants done.
@@ -152,9 +154,15 @@ pub(super) enum Due {
     Bye(Bye),
 }
 
+impl Waiting {
+    pub(super) fn new(action: Action, waited_for: Vec<ChannelId>) -> Self {
+        Self { action, waited_for, is_last: false }
+    }
+}
+
 impl From<Action> for Waiting {
     fn from(action: Action) -> Self {
-        Self { action, waited_for: Vec::new() }
+        Self::new(action, Vec::new())
     }
 }
 

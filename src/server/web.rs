@@ -165,6 +165,20 @@ impl Server {
         })
     }
 
+    /// Whether the room that a WebSocket client wants to be in is open, or cannot be had: it is let in at once, or
+    /// refused.
+    pub(super) fn is_room_ready(&mut self, net: &mut Net, id: ConnectionId, request: &Request) -> bool {
+        let is_upgrade = request.path == "/ws" && request.upgrade.is_some() && !self.is_stopping;
+        if !is_upgrade || self.check_source(net, id, request).is_err() {
+            return true;
+        }
+        let room = request.parameter("room").and_then(|room| RoomName::parse(&room).ok());
+        let rooms = [room.unwrap_or_else(RoomName::lobby)];
+        let ready = self.chat.prepare_rooms(&rooms, home_of(net, id), net.now());
+        self.carry_out(net);
+        ready.unwrap_or(true)
+    }
+
     pub(super) fn time_out_http(&mut self, net: &mut Net, id: ConnectionId) {
         let why = "the request did not arrive in time";
         self.refuse_http(net, id, Refused::new(StatusCode::REQUEST_TIMEOUT, why), false);

@@ -150,7 +150,8 @@ fn hear(program: &mut Program, scene: &Scene, seen: &mut Seen) {
                     }
                     _ => panic!("{}: {document}", program.name),
                 }
-                if !program.is_in {
+                // Not in all its rooms, it tries again.
+                if !program.is_in || document["room"].is_string() {
                     program.pipe = None;
                 } else if let Some(number) =
                     document["ref"].as_str().and_then(|r| r[1..].parse::<usize>().ok())

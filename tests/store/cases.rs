@@ -80,7 +80,7 @@ fn a_number_may_be_another_room_in_the_same_batch(place: &mut dyn Place) {
         rig.ask(append);
     }
     let ticket = rig.ticket();
-    rig.ask(Ask::Read { ticket, room: 0, query: all, bytes_max: 999 });
+    rig.ask(Ask::Read { ticket, room: 0, query: all, since_ms: 0, bytes_max: 999 });
     rig.ask(Ask::Close { room: 0 });
     let open = rig.ask_open(0, "two", 9);
     rig.ask(open);
@@ -107,7 +107,7 @@ fn what_was_appended_before_a_read_is_read(place: &mut dyn Place) {
         let (append, ticket) = (rig.ask_append(0, "x"), rig.ticket());
         rig.ask(append);
         let query = HistoryQuery { limit: 1, ..HistoryQuery::default() };
-        rig.ask(Ask::Read { ticket, room: 0, query, bytes_max: 10 });
+        rig.ask(Ask::Read { ticket, room: 0, query, since_ms: 0, bytes_max: 10 });
         assert_eq!(appended(rig.answer()), round);
         let Answer::Found { messages, more, .. } = rig.answer() else { panic!() };
         assert_eq!((messages[0].id, more), (round, round > 1));

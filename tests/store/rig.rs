@@ -185,7 +185,7 @@ impl Rig {
 
     pub(crate) fn read(&mut self, room: u32, query: HistoryQuery, bytes_max: usize) -> (Vec<Message>, bool) {
         let ticket = self.ticket();
-        match self.call(Ask::Read { ticket, room, query, bytes_max }) {
+        match self.call(Ask::Read { ticket, room, query, since_ms: 0, bytes_max }) {
             Answer::Found { messages, more, ticket: about } => {
                 assert_eq!(about, ticket);
                 (messages, more)

@@ -233,7 +233,7 @@ fn a_page_that_is_damaged_is_told_and_not_fatal() {
     rig.open_room(0, "dev", 0);
     let ticket = rig.ticket();
     let query = HistoryQuery { limit: 1000, ..HistoryQuery::default() };
-    let said = refused(rig.call(Ask::Read { ticket, room: 0, query, bytes_max: usize::MAX }));
+    let said = refused(rig.call(Ask::Read { ticket, room: 0, query, since_ms: 0, bytes_max: usize::MAX }));
     assert!(said.contains("the file of the rooms is damaged"), "{said}");
     assert_eq!(rig.say(0, "still"), 401);
     drop(rig);

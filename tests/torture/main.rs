@@ -13,6 +13,7 @@
 //! | [`hung`] | a disk that does not answer |
 //! | [`stopped`] | SIGTERM while something is being saved |
 //! | [`pages`] | history that is longer than the memory, and rooms that nobody was in |
+//! | [`awkward`] | what does not happen every day |
 //! | [`files`] | what cannot be such a file |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -20,6 +21,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod awkward;
 mod files;
 mod full;
 mod hung;

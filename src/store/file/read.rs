@@ -11,7 +11,7 @@ pub(super) enum Reading {
     /// Of a room that was opened.
     Newest { ticket: Ticket, room: Room, epoch_ms: u64, limit: usize },
     /// Of its history.
-    Page { ticket: Ticket, room: Room, query: HistoryQuery, bytes_max: usize },
+    Page { ticket: Ticket, room: Room, query: HistoryQuery, since_ms: u64, bytes_max: usize },
     /// Of a session.
     Marks { ticket: Ticket, session: SessionId },
 }
@@ -37,8 +37,8 @@ impl Reading {
                 let messages = newest(db, room, limit)?;
                 Answer::Opened { ticket, epoch_ms, newest_id: room.newest_id, messages }
             }
-            Self::Page { ticket, room, query, bytes_max } => {
-                let (messages, more) = page(db, room, query, bytes_max)?;
+            Self::Page { ticket, room, query, since_ms, bytes_max } => {
+                let (messages, more) = page(db, room, query, since_ms, bytes_max)?;
                 Answer::Found { ticket, messages, more }
             }
             Self::Marks { ticket, session } => Answer::Recalled { ticket, marks: marks(db, session)? },
@@ -48,7 +48,7 @@ impl Reading {
 
 /// The newest messages of a room, by rising id without holes up to its newest.
 fn newest(db: &Connection, room: Room, limit: usize) -> rusqlite::Result<Vec<Message>> {
-    let (mut messages, _) = page(db, room, HistoryQuery { limit, ..HistoryQuery::default() }, usize::MAX)?;
+    let (mut messages, _) = page(db, room, HistoryQuery { limit, ..HistoryQuery::default() }, 0, usize::MAX)?;
     let ids_down = (0..=room.newest_id).rev();
     let whole = messages.iter().rev().zip(ids_down).take_while(|(message, id)| message.id == *id).count();
     messages.drain(..messages.len() - whole);
@@ -60,22 +60,24 @@ fn page(
     db: &Connection,
     room: Room,
     query: HistoryQuery,
+    since_ms: u64,
     bytes_max: usize,
 ) -> rusqlite::Result<(Vec<Message>, bool)> {
     let mut statement = db.prepare_cached(match query.after {
         Some(_) => {
             "SELECT id, at_ms, sender, is_action, body FROM message
-             WHERE room = ?1 AND id > ?2 AND id < ?3 ORDER BY id LIMIT ?4"
+             WHERE room = ?1 AND id > ?2 AND id < ?3 AND at_ms >= ?5 ORDER BY id LIMIT ?4"
         }
         None => {
             "SELECT id, at_ms, sender, is_action, body FROM message
-             WHERE room = ?1 AND id > ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
+             WHERE room = ?1 AND id > ?2 AND id < ?3 AND at_ms >= ?5 ORDER BY id DESC LIMIT ?4"
         }
     })?;
     let end = room.newest_id.saturating_add(1);
     let (after, before) = (query.after.unwrap_or(0), query.before.unwrap_or(end).min(end));
     let one_more = i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1);
-    let mut rows = statement.query(params![room.key, stored(after), stored(before), one_more])?;
+    let mut rows =
+        statement.query(params![room.key, stored(after), stored(before), one_more, stored(since_ms)])?;
     let (mut messages, mut bytes, mut more) = (Vec::new(), 0, false);
     while let Some(row) = rows.next()? {
         let message = message(row)?;

@@ -325,8 +325,8 @@ impl Writer {
     /// What is only read, with the room that its number stands for now.
     fn reading(&self, ask: &Ask) -> Outcome {
         match *ask {
-            Ask::Read { ticket, room, query, bytes_max } => match self.room(room) {
-                Some(room) => Outcome::Read(Reading::Page { ticket, room, query, bytes_max }),
+            Ask::Read { ticket, room, query, since_ms, bytes_max } => match self.room(room) {
+                Some(room) => Outcome::Read(Reading::Page { ticket, room, query, since_ms, bytes_max }),
                 None => Outcome::Refused(trouble::NOT_OPEN),
             },
             Ask::Recall { ticket, session } => Outcome::Read(Reading::Marks { ticket, session }),
