@@ -280,8 +280,25 @@ fn a_closed_pipe_ends_it_quietly() {
     assert!(line.ends_with("bob: first\n"), "lines are flushed one by one");
     drop(stdout);
     peer.said(2, "bob", "second");
+    peer.expect("quit");
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
+#[test]
+fn a_filter_that_is_killed_says_good_bye_or_its_name_would_be_kept() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let fake = Fake::new();
+    let mut command = chat(&fake.address, &["--name", "bot"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut peer = fake.welcome(0, 1);
+    writeln!(child.stdin.as_ref().unwrap(), "hi").unwrap();
+    peer.expect("public");
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    peer.expect("quit");
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
 }
 
 #[test]

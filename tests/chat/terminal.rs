@@ -401,10 +401,12 @@ fn a_resized_terminal_keeps_the_line() {
 fn a_signal_gives_the_terminal_back() {
     let fake = Fake::new();
     let terminal = Terminal::start(&fake.address, &["--name", "alice"]);
-    let _peer = fake.welcome(0, 1);
+    let mut peer = fake.welcome(0, 1);
     terminal.wait_prompt("> ");
     let pid = terminal.pid().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     terminal.wait_screen("bracketed paste off", |screen| !screen.bracketed_paste());
+    // Or its name would be kept for it.
+    peer.expect("quit");
     assert_eq!(terminal.end(), 128 + 15);
 }

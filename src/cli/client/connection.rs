@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +18,17 @@ use super::session::Input;
 const LINE_BYTES_MAX: u64 = 64 << 20;
 /// How long the server may leave written bytes untaken.
 const WRITE_WAIT: Duration = Duration::from_secs(30);
+
+/// The connection that was made last, for whoever has to end the program at once.
+static LAST: Mutex<Option<Socket>> = Mutex::new(None);
+
+/// Says good-bye, because the program ends now: or the server would keep our name for us.
+pub(super) fn quit_now() {
+    if let Some(mut socket) = LAST.lock().ok().and_then(|mut last| last.take()) {
+        // A server that does not read does not keep us here.
+        let _ = socket.set_nonblocking(true).and_then(|()| socket.write_all(b"{\"type\":\"quit\"}\n"));
+    }
+}
 
 /// A connection that is there or being made. Dropping it ends it, after what was sent is written.
 #[derive(Debug)]
@@ -42,6 +54,9 @@ impl Connection {
                     return;
                 }
             };
+            if let Ok(mut last) = LAST.lock() {
+                *last = socket.try_clone().ok();
+            }
             tell(Input::Connected);
             thread::spawn(move || write_lines(writer, &to_write));
             let why = read_lines(socket, tell);

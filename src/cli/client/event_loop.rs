@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::address::Address;
-use super::connection::Connection;
+use super::connection::{Connection, quit_now};
 use super::display::Line;
 use super::session::{Input, Output, Prompt, Session};
 
@@ -65,9 +65,13 @@ impl EventLoop {
     /// Runs the session to its end.
     pub(super) fn run(mut self, wakeups: &Receiver<Wakeup>, face: &mut impl Face) -> Outcome {
         // An error of the face is a broken pipe: whoever read us has seen enough.
-        let mut end = self.perform(face).unwrap_or(Some(Ok(true)));
+        let has_seen_enough = |_| {
+            quit_now();
+            Some(Ok(true))
+        };
+        let mut end = self.perform(face).unwrap_or_else(has_seen_enough);
         while end.is_none() {
-            end = self.turn(wakeups, face).unwrap_or(Some(Ok(true)));
+            end = self.turn(wakeups, face).unwrap_or_else(has_seen_enough);
         }
         let _ = face.settle(&self.session, None);
         end.unwrap_or(Ok(true))

@@ -7,7 +7,12 @@ use std::io::{self, BufRead};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
 use super::address::Address;
+use super::connection::quit_now;
 use super::display::Line;
 use super::event_loop::{EventLoop, Face, Outcome, Wakeup, wall_clock, write_now};
 use super::paint::Painter;
@@ -29,8 +34,21 @@ pub(super) fn run(
         let typed = event_loop.inbox.clone();
         thread::spawn(move || read_lines(&credit, &typed));
     }
+    quit_on_signals().map_err(|error| error.to_string())?;
     let mut face = Filter { mode, json, painter, credits, given: 0 };
     event_loop.run(&wakeups, &mut face)
+}
+
+/// Says good-bye when a signal ends the program, which it does all the same.
+fn quit_on_signals() -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    thread::spawn(move || {
+        for signal in &mut signals {
+            quit_now();
+            let _ = emulate_default_handler(signal);
+        }
+    });
+    Ok(())
 }
 
 /// Reads a line for each credit, so that a long input is not read into memory.

@@ -34,6 +34,7 @@ use signal_hook::iterator::Signals;
 use super::address::Address;
 use super::command::too_long;
 use super::completion::{Completion, complete, word_start};
+use super::connection::quit_now;
 use super::display::Line;
 use super::event_loop::{EventLoop, Face, Outcome, Wakeup, wall_clock, write_now};
 use super::paint::Painter;
@@ -415,6 +416,7 @@ fn restore_on_signals(shared: &Handle, modes: &Modes) -> io::Result<()> {
                 let _ = write_now(PASTE_OFF);
             }
             drop(modes);
+            quit_now();
             std::process::exit(128 + signal);
         }
     });
