@@ -18,7 +18,8 @@
 //! | [`framing`] bytes to lines, requests, messages | telnet, HTTP, WebSocket | what they say |
 //! | [`limits`] every limit, once; [`clock`] time as a parameter; `allowance` and `buffer` | | |
 //!
-//! Data goes one way: socket → framing → request → session → chat → event → encoding → feed → cursor → socket.
+//! Data goes one way: socket → framing → request → session → chat → event → encoding → feed → cursor → socket; between
+//! chat and event, what somebody says goes to the store and comes back saved.
 //! The loop is generic over a [`Platform`](reactor::Platform) (epoll, or the scripted machine of the simulations)
 //! and a [`Handler`](reactor::Handler) (the chat server, or the key/value server in `examples/kv.rs`). So the
 //! whole server, epoll aside, runs in a deterministic simulation; and one suite proves that epoll and the
@@ -73,7 +74,10 @@
 //! | who is in which rooms | `chat::places` |
 //! | how several rooms become one stream | `reactor::following` |
 //! | where lines of other rooms get their `#room` | `wire::text::LABELLED`, for `server::delivery` |
-//! | who gets a name back after a connection broke | `chat::holds` |
+//! | who gets a name back after a connection broke | `chat::sessions`, and without one `chat::holds` |
+//! | why nobody says anything twice | `chat::sessions` |
+//! | what waits for the store, and for which answers | `chat::saving` |
+//! | how a request waits for rooms and for the store | `server::requests` |
 //! | what is removed from messages, and why | [`chat::Body`] |
 //! | what every command does | [`chat::Chat`] |
 //! | how messages get into a file, and how much of it survives what | `store::file` |
