@@ -1,7 +1,7 @@
 //! What waits for the store: append, then deliver, then acknowledge.
 //!
 //! A message that somebody says is given to the store, and nobody sees it before the store has answered. What one member
-//! says goes to the store without waiting for the answers; everything else that it asks for, and its leaving, waits for
+//! says at once goes to the store without waiting for the answers; everything else that it asks for, and its leaving, waits for
 //! them, so that nobody leaves before its last words. So there are two steps to a command: [`Chat::prepare`] says
 //! whether it can be carried out now, and asks the store for what is missing; [`Chat::command`] carries it out.
 
@@ -346,8 +346,11 @@ impl Chat {
                 self.found(key, Ok((messages, more)), now);
             }
             Answer::Recalled { ticket: Ticket::Session(id), marks } => self.sessions.recall(id, Some(marks)),
-            Answer::Kept { ticket: Ticket::Session(id) } => self.sessions.reserved_is_saved(id),
-            Answer::Refused { ticket: Ticket::Session(id), .. } => self.sessions.recall(id, None),
+            Answer::Kept { ticket: Ticket::Session(id) } => self.sessions.reserved_may_begin(id),
+            Answer::Refused { ticket: Ticket::Session(id), .. } => {
+                self.sessions.reserved_may_begin(id);
+                self.sessions.recall(id, None);
+            }
             Answer::Refused { ticket: Ticket::Room(number), trouble } => {
                 self.rooms[number as usize].opening = Opening::Failed { trouble, at: now.monotonic };
                 self.note_if_empty(number);

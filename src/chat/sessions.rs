@@ -25,8 +25,10 @@ const RESERVED_MAX: usize = 4096;
 pub(super) const WAITING_MAX: usize = 16 * 1024;
 /// So many of them of one home: nobody can end those of others by breaking many.
 const WAITING_PER_HOME_MAX: u32 = 64;
-/// So many marks are known of all sessions together; then whoever puts on another one loses its own oldest.
+/// So many marks are known of all sessions together; then whoever puts on another one loses its own oldest, but for
+/// the last few: nobody makes others forget what is on its way.
 const ALL_MARKS_MAX: usize = 2_000_000;
+const FEW_MARKS: usize = 64;
 
 /// What was answered to a request with a `ref`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +124,8 @@ impl Sessions {
         self.reserved.get(&id).map(|&(_, is_saved)| is_saved)
     }
 
-    pub(super) fn reserved_is_saved(&mut self, id: SessionId) {
+    /// A session that is reserved is saved, or cannot be.
+    pub(super) fn reserved_may_begin(&mut self, id: SessionId) {
         if let Some((_, is_saved)) = self.reserved.get_mut(&id) {
             *is_saved = true;
         }
@@ -352,11 +355,11 @@ impl Sessions {
     /// What a member asked for with this `ref` was done.
     pub(super) fn note(&mut self, member: u32, reference: &str, ack: Ack) {
         let hash = self.hasher.hash_one(reference);
-        let is_full = self.marks >= ALL_MARKS_MAX;
+        let max = if self.marks >= ALL_MARKS_MAX { FEW_MARKS } else { MARKS_MAX as usize };
         let Some(session) = self.of(member) else { return };
         session.hashes.push_back(hash);
         session.acks.push_back(ack);
-        if session.hashes.len() as u64 > MARKS_MAX || is_full {
+        if session.hashes.len() > max {
             session.hashes.pop_front();
             session.acks.pop_front();
         } else {
@@ -476,6 +479,25 @@ mod tests {
         assert_eq!(sessions.ack(1, "r1"), Some(Ack { id: 2, at_ms: 7 }));
         assert_eq!(sessions.ack(1, "r1000"), Some(Ack { id: 1001, at_ms: 7 }));
         assert_eq!(sessions.ack(2, "r1"), None, "of this session only");
+        sessions.check_invariants(|_| true);
+    }
+
+    #[test]
+    fn nobody_makes_others_forget_what_is_on_its_way() {
+        let mut sessions = Sessions::default();
+        for member in 0..2001 {
+            sessions.begin(member, name(&format!("x{member}")), home(1), None).unwrap();
+        }
+        let ack = Ack { id: 1, at_ms: 1 };
+        for member in 0..2000 {
+            (0..MARKS_MAX).for_each(|n| sessions.note(member, &n.to_string(), ack));
+        }
+        assert_eq!(sessions.marks, ALL_MARKS_MAX);
+        (0..100).for_each(|n| sessions.note(2000, &n.to_string(), ack));
+        assert_eq!(sessions.ack(2000, "35"), None);
+        assert!((36..100).all(|n| sessions.ack(2000, &n.to_string()).is_some()));
+        sessions.note(0, "one more", ack);
+        assert_eq!((sessions.ack(0, "0"), sessions.ack(0, "1")), (None, Some(ack)), "of its own");
         sessions.check_invariants(|_| true);
     }
 

@@ -36,7 +36,7 @@ impl Server {
             Action::Refuse(refusal, reference) => self.refuse(net, id, refusal, &reference),
             Action::Send(bytes) => net.send(id, &bytes),
             Action::Answer(Ok(request), is_head) if !self.is_room_ready(net, id, &request) => {
-                self.awaiting.push_back(id);
+                self.await_store(id);
                 let action = Action::Answer(Ok(request), is_head);
                 self.session(id)?.waiting = Some(Box::new(action.into()));
                 return Some(Then::Await);
@@ -133,10 +133,19 @@ impl Server {
     ) -> Option<Then> {
         let request = self.fulfil(net, id, request)?;
         if !self.awaits_answers(id) {
-            self.awaiting.push_back(id);
+            self.await_store(id);
         }
         self.session(id)?.waiting = Some(Box::new(Waiting::new(Action::Do(request), waited_for)));
         Some(Then::Await)
+    }
+
+    /// A client waits until the store has answered anything.
+    fn await_store(&mut self, id: ConnectionId) {
+        self.awaiting.push_back(id);
+        if self.store.load().asks == 0 {
+            // It has answered already.
+            self.store.wake();
+        }
     }
 
     /// The rooms in which something is published if a client asks for that, besides its current one. Leaving the server
@@ -169,8 +178,7 @@ impl Server {
     }
 
     /// Does what a client asks for, or tells it why not. Returns it if the store has to answer first.
-    pub(super) fn fulfil(&mut self, net: &mut Net, id: ConnectionId, request: Request) -> Option<Request> {
-        let mut request = request;
+    fn fulfil(&mut self, net: &mut Net, id: ConnectionId, mut request: Request) -> Option<Request> {
         match self.is_ready(net, id, &mut request) {
             Ok(true) => self.fulfil_now(net, id, request),
             Ok(false) => return Some(request),
@@ -179,7 +187,7 @@ impl Server {
         None
     }
 
-    pub(super) fn fulfil_now(&mut self, net: &mut Net, id: ConnectionId, request: Request) {
+    fn fulfil_now(&mut self, net: &mut Net, id: ConnectionId, request: Request) {
         let reference = request.reference.clone();
         if let Err(refusal) = self.try_to_fulfil(net, id, request) {
             self.refuse(net, id, refusal, &reference);

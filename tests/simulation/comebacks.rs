@@ -389,3 +389,27 @@ fn a_shutdown_waits_for_what_is_not_answered() {
     scene.turns(20);
     assert_eq!(types(&told(&scene, alice)), ["public", "ack", "bye"]);
 }
+
+/// Nobody waits for what will never be answered: whoever is here stays, and hears why nothing is saved.
+#[test]
+fn a_store_that_is_gone_keeps_nobody_waiting() {
+    let disk: Rc<RefCell<Disk>> = Rc::default();
+    let mut scene = Scene::on_disk(5, Limits::default(), &disk, 1, 0);
+    let alice = enters(&mut scene, "alice");
+    scene.machine.send(alice, b"{\"type\":\"public\",\"body\":\"on its way\",\"ref\":\"a\"}\n");
+    turns_without_store(&mut scene, 3);
+    scene.store.as_ref().unwrap().die();
+    // Somebody new, somebody from before, a message, a room that is not there.
+    let bob = enters(&mut scene, "bob");
+    scene.machine.send(
+        bob,
+        b"{\"type\":\"public\",\"body\":\"x\",\"ref\":\"b\"}\n{\"type\":\"join\",\"room\":\"dev\",\"ref\":\"c\"}\n\
+          {\"type\":\"users\",\"ref\":\"d\"}\n",
+    );
+    scene.turns(20);
+    let refused = told(&scene, alice).into_iter().find(|told| told["ref"] == "a").unwrap();
+    assert_eq!(refused["code"], "not-saved");
+    let answers = told(&scene, bob);
+    assert_eq!(types(&answers), ["error", "error", "users"]);
+    assert!(answers[..2].iter().all(|error| error["code"] == "not-saved"), "{answers:?}");
+}

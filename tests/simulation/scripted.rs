@@ -39,6 +39,8 @@ struct State {
     waker: Waker,
     rng: Rng,
     refuses_percent: usize,
+    /// It is no more: all is refused at once.
+    is_gone: bool,
 }
 
 impl Scripted {
@@ -51,7 +53,17 @@ impl Scripted {
             waker,
             rng: Rng(seed),
             refuses_percent,
+            is_gone: false,
         })))
+    }
+
+    /// It ends, and refuses whatever was asked, and will be.
+    pub fn die(&self) {
+        let mut state = self.0.borrow_mut();
+        state.is_gone = true;
+        let asked = std::mem::take(&mut state.asked);
+        state.answers.extend(asked.iter().filter_map(refused));
+        state.waker.wake_by_ref();
     }
 
     /// Answers something, or nothing, as it is drawn.
@@ -163,9 +175,24 @@ impl State {
     }
 }
 
+fn refused(ask: &Ask) -> Option<Answer> {
+    let ticket = match ask {
+        Ask::Open { ticket, .. }
+        | Ask::Append { ticket, .. }
+        | Ask::Read { ticket, .. }
+        | Ask::Recall { ticket, .. } => *ticket,
+        Ask::Keep { ticket, .. } => (*ticket)?,
+        Ask::Close { .. } | Ask::Forget { .. } => return None,
+    };
+    Some(Answer::Refused { ticket, trouble: "the store is gone".into() })
+}
+
 impl Store for Scripted {
     fn ask(&mut self, ask: Ask) -> Option<Answer> {
         let mut state = self.0.borrow_mut();
+        if state.is_gone {
+            return refused(&ask);
+        }
         state.asked.push_back(ask);
         None
     }

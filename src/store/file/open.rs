@@ -1,5 +1,6 @@
 //! A path becomes a file that is ours, and what was kept in it is restored.
 
+use std::collections::VecDeque;
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -51,7 +52,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<(File, Restored), St
     let thread = thread::Builder::new().name("store".into()).spawn(move || thread.run());
     let thread = thread.map_err(|error| format!("the store cannot start: {error}"))?;
     let (asks, asked, load, thread) = (Some(asks), Vec::new(), Load::default(), Some(thread));
-    let refused = std::collections::VecDeque::new();
+    let refused = VecDeque::new();
     Ok((File { asks, asked, done, refused, load, status, has_new_epoch, waker, thread }, restored))
 }
 

@@ -103,12 +103,19 @@ impl Writer {
                 }
                 Outcome::Done
             }
+            // Nobody was told of it, and when somebody is, it is kept.
+            Ask::Keep { name: None, .. } => Outcome::Done,
             Ask::Keep { session, name, left_ms, .. } => {
                 self.owed.sessions.entry(*session).or_default().kept = Some((name.clone(), *left_ms));
                 Outcome::Done
             }
             Ask::Forget { session } => {
-                self.owed.sessions.insert(*session, Session { is_over: true, kept: None });
+                // What came and went meanwhile leaves nothing behind.
+                if self.is_kept(*session).unwrap_or(true) {
+                    self.owed.sessions.insert(*session, Session { is_over: true, kept: None });
+                } else {
+                    self.owed.sessions.remove(session);
+                }
                 Outcome::Done
             }
             Ask::Read { .. } | Ask::Recall { .. } => self.reading(ask),
@@ -245,6 +252,11 @@ impl Writer {
         }
         self.ahead.clear();
         Ok(())
+    }
+
+    /// Whether the file knows a session.
+    fn is_kept(&self, session: SessionId) -> rusqlite::Result<bool> {
+        self.db.prepare_cached("SELECT 1 FROM session WHERE id = ?1")?.exists([&session.0[..]])
     }
 
     // ---- rooms
